@@ -1,0 +1,154 @@
+"""The one door to processes: nothing else in the project may import subprocess.
+
+stdin is closed unless input is given, the locale is fixed, and failure is an exception by default. A missing
+program, a signal and an unexpected exit status each get their own message.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+
+TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """What a finished program left: its exit status (0..255) and its output as text."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class ToolFailed(Failed):
+    """A program ended with a status that its caller did not expect."""
+
+    def __init__(self, message: str, *, completed: Completed) -> None:
+        super().__init__(message)
+        self.completed = completed
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for children: ours, with a fixed locale."""
+    return {
+        **os.environ,
+        "LC_ALL": "C.UTF-8",
+        "LANG": "C.UTF-8",
+        # LVM prints a line for every file descriptor that it did not open itself (lvm(8)).
+        "LVM_SUPPRESS_FD_WARNINGS": "1",
+        **(extra or {}),
+    }
+
+
+def spawn(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    stdin: int | None = subprocess.DEVNULL,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    new_session: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a program without waiting for it. Raises Failed if it is missing."""
+    try:
+        return subprocess.Popen(
+            [os.fspath(a) for a in argv],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=new_session,
+            env=environment(env),
+        )
+    except FileNotFoundError:
+        raise Failed(
+            f"cannot run '{argv[0]}': no such program", hint="install it, or run inside the live image"
+        ) from None
+
+
+PIPE = subprocess.PIPE
+STDOUT = subprocess.STDOUT
+DEVNULL = subprocess.DEVNULL
+Process = subprocess.Popen
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    input: str | None = None,
+    ok: Container[int] = (0,),
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    capture: bool = True,
+    tick: Callable[[], None] | None = None,
+    timeout: float | None = None,
+) -> Completed:
+    """Run a program to its end and return its output.
+
+    ok: exit statuses that count as success. capture=False lets the output through to ours (then stdout and stderr
+    are empty). tick is called each second while the program runs. timeout is in seconds.
+    Raises Failed if the program is missing or too slow, ToolFailed for any other end than ok.
+    """
+    command = [os.fspath(a) for a in argv]
+    pipe = subprocess.PIPE if capture else None
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=pipe,
+            stderr=pipe,
+            env=environment(env),
+            cwd=cwd,
+            text=True,
+            errors="surrogateescape",
+        )
+    except FileNotFoundError:
+        raise Failed(
+            f"cannot run '{command[0]}': no such program", hint="install it, or run inside the live image"
+        ) from None
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with process:
+        try:
+            stdout, stderr = _communicate(process, input, tick, deadline, command)
+        except BaseException:
+            process.kill()
+            raise
+    completed = Completed(status=process.returncode, stdout=stdout or "", stderr=stderr or "")
+    check(command, completed, ok)
+    return completed
+
+
+def _communicate(
+    process: "subprocess.Popen[str]",
+    input: str | None,
+    tick: Callable[[], None] | None,
+    deadline: float | None,
+    command: list[str],
+) -> tuple[str | None, str | None]:
+    while True:
+        try:
+            return process.communicate(input, timeout=TICK_SECONDS)
+        except subprocess.TimeoutExpired:
+            input = None  # communicate() has it already and goes on where it stopped
+            if tick:
+                tick()
+            if deadline is not None and time.monotonic() > deadline:
+                raise Failed(f"cannot finish '{shlex.join(command)}': it hangs") from None
+
+
+def check(command: Sequence[str], completed: Completed, ok: Container[int] = (0,)) -> None:
+    """Raise ToolFailed unless the status is one of ok; a negative status is a signal (subprocess.Popen)."""
+    if completed.status in ok:
+        return
+    if completed.status < 0:
+        cause = f"killed by {signal.Signals(-completed.status).name}"
+    else:
+        said = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
+        cause = f"exit status {completed.status}" + (f": {'; '.join(said[-4:])}" if said else "")
+    raise ToolFailed(f"cannot run '{shlex.join(command)}': {cause}", completed=completed)
