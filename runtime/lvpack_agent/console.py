@@ -1,0 +1,68 @@
+"""What people see: every line goes to each console of the kernel, and to the log that the image set keeps."""
+
+import os
+import select
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+ACTIVE_CONSOLES = Path("/sys/class/tty/console/active")
+STALLED_SECONDS = 2.0
+
+
+def console_devices() -> tuple[Path, ...]:
+    """Return the terminals behind /dev/console, e.g. /dev/tty0 and /dev/ttyS0 (Documentation/ABI: sysfs-tty)."""
+    try:
+        names = ACTIVE_CONSOLES.read_text().split()
+    except OSError:
+        return ()
+    return tuple(Path("/dev", name) for name in names)
+
+
+class Console:
+    """Writes lines to all consoles and a log file; a console that does not take a line in time misses it."""
+
+    def __init__(self, devices: tuple[Path, ...], log: Path | None, echo: TextIO | None = None) -> None:
+        self._fds = []
+        self._echo = echo
+        for device in devices:
+            try:
+                self._fds.append(os.open(device, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK))
+            except OSError:
+                continue  # `console=` may name hardware that is not there
+        self.log = log
+        self._started = time.monotonic()
+        if log:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text("")
+
+    @classmethod
+    def of_this_machine(cls, log: Path | None) -> "Console":
+        """Return the console of a booted live image; without one (a test, a container), standard output."""
+        devices = console_devices() if os.getpid() != 1 and Path("/run/lvpack").is_dir() else ()
+        return cls(devices, log, None if devices else sys.stdout)
+
+    def say(self, text: str = "") -> None:
+        """Print text, one or more lines, and log it with the seconds since the start."""
+        for line in text.split("\n"):
+            self._write(line)
+            if self.log:
+                with self.log.open("a", encoding="utf-8", errors="replace") as log:
+                    log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
+
+    def _write(self, line: str) -> None:
+        # A leading carriage return keeps a marker at the start of its line after a half-written kernel message.
+        data = line.encode(errors="replace") + b"\r\n"
+        for fd in self._fds:
+            rest = data
+            while rest:
+                _, ready, _ = select.select([], [fd], [], STALLED_SECONDS)
+                if not ready:
+                    break
+                try:
+                    rest = rest[os.write(fd, rest) :]
+                except OSError:
+                    break
+        if self._echo:
+            print(line, file=self._echo, flush=True)

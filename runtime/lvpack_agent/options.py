@@ -1,0 +1,309 @@
+"""Every `lvpack.*` kernel command-line option: one table for the parser, the help, the docs and the build's check."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lvpack_agent.errors import Refused
+from lvpack_agent.sizes import human, parse_size
+
+PREFIX = "lvpack."
+SHARE_SCHEMES = ("nfs",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """How the image is compressed: method is zstd, gzip or none; level is 0 for none."""
+
+    method: str
+    level: int
+
+    def __str__(self) -> str:
+        return f"{self.method}:{self.level}" if self.level else self.method
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """Free space to leave in a shrunk filesystem: percent of its minimum size, or bytes; one of them is 0."""
+
+    percent: float = 0
+    size: int = 0
+
+    def of(self, minimum: int) -> int:
+        """Return the margin in bytes for a filesystem whose minimum size is given in bytes."""
+        return self.size or int(minimum * self.percent / 100)
+
+    def __str__(self) -> str:
+        return human(self.size) if self.size else f"{self.percent:g}%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the kernel command line asks for; one field for each row of OPTIONS."""
+
+    action: str
+    target: str
+    source: str
+    name: str
+    mode: str
+    disk: tuple[str, ...]
+    vg: str
+    compress: Compression
+    margin: Margin
+    scratch: str
+    grow: str
+    overwrite: bool
+    after: str
+    onerror: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: name without prefix, its values for people, the default as text, its reader and its meaning."""
+
+    name: str
+    values: str
+    default: str
+    read: Callable[[str], Any]
+    meaning: str
+    repeatable: bool = False
+
+
+def _one_of(*allowed: str, later: tuple[str, ...] = ()) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text in later:
+            raise ValueError(f"this version of lvpack does not support '{text}' yet")
+        if text not in allowed:
+            raise ValueError(f"it must be one of {', '.join(allowed)}")
+        return text
+
+    return read
+
+
+def _yes_no(text: str) -> bool:
+    return _one_of("no", "yes")(text) == "yes"
+
+
+def _url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    host, _, path = rest.partition("/")
+    if not separator or not host or not path.strip("/"):
+        raise ValueError("it must be a URL such as nfs://HOST[:PORT]/PATH")
+    if scheme not in SHARE_SCHEMES:
+        raise ValueError(
+            f"this version of lvpack knows only {', '.join(s + '://' for s in SHARE_SCHEMES)} shares"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", host):
+        raise ValueError(f"'{host}' is not a HOST or HOST:PORT")
+    if ".." in path.split("/"):
+        raise ValueError("its path must not hold '..'")
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", text) or text.endswith(".partial"):
+        raise ValueError("it must be letters, digits, '.', '_' and '-', at most 200, and not end in .partial")
+    return text
+
+
+def _any(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def _compression(text: str) -> Compression:
+    method, _, level = text.partition(":")
+    limits = {"zstd": (3, 19), "gzip": (6, 9), "none": (0, 0)}
+    if method not in limits:
+        raise ValueError("it must be zstd:1..19, gzip:1..9 or none")
+    default, highest = limits[method]
+    if not level and ":" not in text:
+        return Compression(method=method, level=default)
+    if not re.fullmatch(r"\d{1,2}", level) or not 1 <= int(level) <= highest:
+        raise ValueError("it must be zstd:1..19, gzip:1..9 or none")
+    return Compression(method=method, level=int(level))
+
+
+def _margin(text: str) -> Margin:
+    if text.endswith("%"):
+        if not re.fullmatch(r"\d{1,4}(\.\d+)?%", text):
+            raise ValueError("it must be a percentage such as 5% or a size such as 64M")
+        return Margin(percent=float(text[:-1]))
+    try:
+        return Margin(size=parse_size(text))
+    except ValueError:
+        raise ValueError("it must be a percentage such as 5% or a size such as 64M") from None
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="action",
+        values="backup, restore, plan, verify, shell",
+        default="backup",
+        read=_one_of("backup", "restore", "plan", "verify", "shell"),
+        meaning="what to do; without any lvpack option a menu comes up and nothing is touched",
+    ),
+    Option(
+        name="target",
+        values="nfs://HOST[:PORT]/PATH",
+        default="",
+        read=_url,
+        meaning="backup: the share that image sets are written to",
+    ),
+    Option(
+        name="source",
+        values="nfs://HOST[:PORT]/PATH/NAME",
+        default="",
+        read=_url,
+        meaning="restore, verify: the image set to read",
+    ),
+    Option(
+        name="name",
+        values="a name",
+        default="",
+        read=_name,
+        meaning="backup: name of the image set; by default HOSTNAME-UTCSTAMP, HOSTNAME from the source's /etc/hostname",
+    ),
+    Option(
+        name="mode",
+        values="overlay",
+        default="overlay",
+        read=_one_of("overlay", later=("inplace",)),
+        meaning="overlay: the source is read-only, every write lands in a copy-on-write store",
+    ),
+    Option(
+        name="disk",
+        values="auto, a device path, by-id path, WWN or serial",
+        default="auto",
+        read=_any,
+        meaning="backup, plan: look for the VG on this disk only; restore: the disk to write. auto: follow the VG; "
+        "restore: the only disk there is",
+        repeatable=True,
+    ),
+    Option(
+        name="vg",
+        values="auto, a VG name",
+        default="auto",
+        read=_any,
+        meaning="the VG whose disk is packed; auto: the only one there is",
+    ),
+    Option(
+        name="compress",
+        values="zstd:1..19, gzip:1..9, none",
+        default="zstd:3",
+        read=_compression,
+        meaning="how the image is compressed",
+    ),
+    Option(
+        name="margin",
+        values="a percentage, a size",
+        default="5%",
+        read=_margin,
+        meaning="free space left in each shrunk filesystem, as a share of its minimum size or in bytes",
+    ),
+    Option(
+        name="scratch",
+        values="ram",
+        default="ram",
+        read=_one_of("ram", later=("share",)),
+        meaning="where the copy-on-write store is",
+    ),
+    Option(
+        name="grow",
+        values="none",
+        default="none",
+        read=_one_of("none", later=("fs", "original")),
+        meaning="restore: the layout is written as it was packed",
+    ),
+    Option(
+        name="overwrite",
+        values="no, yes",
+        default="no",
+        read=_yes_no,
+        meaning="restore: a disk that holds anything is written only with yes",
+    ),
+    Option(
+        name="after",
+        values="poweroff, reboot, shell, halt",
+        default="poweroff",
+        read=_one_of("poweroff", "reboot", "shell", "halt"),
+        meaning="what follows a run that ended well",
+    ),
+    Option(
+        name="onerror",
+        values="shell, poweroff, reboot, halt",
+        default="shell",
+        read=_one_of("shell", "poweroff", "reboot", "halt"),
+        meaning="what follows a refused or failed run",
+    ),
+)
+
+_BY_NAME = {option.name: option for option in OPTIONS}
+assert set(_BY_NAME) == {f.name for f in fields(Settings)}
+
+
+def words(command_line: str) -> list[str]:
+    """Split a kernel command line at white space outside double quotes and drop the quotes (kernel: next_arg())."""
+    return [w.replace('"', "") for w in re.findall(r'(?:[^\s"]|"[^"]*"?)+', command_line)]
+
+
+def parse(arguments: Iterable[str]) -> Settings | None:
+    """Read the `lvpack.*` words of a command line; None if there is none of them.
+
+    As in the kernel, the last of several values wins, except for repeatable options. Raises Refused that names the
+    first unknown or malformed option.
+    """
+    given: dict[str, list[str]] = {}
+    for word in arguments:
+        if not word.startswith(PREFIX):
+            continue
+        key, equals, text = word.removeprefix(PREFIX).partition("=")
+        if key not in _BY_NAME:
+            raise Refused(
+                f"cannot use option '{PREFIX}{key}': there is no such option",
+                hint=f"the options are {', '.join(PREFIX + name for name in _BY_NAME)}",
+            )
+        if not equals:
+            raise Refused(f"cannot use option '{word}': it has no value", hint=f"write {word}=VALUE")
+        given.setdefault(key, []).append(text)
+    return _settings(given) if given else None
+
+
+def _settings(given: dict[str, list[str]]) -> Settings:
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        texts = given.get(option.name, [option.default])
+        read = [_value(option, text, explicit=option.name in given) for text in texts]
+        values[option.name] = tuple(read) if option.repeatable else read[-1]
+    settings = Settings(**values)
+    needed = {"backup": "target", "restore": "source", "verify": "source"}.get(settings.action)
+    if needed and not getattr(settings, needed):
+        raise Refused(
+            f"cannot {settings.action}: option '{PREFIX}{needed}' is missing",
+            hint=f"give {PREFIX}{needed}={_BY_NAME[needed].values}",
+        )
+    return settings
+
+
+def _value(option: Option, text: str, *, explicit: bool) -> Any:
+    if not explicit and not text:
+        return ""
+    try:
+        return option.read(text)
+    except ValueError as error:
+        raise Refused(
+            f"cannot use option '{PREFIX}{option.name}={text}': {error}",
+            hint=f"{PREFIX}{option.name} takes {option.values}",
+        ) from None
+
+
+def as_markdown() -> str:
+    """Return the options as the table that docs/options.md shows."""
+    rows = ["| option | values | default | meaning |", "|---|---|---|---|"]
+    for o in OPTIONS:
+        default = f"`{o.default}`" if o.default else ""
+        repeat = "; repeatable" if o.repeatable else ""
+        rows.append(f"| `{PREFIX}{o.name}` | {o.values}{repeat} | {default} | {o.meaning} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,49 @@
+"""Progress lines: bytes, rate and time left, at least each five seconds."""
+
+import time
+from collections.abc import Callable
+
+from lvpack_agent.sizes import human
+
+INTERVAL_SECONDS = 4.0
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Counts bytes towards a total (0 if it is not known) and says so through a callback."""
+
+    def __init__(
+        self, what: str, total: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._what, self._total, self._say, self._clock = what, total, say, clock
+        self._begun = self._said = clock()
+        self.done = 0
+
+    def add(self, count: int) -> None:
+        """Count bytes as done and print a line if one is due."""
+        self.at(self.done + count)
+
+    def at(self, done: int) -> None:
+        """Set the bytes done so far (also without news: then only the time moves) and print a line if one is due."""
+        self.done = done
+        now = self._clock()
+        if now - self._said >= INTERVAL_SECONDS:
+            self._said = now
+            self._say(self.line())
+
+    def line(self) -> str:
+        """Return the present state as a line."""
+        elapsed = self._clock() - self._begun
+        rate = self.done / elapsed if elapsed > 0 else 0
+        text = f"{self._what}: {human(self.done)}"
+        if self._total:
+            text += f" of {human(self._total)} ({min(100, 100 * self.done // self._total)} %)"
+        text += f", {human(rate)}/s, {_clock(elapsed)} so far"
+        if self._total and rate:
+            text += f", {_clock(max(0, self._total - self.done) / rate)} left"
+        return text

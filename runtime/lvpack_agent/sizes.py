@@ -1,0 +1,31 @@
+"""Byte counts: reading what people write, printing what people read, rounding."""
+
+import re
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)(?:i?B)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as 64M, 1.5GiB or 4096 (bytes); units are powers of 1024. Raises ValueError."""
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise ValueError("not a size such as 64M or 2G")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def human(size: float) -> str:
+    """Return a byte count with three significant digits and a binary unit, e.g. 1.39 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1000 or unit == "TiB":
+            break
+        size /= 1024
+    digits = 0 if unit == "B" or size >= 100 else 1 if size >= 10 else 2
+    return f"{size:.{digits}f} {unit}"
+
+
+def round_up(value: int, step: int) -> int:
+    """Return the least multiple of step that is at least value."""
+    return -(-value // step) * step
