@@ -39,8 +39,8 @@ class Console:
 
     @classmethod
     def of_this_machine(cls, log: Path | None) -> "Console":
-        """Return the console of a booted live image; without one (a test, a container), standard output."""
-        devices = console_devices() if os.getpid() != 1 and Path("/run/lvpack").is_dir() else ()
+        """Return all the consoles of this machine; without one (a container), standard output."""
+        devices = console_devices()
         return cls(devices, log, None if devices else sys.stdout)
 
     def say(self, text: str = "") -> None:
@@ -52,7 +52,6 @@ class Console:
                     log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
 
     def _write(self, line: str) -> None:
-        # A leading carriage return keeps a marker at the start of its line after a half-written kernel message.
         data = line.encode(errors="replace") + b"\r\n"
         for fd in self._fds:
             rest = data

@@ -1,20 +1,115 @@
 """From a command line to a result line: settings, action, report, and what follows."""
 
 import argparse
+import time
+import traceback
 from pathlib import Path
 
-from lvpack_agent import shells
+from lvpack_agent import VERSION, imageset, menu, shares, shells
+from lvpack_agent.backup import backup
 from lvpack_agent.console import Console
+from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.options import Settings, parse, words
+from lvpack_agent.processes import run as run_tool
+from lvpack_agent.report import Report, Run
+from lvpack_agent.restore import restore
 
 RUN = Path("/run/lvpack")
+LOG = RUN / "agent.log"
+
+
+def verify_set(settings: Settings, run: Run) -> str:
+    """lvpack.action=verify: check an image set on a share; return the closing message."""
+    url, name = shares.parse(settings.source).parent()
+    run.name = name
+    with shares.mounted(url, RUN / "share", run.say, read_only=True) as share, run.phase("verify"):
+        manifest = imageset.read_manifest(share / name)
+        imageset.check_image(share / name, manifest, run.say)
+    return f"image set {name} is complete and unchanged"
+
+
+def perform(settings: Settings, console: Console) -> Report:
+    """Run an action and return its report; no error leaves this function but as a report."""
+    run = Run(action=settings.action, say=console.say, name=settings.name)
+    console.say(f"action: {settings.action}")
+    try:
+        if settings.action == "restore":
+            message = restore(settings, run, RUN)
+        elif settings.action == "verify":
+            message = verify_set(settings, run)
+        else:
+            message = backup(settings, run, RUN, LOG)
+        return run.ended(message)
+    except LvpackError as error:
+        return run.stopped(error)
+    except Exception as error:
+        _keep_traceback()
+        cause = f"{type(error).__name__}: {error}"
+        return run.stopped(
+            Failed(f"cannot finish {settings.action}: {cause}", hint=f"this is a defect of lvpack; {LOG} says where")
+        )
+
+
+def _keep_traceback() -> None:
+    with LOG.open("a") as log:
+        traceback.print_exc(file=log)
+
+
+def tell(report: Report, console: Console) -> None:
+    """Print what a person wants to know, then the result line."""
+    console.say("")
+    console.say(f"{report.status}: {report.message}")
+    if report.hint:
+        console.say(f"  {report.hint}")
+    console.say(report.line())
+
+
+def follow(what: str, console: Console) -> None:
+    """Do what lvpack.after or lvpack.onerror says."""
+    console.say(f"then: {what}")
+    time.sleep(0.2)  # the last line is still on its way through the serial port
+    if what == "shell":
+        shells.on_every_console()
+    else:
+        run_tool(["sync"])
+        run_tool(["busybox", what, "-f"])
 
 
 def main(arguments: list[str]) -> int:
+    """Take the options from the kernel command line (or --cmdline) and run to the end."""
     parser = argparse.ArgumentParser(prog="python3 -m lvpack_agent")
-    parser.add_argument("--cmdline", help="take the options from here instead of /proc/cmdline")
-    parser.parse_args(arguments)
+    parser.add_argument("--cmdline", help="take the options from here instead of /proc/cmdline, and stop at the result")
+    options = parser.parse_args(arguments)
     RUN.mkdir(parents=True, exist_ok=True)
-    console = Console.of_this_machine(RUN / "agent.log")
-    console.say("lvpack 0.1.0")
-    shells.on_every_console()
-    return 0
+    console = Console.of_this_machine(LOG)
+    console.say(f"lvpack {VERSION}")
+    command_line = Path("/proc/cmdline").read_text() if options.cmdline is None else options.cmdline
+    try:
+        settings = parse(words(command_line))
+    except LvpackError as error:
+        report = Run(action="", say=console.say).stopped(error)
+        tell(report, console)
+        if options.cmdline is None:
+            follow(_asked_onerror(command_line), console)
+        return 1
+    if settings is None:
+        menu.on_every_console()
+        return 0
+    if settings.action == "shell":
+        console.say("a root shell on every console; `poweroff` ends it")
+        shells.on_every_console()
+        return 0
+    report = perform(settings, console)
+    tell(report, console)
+    if options.cmdline is None:
+        follow(settings.after if report.status == "ok" else settings.onerror, console)
+    return 0 if report.status == "ok" else 1
+
+
+def _asked_onerror(command_line: str) -> str:
+    """Return lvpack.onerror of a command line that is otherwise wrong."""
+    try:
+        settings = parse(["lvpack.action=plan", *(w for w in words(command_line) if w.startswith("lvpack.onerror="))])
+    except LvpackError:
+        settings = None
+    return settings.onerror if settings else "shell"

@@ -91,9 +91,7 @@ def _url(text: str) -> str:
     if not separator or not host or not path.strip("/"):
         raise ValueError("it must be a URL such as nfs://HOST[:PORT]/PATH")
     if scheme not in SHARE_SCHEMES:
-        raise ValueError(
-            f"this version of lvpack knows only {', '.join(s + '://' for s in SHARE_SCHEMES)} shares"
-        )
+        raise ValueError(f"this version of lvpack knows only {', '.join(s + '://' for s in SHARE_SCHEMES)} shares")
     if not re.fullmatch(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", host):
         raise ValueError(f"'{host}' is not a HOST or HOST:PORT")
     if ".." in path.split("/"):

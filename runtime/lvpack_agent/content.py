@@ -1,0 +1,58 @@
+"""What a block device holds: blkid(8) names it, the filesystem's own tools measure it."""
+
+import re
+from pathlib import Path
+
+from lvpack_agent import ext, swap
+from lvpack_agent.errors import Failed
+from lvpack_agent.layout import EXT_TYPES, Content
+from lvpack_agent.processes import run
+
+# blkid(8): 2 is "nothing found", 8 "ambivalent": several signatures that exclude each other.
+NOTHING, AMBIVALENT = 2, 8
+
+
+def parse(text: str) -> dict[str, str]:
+    """Read `blkid -p -o export`: KEY=value lines, in which a backslash quotes what a shell would not take."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return {key: re.sub(r"\\(.)", r"\1", value) for key, value in pairs}
+
+
+def identify(device: str) -> dict[str, str]:
+    """Return blkid's facts (TYPE, UUID, LABEL, …) of a device, {} if it knows nothing on it.
+
+    Raises Failed if it finds signatures that exclude each other.
+    """
+    answer = run(["blkid", "--probe", "--output", "export", device], ok=(0, NOTHING, AMBIVALENT))
+    if answer.status == AMBIVALENT:
+        raise Failed(
+            f"cannot tell what '{device}' holds: it has the signatures of several filesystems",
+            hint=f"look with `wipefs {Path(device).name}` and remove the wrong one",
+        )
+    return parse(answer.stdout)
+
+
+def read(device: str) -> Content:
+    """Return the content of a device; an ext filesystem should be clean (see is_unclean), or its minimum is a guess."""
+    facts = identify(device)
+    content = Content(type=facts.get("TYPE", ""), uuid=facts.get("UUID", ""), label=facts.get("LABEL", ""))
+    if content.type in EXT_TYPES:
+        block = ext.read(device)
+        return Content(
+            type=content.type,
+            uuid=content.uuid,
+            label=content.label,
+            size=block.block_count * block.block_size,
+            block_size=block.block_size,
+            minimum=ext.minimum(device, block.block_size),
+            free=block.free,
+        )
+    if content.type == "swap" and (header := swap.read(device)):
+        return Content(
+            type=content.type,
+            uuid=content.uuid,
+            label=content.label,
+            size=header.size,
+            block_size=header.page_size,
+        )
+    return content

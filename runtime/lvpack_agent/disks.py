@@ -1,0 +1,97 @@
+"""The block devices of this machine, as lsblk(8) lists them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvpack_agent.errors import Refused
+from lvpack_agent.processes import run
+
+COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,UUID,PTTYPE,MOUNTPOINTS,PARTN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDevice:
+    """A disk or partition; type is lsblk's TYPE (disk, part, rom, loop, …), size in bytes."""
+
+    path: str
+    type: str
+    size: int
+    sector_size: int
+    read_only: bool
+    model: str
+    serial: str
+    wwn: str
+    fstype: str
+    uuid: str
+    parts: tuple["BlockDevice", ...] = ()
+
+    def describe(self) -> str:
+        """Return what a person recognises a disk by."""
+        facts = [self.model, f"serial {self.serial}" if self.serial else ""]
+        return f"{self.path} ({', '.join([*filter(None, facts), f'{self.size:,} bytes'])})"
+
+
+def parse(text: str) -> tuple[BlockDevice, ...]:
+    """Read the answer of `lsblk --json --bytes --tree -o COLUMNS`; only real disks and their partitions are kept."""
+    return tuple(_device(item) for item in json.loads(text)["blockdevices"] if item["type"] == "disk")
+
+
+def _device(item: dict[str, Any]) -> BlockDevice:
+    return BlockDevice(
+        path=item["path"],
+        type=item["type"],
+        size=int(item["size"]),
+        sector_size=int(item["log-sec"]),
+        read_only=bool(item["ro"]),
+        model=(item["model"] or "").strip(),
+        serial=(item["serial"] or "").strip(),
+        wwn=item["wwn"] or "",
+        fstype=item["fstype"] or "",
+        uuid=item["uuid"] or "",
+        parts=tuple(_device(c) for c in item.get("children", ()) if c["type"] == "part"),
+    )
+
+
+def read() -> tuple[BlockDevice, ...]:
+    """Return the disks of this machine; those of size 0 (empty card readers, floppies) are left out."""
+    # 1 is RAM disks, 2 floppies, 7 loop devices, 252/253 may be zram or device-mapper: type tells those.
+    answer = run(["lsblk", "--json", "--bytes", "--tree", "--exclude", "1,2,7", "-o", COLUMNS]).stdout
+    return tuple(d for d in parse(answer) if d.size and not d.path.startswith("/dev/zram"))
+
+
+def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[BlockDevice, ...]:
+    """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; all of them for auto.
+
+    Raises Refused for a name that no disk or more than one disk has.
+    """
+    if wanted == ("auto",):
+        return disks
+    chosen = []
+    for name in wanted:
+        path = str(Path(name).resolve()) if name.startswith("/") else ""
+        found = [d for d in disks if (d.path == path if path else name in (d.serial, d.wwn))]
+        if len(found) != 1:
+            raise Refused(
+                f"cannot find disk '{name}': {len(found) or 'no'} disk{'s' if len(found) != 1 else ''} of that name",
+                hint="the disks are " + ("; ".join(d.describe() for d in disks) or "none at all"),
+            )
+        chosen += found
+    return tuple(dict.fromkeys(chosen))
+
+
+def set_read_only(disks: tuple[BlockDevice, ...], undo: ExitStack) -> None:
+    """Let the kernel refuse every write to these disks and their partitions (BLKROSET); undone by the stack."""
+    for device in _with_parts(disks):
+        if not device.read_only:
+            run(["blockdev", "--setro", device.path])
+            undo.callback(run, ["blockdev", "--setrw", device.path])
+
+
+def _with_parts(disks: tuple[BlockDevice, ...]) -> Iterator[BlockDevice]:
+    for disk in disks:
+        yield disk
+        yield from disk.parts

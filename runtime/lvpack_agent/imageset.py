@@ -1,0 +1,247 @@
+"""Image sets: what lies on the share, how it is written so that NAME is always complete, how it is checked."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lvpack_agent import VERSION, streams
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.jsonform import from_json, to_json
+from lvpack_agent.layout import Layout, Range
+from lvpack_agent.options import Compression
+from lvpack_agent.plan import Plan
+from lvpack_agent.processes import ToolFailed
+from lvpack_agent.progress import Progress
+from lvpack_agent.sizes import human
+from lvpack_agent.streams import Checksums
+
+SCHEMA = 1
+MANIFEST, SUMS, RESTORE = "manifest.json", "SHA256SUMS", "RESTORE.txt"
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """manifest.json. machine is what DMI says; plan holds the source's layout; block_map is in bytes of the image."""
+
+    schema: int
+    lvpack: str
+    name: str
+    created: str
+    machine: dict[str, str]
+    plan: Plan
+    packed: Layout
+    image: str
+    compression: Compression
+    block_map: tuple[Range, ...]
+    checksums: Checksums
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Writer:
+    """Writes a set as NAME.partial; at its end renamed to NAME if all went well, removed if not.
+
+    Made before what the backup sets up, so that the set gets its name only when that has been taken down in order.
+    """
+
+    def __init__(self, share: Path) -> None:
+        self._share = share
+        self._partial: Path | None = None
+
+    def begin(self, name: str) -> Path:
+        """Make the folder and return it. Raises Refused if NAME or NAME.partial exists, Failed if it cannot be made."""
+        partial = self._share / (name + PARTIAL)
+        if (self._share / name).exists():
+            raise Refused(
+                f"cannot write image set '{name}': it exists on the share",
+                hint="choose another lvpack.name, or remove the old set",
+            )
+        try:
+            partial.mkdir()
+        except FileExistsError:
+            raise Refused(
+                f"cannot write image set '{name}': '{partial.name}' exists on the share",
+                hint="another backup is writing it, or was cut off; if none is running, remove that folder",
+            ) from None
+        except OSError as error:
+            raise Failed(
+                f"cannot write to the share: {error.strerror}",
+                hint="check that the server lets root of this machine write there",
+            ) from error
+        self._partial = partial
+        return partial
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._partial is None:
+            return
+        try:
+            if error is None:
+                self._partial.rename(self._partial.with_name(self._partial.name.removesuffix(PARTIAL)))
+                return
+        except OSError as late:
+            error = late
+        shutil.rmtree(self._partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise Failed(
+                f"cannot write image set '{self._partial.name}' to the share: {error.strerror}",
+                hint="check the space on the share and the network, and try again",
+            ) from error
+
+
+def write_image(
+    device: Path, path: Path, compression: Compression, ranges: tuple[Range, ...], size: int, progress: Progress
+) -> Checksums:
+    """Stream the ranges of a device, size bytes in all with zeros between, to an image file, and sync it."""
+    raw, stored = streams.Digest(), streams.Digest()
+    with path.open("wb", buffering=0) as file:
+
+        def sink(data: bytes) -> None:
+            stored.add(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+        blocks = streams.tapped(
+            streams.read_ranges(device, ranges, size), raw.add, lambda data: progress.add(len(data))
+        )
+        streams.pump(streams.compressor(compression), blocks, sink)
+        os.fsync(file.fileno())
+    if raw.size != size:
+        raise Failed(f"cannot dump '{device}': {raw.size:,} bytes read, {size:,} promised")
+    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw.size, raw_sha256=raw.hex())
+
+
+def write_text(folder: Path, name: str, text: str) -> None:
+    """Write a small file of the set and sync it."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    write_text(folder, MANIFEST, json.dumps(to_json(manifest), indent=1) + "\n")
+
+
+def write_sums(folder: Path, image: str, image_sha256: str) -> None:
+    """Write SHA256SUMS over all files of the set; the image's sum is known from its dump."""
+    lines = [f"{image_sha256}  {image}"]
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name not in (image, SUMS):
+            lines.append(f"{_sha256(path)}  {name}")
+    write_text(folder, SUMS, "\n".join(lines) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    for data in streams.file_blocks(path):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check everything of a set but its image: manifest, SHA256SUMS and the small files they name.
+
+    Raises Refused if this is no image set or of an unknown schema, Failed if it is damaged.
+    """
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Refused(
+            f"cannot read image set '{folder.name}': there is no {MANIFEST} in it",
+            hint="give the folder that holds disk.img.zst",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"cannot read {MANIFEST} of image set '{folder.name}': {error}") from error
+    try:
+        data = json.loads(text)
+        if data.get("schema") != SCHEMA:
+            raise Refused(
+                f"cannot read image set '{folder.name}': its schema is {data.get('schema')}, not {SCHEMA}",
+                hint=f"use the lvpack that made it ({data.get('lvpack')}); this is {VERSION}",
+            )
+        manifest = from_json(Manifest, data)
+    except (ValueError, AttributeError) as error:
+        raise Failed(f"cannot read image set '{folder.name}': {MANIFEST} is damaged: {error}") from error
+    sums = _read_sums(folder)
+    if sums.get(manifest.image) != manifest.checksums.stored_sha256:
+        raise Failed(f"cannot trust image set '{folder.name}': {SUMS} and {MANIFEST} disagree about {manifest.image}")
+    for name, expected in sums.items():
+        if name != manifest.image and _sha256(folder / name) != expected:
+            raise Failed(f"cannot trust image set '{folder.name}': {name} has changed since it was written")
+    return manifest
+
+
+def _read_sums(folder: Path) -> dict[str, str]:
+    sums = {}
+    try:
+        for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
+            digest, _, name = line.partition("  ")
+            if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+                raise Failed(f"cannot trust image set '{folder.name}': {SUMS} has the line '{line}'")
+            sums[name] = digest
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"cannot read {SUMS} of image set '{folder.name}': {error}") from error
+    if MANIFEST not in sums:
+        raise Failed(f"cannot trust image set '{folder.name}': {SUMS} does not name {MANIFEST}")
+    return sums
+
+
+def check_image(
+    folder: Path, manifest: Manifest, say: Callable[[str], None], sink: Callable[[bytes], object] = lambda _: None
+) -> None:
+    """Read an image to its end, decompressed into sink. Raises Failed that says what is wrong with it."""
+    promised = manifest.checksums
+    path = folder / manifest.image
+    progress = Progress(f"read {manifest.image}", promised.stored_size, say)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise Failed(f"cannot read {manifest.image} of image set '{folder.name}': {error.strerror}") from error
+    if size != promised.stored_size:
+        raise Failed(
+            f"cannot trust image set '{folder.name}': {manifest.image} has {size:,} bytes, not {promised.stored_size:,}"
+        )
+    damaged = f"cannot trust image set '{folder.name}': {manifest.image} is damaged"
+    try:
+        found = streams.read_image(path, sink, progress.add)
+    except ToolFailed as failed:
+        raise Failed(f"{damaged}: {failed.message}") from failed
+    say(progress.line())
+    if found != promised:
+        what = "stored" if found.stored_sha256 != promised.stored_sha256 else "decompressed"
+        raise Failed(f"{damaged}: its {what} bytes have another checksum")
+
+
+def restore_text(manifest: Manifest) -> str:
+    """Return RESTORE.txt: how to restore by hand."""
+    image, disk = manifest.image, manifest.packed.disks[0]
+    opener = {"zstd": f"zstd -dc {image}", "gzip": f"gzip -dc {image}", "none": f"cat {image}"}
+    size = f"{disk.size:,} bytes ({human(disk.size)})"
+    gpt = (
+        "   sfdisk --relocate gpt-bak-std /dev/sdX   # the disk is bigger: put its backup GPT at its end\n"
+        if disk.table and disk.table.label == "gpt"
+        else ""
+    )
+    return (
+        f"{manifest.name}: a disk packed by lvpack {manifest.lvpack} on {manifest.created}\n\n"
+        f"The target needs at least {size}, sectors of {disk.sector_size} bytes,\n"
+        "and everything on it will be lost. Boot any Linux on it, then:\n\n"
+        "   sha256sum -c SHA256SUMS\n"
+        f"   {opener[manifest.compression.method]} | dd of=/dev/sdX bs=4M conv=fsync\n"
+        f"{gpt}\n"
+        "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER\n\n"
+        "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
+        "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
+    )

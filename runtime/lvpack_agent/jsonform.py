@@ -1,0 +1,67 @@
+"""JSON forms of the frozen dataclasses: Layout, Plan, Report and what they hold."""
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Return what json.dumps() takes; dataclass fields with metadata {"json": False} are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: to_json(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.metadata.get("json", True)
+        }
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    return value
+
+
+def from_json(kind: type[T], data: Any) -> T:
+    """Return an instance of a dataclass from its JSON form. Raises ValueError if the data does not fit its types."""
+    return typing.cast(T, _read(kind, data))
+
+
+def _read(kind: Any, data: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(kind)
+        if data is None and type(None) in options:
+            return None
+        return _read(next(o for o in options if o is not type(None)), data)
+    if origin is tuple:
+        item = typing.get_args(kind)[0]
+        if not isinstance(data, list):
+            raise ValueError(f"expected a list, found {data!r}")
+        return tuple(_read(item, d) for d in data)
+    if origin is dict:
+        item = typing.get_args(kind)[1]
+        if not isinstance(data, dict):
+            raise ValueError(f"expected an object, found {data!r}")
+        return {key: _read(item, d) for key, d in data.items()}
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(typing.cast(type, kind), data)
+    if kind is Any or kind is object:
+        return data
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
+        raise ValueError(f"expected {kind.__name__}, found {data!r}")
+    return data
+
+
+def _read_dataclass(kind: type, data: Any) -> Any:
+    if not isinstance(data, dict):
+        raise ValueError(f"expected an object for {kind.__name__}, found {data!r}")
+    hints = typing.get_type_hints(kind)
+    known = {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.metadata.get("json", True)}
+    try:
+        return kind(**{name: _read(hint, data[name]) for name, hint in known.items() if name in data})
+    except TypeError as error:
+        raise ValueError(f"{kind.__name__}: {error}") from None

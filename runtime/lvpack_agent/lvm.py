@@ -1,0 +1,181 @@
+"""LVM: what it reports, and the few commands that lvpack gives it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import Completed, run
+
+# udev is not told, so that nothing else opens our volumes and no command waits for a rule that is not there;
+# nothing is written beside the metadata; no devices file: the machine is not ours.
+CONFIG = (
+    "devices/use_devicesfile=0 "
+    "activation/udev_sync=0 activation/udev_rules=0 activation/verify_udev_operations=0 activation/monitoring=0 "
+    "backup/backup=0 backup/archive=0 global/event_activation=0 global/use_lvmpolld=0"
+)
+
+_FIELDS = {
+    "vg": "vg_name,vg_uuid,vg_extent_size,vg_extent_count,vg_free_count,vg_systemid,vg_clustered,vg_shared,"
+    "vg_exported,vg_partial,vg_missing_pv_count",
+    "pv": "pv_name,pv_uuid,pv_size,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_ba_size,pv_duplicate,pv_missing",
+    "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_dm_path",
+    "pvseg": "pv_uuid,pvseg_start,pvseg_size",
+    "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A segment as LVM reports it; ranges are `DEVICE:FIRST-LAST` in extents, several for a striped one."""
+
+    type: str
+    start: int
+    count: int
+    ranges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lv:
+    name: str
+    uuid: str
+    layout: str
+    role: str
+    device: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pv:
+    """A PV; device is "[unknown]" if it is missing; sizes in bytes."""
+
+    device: str
+    uuid: str
+    size: int
+    pe_start: int
+    extents: int
+    metadata_areas: int
+    bootloader_area: int
+    missing: bool
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vg:
+    """A VG as LVM reports it; name "" collects the PVs that belong to none. extent_size in bytes."""
+
+    name: str
+    uuid: str
+    extent_size: int
+    free: int
+    system_id: str
+    clustered: bool
+    exported: bool
+    partial: bool
+    pvs: tuple[Pv, ...]
+    lvs: tuple[Lv, ...]
+
+
+def parse(text: str) -> tuple[Vg, ...]:
+    """Read `lvm fullreport --reportformat json --binary --units b --nosuffix` with the fields above."""
+    return tuple(_vg(report) for report in json.loads(text)["report"])
+
+
+def _vg(report: dict[str, list[dict[str, str]]]) -> Vg:
+    vg = report["vg"][0] if report.get("vg") else {}
+    segments: dict[str, list[Segment]] = {}
+    for row in report.get("seg", ()):
+        segments.setdefault(row["lv_uuid"], []).append(
+            Segment(
+                type=row["segtype"],
+                start=int(row["seg_start_pe"] or 0),
+                count=int(row["seg_size_pe"] or 0),
+                ranges=tuple(row["seg_pe_ranges"].split()),
+            )
+        )
+    return Vg(
+        name=vg.get("vg_name", ""),
+        uuid=vg.get("vg_uuid", ""),
+        extent_size=int(vg.get("vg_extent_size") or 0),
+        free=int(vg.get("vg_free_count") or 0),
+        system_id=vg.get("vg_systemid", ""),
+        clustered=_flag(vg, "vg_clustered") or _flag(vg, "vg_shared"),
+        exported=_flag(vg, "vg_exported"),
+        partial=_flag(vg, "vg_partial") or int(vg.get("vg_missing_pv_count") or 0) > 0,
+        pvs=tuple(_pv(row) for row in report.get("pv", ())),
+        lvs=tuple(
+            Lv(
+                name=row["lv_name"].strip("[]"),
+                uuid=row["lv_uuid"],
+                layout=row["lv_layout"],
+                role=row["lv_role"],
+                device=row["lv_dm_path"],
+                segments=tuple(sorted(segments.get(row["lv_uuid"], ()), key=lambda s: s.start)),
+            )
+            for row in report.get("lv", ())
+        ),
+    )
+
+
+def _pv(row: dict[str, Any]) -> Pv:
+    return Pv(
+        device=row["pv_name"],
+        uuid=row["pv_uuid"],
+        size=int(row["dev_size"] or 0),
+        pe_start=int(row["pe_start"] or 0),
+        extents=int(row["pv_pe_count"] or 0),
+        metadata_areas=int(row["pv_mda_count"] or 0),
+        bootloader_area=int(row["pv_ba_size"] or 0),
+        missing=_flag(row, "pv_missing"),
+        duplicate=_flag(row, "pv_duplicate"),
+    )
+
+
+def _flag(row: dict[str, str], key: str) -> bool:
+    return row.get(key, "") not in ("", "0")
+
+
+def command(arguments: Sequence[str], devices: Sequence[str]) -> Completed:
+    """Run an LVM command that sees these devices only."""
+    name, *rest = arguments
+    return run(["lvm", name, "--config", CONFIG, "--devices", ",".join(devices), *rest])
+
+
+def report(devices: Sequence[str]) -> tuple[Vg, ...]:
+    """Return the VGs on these devices; those of other systems are reported too."""
+    if not devices:
+        return ()
+    arguments = ["fullreport", "--all", "--foreign", "--shared", "--binary", "--reportformat", "json"]
+    arguments += ["--units", "b", "--nosuffix"]
+    for kind, names in _FIELDS.items():
+        arguments += ["--configreport", kind, "-o", names]
+    return parse(command(arguments, devices).stdout)
+
+
+def activate(vg: str, devices: Sequence[str]) -> None:
+    """Make the device nodes of all LVs of a VG."""
+    command(["vgchange", "--activate", "y", vg], devices)
+
+
+def deactivate(vg: str, devices: Sequence[str]) -> None:
+    command(["vgchange", "--activate", "n", vg], devices)
+
+
+def metadata_text(vg: str, devices: Sequence[str], scratch: Path) -> str:
+    """Return the metadata of a VG as text (vgcfgbackup(8)); scratch is a folder for the file."""
+    path = scratch / f"{vg}.vg"
+    command(["vgcfgbackup", "--file", str(path), vg], devices)
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def restore_metadata(vg: str, pv_uuid: str, device: str, text: str, scratch: Path) -> None:
+    """Write a PV header and the VG's metadata text to a device that stands for that PV from now on."""
+    path = scratch / f"{vg}.packed.vg"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    create = ["pvcreate", "--yes", "-ff", "--uuid", pv_uuid, "--restorefile", str(path), device]
+    command(create, [device])
+    command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], [device])
+    if command(["vgck", vg], [device]).stderr.strip():
+        raise Failed(f"cannot restore the metadata of VG '{vg}': vgck is not content with it")

@@ -1,0 +1,81 @@
+"""Device-mapper: tables as values, devices that vanish with the ExitStack that made them."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import run
+
+SECTOR = 512  # device-mapper counts in these on every device (dmsetup(8))
+CHUNK_SECTORS = 8  # a page: what filesystems write is copied and nothing around it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """size bytes of a device from offset on; device "" is zeros that swallow writes."""
+
+    device: str
+    offset: int
+    size: int
+
+    def render(self, start_sector: int) -> str:
+        count = self.size // SECTOR
+        if not self.device:
+            return f"{start_sector} {count} zero"
+        return f"{start_sector} {count} linear {self.device} {self.offset // SECTOR}"
+
+
+def linear_table(pieces: Sequence[Linear]) -> str:
+    """Return the table of a device made of pieces one after another."""
+    lines, at = [], 0
+    for piece in pieces:
+        assert piece.size > 0 and piece.size % SECTOR == 0 and piece.offset % SECTOR == 0, piece
+        lines.append(piece.render(at))
+        at += piece.size // SECTOR
+    return "\n".join(lines) + "\n"
+
+
+def snapshot_table(origin: str, store: str, size: int) -> str:
+    """Return the table of a non-persistent snapshot (kernel: Documentation/admin-guide/device-mapper/snapshot.rst)."""
+    return f"0 {size // SECTOR} snapshot {origin} {store} N {CHUNK_SECTORS}\n"
+
+
+def create(name: str, table: str, undo: ExitStack) -> str:
+    """Make a mapping that the stack removes; return its path."""
+    run(["dmsetup", "create", name, "--noudevsync", "--noudevrules"], input=table)
+    undo.callback(remove, name)
+    return f"/dev/mapper/{name}"
+
+
+def remove(name: str) -> None:
+    """Remove a mapping; --retry waits for programs that only look at it (udev's blkid) to close it."""
+    run(["dmsetup", "remove", "--noudevsync", "--noudevrules", "--retry", name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUse:
+    """Bytes of a snapshot's store in use and its size."""
+
+    used: int
+    size: int
+
+
+def parse_snapshot_status(text: str) -> StoreUse | None:
+    """Read `dmsetup status` of a snapshot: `0 N snapshot USED/SIZE META`; None once it has overflowed or failed."""
+    words = text.split()
+    if len(words) < 4 or "/" not in words[3]:
+        return None  # "Invalid", "Overflow" and "Merge failed" stand in the place of the numbers
+    used, size = words[3].split("/")
+    return StoreUse(used=int(used) * SECTOR, size=int(size) * SECTOR)
+
+
+def store_use(name: str) -> StoreUse:
+    """Return how full a snapshot's store is. Raises Failed if it has overflowed: the snapshot is lost then."""
+    use = parse_snapshot_status(run(["dmsetup", "status", name]).stdout)
+    if use is None:
+        raise Failed(
+            "cannot go on: the copy-on-write store overflowed, and what was written to it is lost",
+            hint="the source is untouched; give the machine more memory, or shrink less with a larger lvpack.margin",
+        )
+    return use

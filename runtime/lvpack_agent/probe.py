@@ -1,0 +1,164 @@
+"""Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from lvpack_agent import content, ext, lvm, mappings, partitions
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.layout import (
+    EXT_TYPES,
+    PV_TYPE,
+    SUSPEND_TYPES,
+    Content,
+    Disk,
+    Layout,
+    LogicalVolume,
+    Partition,
+    PhysicalVolume,
+    Segment,
+    VolumeGroup,
+)
+from lvpack_agent.processes import run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A probed disk while its mappings stand: devices of partitions by number, of LVs by UUID, and of the PVs."""
+
+    layout: Layout
+    partitions: dict[int, str]
+    lvs: dict[str, str]
+    pvs: tuple[str, ...]
+    findings: tuple[str, ...]
+
+    def ext_devices(self) -> list[tuple[str, str]]:
+        """Return (name for people, device) of every ext filesystem on the disk."""
+        table = self.layout.disks[0].table
+        found = (
+            [(f"partition {p.number}", self.partitions[p.number]) for p in table.partitions if p.content.is_ext]
+            if table
+            else []
+        )
+        return found + [
+            (f"LV {lv.name}", self.lvs[lv.uuid]) for vg in self.layout.vgs for lv in vg.lvs if lv.content.is_ext
+        ]
+
+
+@contextmanager
+def opened(device: str, tag: str, *, like: Disk | None = None, repair: bool = False) -> Iterator[Opened]:
+    """Map the partitions of a disk device, activate its VGs and yield what is there; all of it is closed at the end.
+
+    tag names the mappings. like lends path, model and serial of the real disk. With repair, an unclean ext filesystem
+    is checked first (its journal replayed); never ask for that on anything but a copy-on-write overlay.
+    Raises Refused for what lvpack cannot pack, Failed if a tool fails.
+    """
+    with ExitStack() as undo:
+        size = int(run(["blockdev", "--getsize64", device]).stdout)
+        table, sector = partitions.read(device)
+        devices: dict[int, str] = {}
+        rows: list[Partition] = []
+        findings: list[str] = []
+        for row in table.partitions if table else ():
+            piece = mappings.Linear(device=device, offset=row.start, size=row.size)
+            path = mappings.create(f"lvpack-{tag}-p{row.number}", mappings.linear_table([piece]), undo)
+            devices[row.number] = path
+            rows.append(replace(row, content=_content(f"partition {row.number}", path, repair, findings)))
+        disk = Disk(
+            path=like.path if like else device,
+            size=size,
+            sector_size=sector,
+            table=replace(table, partitions=tuple(rows)) if table else None,
+            model=like.model if like else "",
+            serial=like.serial if like else "",
+        )
+        pvs = {path: number for number, path in devices.items() if _type(rows, number) == PV_TYPE}
+        vgs = []
+        lvs: dict[str, str] = {}
+        for vg in lvm.report(tuple(pvs)):
+            refuse_unsupported(vg)
+            lvm.activate(vg.name, tuple(pvs))
+            undo.callback(lvm.deactivate, vg.name, tuple(pvs))
+            lvs |= {lv.uuid: lv.device for lv in vg.lvs}
+            vgs.append(_volume_group(vg, pvs, repair, findings))
+        layout = Layout(disks=(disk,), vgs=tuple(vgs))
+        yield Opened(layout=layout, partitions=devices, lvs=lvs, pvs=tuple(pvs), findings=tuple(findings))
+
+
+def _type(rows: list[Partition], number: int) -> str:
+    return next(r.content.type for r in rows if r.number == number)
+
+
+def _content(name: str, device: str, repair: bool, findings: list[str]) -> Content:
+    kind = content.identify(device).get("TYPE", "")
+    if kind in SUSPEND_TYPES:
+        raise Refused(
+            f"cannot pack this server: {name} holds the memory of a hibernated system",
+            hint="start the server, shut it down in full, and try again",
+        )
+    if repair and kind in EXT_TYPES and not ext.read(device).clean:
+        finding = ext.repair(device)
+        if finding:
+            findings.append(
+                f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
+            )
+    return content.read(device)
+
+
+def refuse_unsupported(vg: lvm.Vg) -> None:
+    """Raise Refused, naming the next step, for a VG that lvpack does not pack."""
+    name = f"cannot pack VG '{vg.name}'"
+    if not vg.name:
+        raise Refused(
+            "cannot pack this disk: it holds a PV without a VG", hint="remove it with pvremove, or add it to a VG"
+        )
+    if vg.partial or any(pv.missing for pv in vg.pvs):
+        raise Refused(f"{name}: a PV of it is missing", hint="attach its disk, or run vgreduce --removemissing")
+    if vg.exported:
+        raise Refused(f"{name}: it is exported", hint="run vgimport first")
+    if vg.clustered:
+        raise Refused(f"{name}: it is a cluster's", hint="make it local with vgchange --lock-type none")
+    if vg.system_id:
+        raise Refused(f"{name}: it belongs to system '{vg.system_id}'", hint="clear it with vgchange --systemid ''")
+    for pv in vg.pvs:
+        if pv.metadata_areas != 1 or pv.bootloader_area:
+            raise Refused(
+                f"{name}: PV '{pv.device}' has {pv.metadata_areas} metadata areas and a boot loader area of "
+                f"{pv.bootloader_area} bytes",
+                hint="this version packs PVs with one metadata area and no boot loader area",
+            )
+    for lv in vg.lvs:
+        if lv.layout != "linear" or any(s.type != "linear" or len(s.ranges) != 1 for s in lv.segments):
+            raise Refused(f"{name}: LV '{lv.name}' is of type {lv.layout}", hint="this version packs linear LVs only")
+
+
+def _volume_group(vg: lvm.Vg, pvs: dict[str, int], repair: bool, findings: list[str]) -> VolumeGroup:
+    uuids = {pv.device: pv.uuid for pv in vg.pvs}
+    return VolumeGroup(
+        name=vg.name,
+        uuid=vg.uuid,
+        extent_size=vg.extent_size,
+        pvs=tuple(
+            PhysicalVolume(
+                uuid=pv.uuid, disk=0, partition=pvs[pv.device], size=pv.size, pe_start=pv.pe_start, extents=pv.extents
+            )
+            for pv in vg.pvs
+        ),
+        lvs=tuple(
+            LogicalVolume(
+                name=lv.name,
+                uuid=lv.uuid,
+                segments=tuple(_segment(s, uuids) for s in lv.segments),
+                content=_content(f"LV {lv.name}", lv.device, repair, findings),
+            )
+            for lv in sorted(vg.lvs, key=lambda lv: lv.name)
+        ),
+    )
+
+
+def _segment(segment: lvm.Segment, uuids: dict[str, str]) -> Segment:
+    device, _, extents = segment.ranges[0].rpartition(":")
+    first, last = (int(n) for n in extents.split("-"))
+    if last - first + 1 != segment.count:
+        raise Failed(f"cannot read the layout: LVM reports {segment.count} extents at {segment.ranges[0]}")
+    return Segment(le=segment.start, pv=uuids[device], pe=first, count=segment.count)

@@ -1,0 +1,174 @@
+"""Streams: ranges of a device, through a compressor or decompressor, into a sink; hashed on the way, memory bounded."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.layout import Range
+from lvpack_agent.options import Compression
+from lvpack_agent.processes import PIPE, Completed, check, spawn
+
+BLOCK = 1 << 20
+
+
+class Digest:
+    """Counts and hashes what flows past."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+
+    def hex(self) -> str:
+        return self._hash.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checksums:
+    """Sizes in bytes and SHA-256 of an image, as stored and raw."""
+
+    stored_size: int
+    stored_sha256: str
+    raw_size: int
+    raw_sha256: str
+
+
+def read_ranges(path: Path, ranges: Sequence[Range], size: int) -> Iterator[bytes]:
+    """Yield size bytes of a device or file block by block; what is in no range is zeros and is not read.
+
+    ranges are in bytes, ascending and apart. Raises Failed if the device is shorter than they say.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        at = 0
+        for part in [*ranges, Range(start=size, count=0)]:
+            yield from _zeros(part.start - at)
+            at = part.start
+            while at < part.end:
+                data = os.pread(fd, min(BLOCK, part.end - at), at)
+                if not data:
+                    raise Failed(f"cannot read '{path}': it ends at byte {at:,}, not {part.end:,}")
+                # What was read will not be read again; a small machine needs its memory for the store.
+                os.posix_fadvise(fd, at, len(data), os.POSIX_FADV_DONTNEED)
+                yield data
+                at += len(data)
+        assert at == size
+    except OSError as error:
+        raise Failed(f"cannot read '{path}' at byte {at:,}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    block = bytes(BLOCK)
+    while count > 0:
+        yield block[: min(BLOCK, count)]
+        count -= BLOCK
+
+
+def compressor(compression: Compression) -> list[str]:
+    """Return the command that compresses its input, [] for none."""
+    if compression.method == "zstd":
+        return ["zstd", f"-{compression.level}", "--threads=0", "--stdout", "--quiet", "--no-progress"]
+    if compression.method == "gzip":
+        return ["gzip", f"-{compression.level}", "--stdout"]
+    return []
+
+
+SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
+
+
+def decompressor(name: str) -> list[str]:
+    """Return the command that decompresses a file of that name, [] if it is not compressed."""
+    return {".zst": ["zstd", "--decompress", "--stdout", "--quiet"], ".gz": ["gzip", "--decompress", "--stdout"]}.get(
+        Path(name).suffix, []
+    )
+
+
+def pump(command: Sequence[str], source: Iterable[bytes], sink: Callable[[bytes], None]) -> None:
+    """Feed source to a program (none: straight on) and its output to sink. The first error of all three is raised."""
+    if not command:
+        for data in source:
+            sink(data)
+        return
+    process = spawn(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    assert process.stdin and process.stdout and process.stderr
+    errors: list[Exception] = []
+    said: list[bytes] = []
+
+    def feed() -> None:
+        assert process.stdin
+        try:
+            with process.stdin as pipe:
+                for data in source:
+                    pipe.write(data)
+        except BrokenPipeError:
+            pass  # the program ended early: its status or the sink tells why
+        except Exception as error:
+            errors.append(error)
+            process.kill()
+
+    threads = [
+        threading.Thread(target=feed, daemon=True),
+        threading.Thread(target=lambda: said.append(process.stderr.read()), daemon=True),  # type: ignore[union-attr]
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while data := process.stdout.read(BLOCK):
+            sink(data)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        for thread in threads:
+            thread.join()
+        process.stdout.close()
+        process.stderr.close()
+        status = process.wait()
+    if errors:
+        raise errors[0]
+    check(command, Completed(status=status, stdout="", stderr=b"".join(said).decode(errors="replace")))
+
+
+def tapped(source: Iterable[bytes], *taps: Callable[[bytes], object]) -> Iterator[bytes]:
+    """Yield the source's blocks after showing each to the taps."""
+    for data in source:
+        for tap in taps:
+            tap(data)
+        yield data
+
+
+def file_blocks(path: Path) -> Iterator[bytes]:
+    """Yield a file block by block, from the server or disk and not from this machine's cache."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while data := file.read(BLOCK):
+                yield data
+    except OSError as error:
+        raise Failed(f"cannot read '{path.name}': {error.strerror}") from error
+
+
+def read_image(
+    path: Path, sink: Callable[[bytes], object], on_stored: Callable[[int], object] = lambda _: None
+) -> Checksums:
+    """Decompress an image file into sink and return its checksums; on_stored gets each block's stored length.
+
+    Raises Failed if the file cannot be read or decompressed.
+    """
+    stored, raw = Digest(), Digest()
+
+    def take(data: bytes) -> None:
+        raw.add(data)
+        sink(data)
+
+    pump(decompressor(path.name), tapped(file_blocks(path), stored.add, lambda data: on_stored(len(data))), take)
+    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw.size, raw_sha256=raw.hex())

@@ -1,0 +1,21 @@
+"""Is a disk exactly what was planned? Asked of the packed disk before its dump and of a target after its restore."""
+
+from collections.abc import Callable
+
+from lvpack_agent import ext
+from lvpack_agent.errors import Failed
+from lvpack_agent.layout import Layout, differences
+from lvpack_agent.probe import opened
+
+
+def verify(device: str, target: Layout, say: Callable[[str], None], tick: Callable[[], None] | None = None) -> None:
+    """Probe a disk and check every ext filesystem on it, without writing.
+
+    Raises Failed that names the differences unless the disk is exactly the target.
+    """
+    with opened(device, "check", like=target.disks[0]) as found:
+        if lines := differences(target, found.layout):
+            raise Failed(f"cannot trust '{device}', it is not what was planned: " + "; ".join(lines[:5]))
+        for name, path in found.ext_devices():
+            say(f"check {name} (read-only)")
+            ext.check(path, tick)

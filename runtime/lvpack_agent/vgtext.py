@@ -1,0 +1,181 @@
+"""LVM's metadata text, read and printed without loss.
+
+The grammar is libdevmapper's (libdm/libdm-config.c): sections `name { … }`, assignments `key = value`, values that are
+integers, floats, strings or arrays of these, comments from # to the end of the line. Every node keeps the characters
+that stood around it, so that print(parse(text)) == text to the byte; what is replaced is printed in LVM's own style.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lvpack_agent.errors import Failed
+
+Scalar = int | float | str
+Value = Scalar | tuple[Scalar, ...]
+
+_TRIVIA = re.compile(r"(?:\s+|#[^\n]*)*")
+# libdm reads a quoted string as a key as well; LV and tag names use these characters (lvm(8), "valid names").
+_KEY = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s#={}\[\],"]+')
+_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[-+]?\d+\.\d*|[-+]?\d+', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """`key = value`; before is the white space and comments in front, equals the `=` with what surrounds it."""
+
+    before: str
+    key: str
+    equals: str
+    value: Value
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """`name { nodes }`; the root has no name and no braces. after stands in front of the closing brace or the end."""
+
+    before: str
+    name: str
+    opening: str
+    nodes: tuple["Node", ...]
+    after: str
+
+    def get(self, key: str) -> Value:
+        """Return the value of an assignment in this section. Raises Failed if there is none."""
+        for node in self.nodes:
+            if isinstance(node, Assignment) and node.key == key:
+                return node.value
+        raise Failed(f"cannot read the LVM metadata: '{key}' is missing in section '{self.name}'")
+
+    def section(self, name: str) -> "Section":
+        """Return the section of that name in this one. Raises Failed if there is none."""
+        for node in self.sections():
+            if node.name == name:
+                return node
+        raise Failed(f"cannot read the LVM metadata: section '{name}' is missing in '{self.name or 'the file'}'")
+
+    def sections(self) -> Iterator["Section"]:
+        """Yield the sections directly in this one."""
+        return (node for node in self.nodes if isinstance(node, Section))
+
+    def with_value(self, key: str, value: Value) -> "Section":
+        """Return a copy in which the assignment to key, which must exist, has this value."""
+        self.get(key)
+        return replace(
+            self,
+            nodes=tuple(
+                replace(node, value=value, raw=_print_value(value))
+                if isinstance(node, Assignment) and node.key == key
+                else node
+                for node in self.nodes
+            ),
+        )
+
+    def with_section(self, section: "Section") -> "Section":
+        """Return a copy in which the section of the same name, which must exist, is this one."""
+        self.section(section.name)
+        return replace(
+            self,
+            nodes=tuple(
+                section if isinstance(node, Section) and node.name == section.name else node for node in self.nodes
+            ),
+        )
+
+
+Node = Assignment | Section
+
+
+def parse(text: str) -> Section:
+    """Read metadata text as vgcfgbackup(8) writes it. Raises Failed that names the line if it is not well formed."""
+    reader = _Reader(text)
+    nodes, after = reader.nodes(closing=False)
+    return Section(before="", name="", opening="", nodes=nodes, after=after)
+
+
+def render(node: Node) -> str:
+    """Return the text of a node; for a parsed and unchanged one the very text that was read."""
+    if isinstance(node, Assignment):
+        return f"{node.before}{node.key}{node.equals}{node.raw}"
+    inner = "".join(render(n) for n in node.nodes) + node.after
+    return f"{node.before}{node.name}{node.opening}{inner}}}" if node.name else inner
+
+
+def _print_value(value: Value) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_print_value(v) for v in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
+
+    def nodes(self, *, closing: bool) -> tuple[tuple[Node, ...], str]:
+        found: list[Node] = []
+        while True:
+            before = self._take(_TRIVIA)
+            if self._at == len(self._text):
+                if closing:
+                    raise self._error("a section is not closed")
+                return tuple(found), before
+            if closing and self._text[self._at] == "}":
+                self._at += 1
+                return tuple(found), before
+            found.append(self._node(before))
+
+    def _node(self, before: str) -> Node:
+        key = self._take(_KEY, "a name")
+        between = self._take(_TRIVIA)
+        mark = self._text[self._at : self._at + 1]
+        self._at += 1
+        if mark == "{":
+            nodes, after = self.nodes(closing=True)
+            return Section(before=before, name=key, opening=between + "{", nodes=nodes, after=after)
+        if mark == "=":
+            equals = between + "=" + self._take(_TRIVIA)
+            start = self._at
+            value = self._value()
+            return Assignment(before=before, key=key, equals=equals, value=value, raw=self._text[start : self._at])
+        self._at -= 1
+        raise self._error(f"'=' or '{{' is missing after '{key}'")
+
+    def _value(self) -> Value:
+        if self._text[self._at : self._at + 1] != "[":
+            return self._scalar()
+        self._at += 1
+        items: list[Scalar] = []
+        while True:
+            self._take(_TRIVIA)
+            if self._text[self._at : self._at + 1] == "]":
+                self._at += 1
+                return tuple(items)
+            items.append(self._scalar())
+            self._take(_TRIVIA)
+            if self._text[self._at : self._at + 1] == ",":
+                self._at += 1
+            elif self._text[self._at : self._at + 1] != "]":
+                raise self._error("',' or ']' is missing in an array")
+
+    def _scalar(self) -> Scalar:
+        raw = self._take(_SCALAR, "a value")
+        if raw[0] == '"':
+            return re.sub(r"\\(.)", r"\1", raw[1:-1], flags=re.DOTALL)
+        if raw[0] == "'":
+            return raw[1:-1]
+        return float(raw) if "." in raw else int(raw)
+
+    def _take(self, pattern: re.Pattern[str], what: str = "") -> str:
+        found = pattern.match(self._text, self._at)
+        if not found or (what and not found[0]):
+            raise self._error(f"{what} is missing")
+        self._at = found.end()
+        return found[0]
+
+    def _error(self, cause: str) -> Failed:
+        line = self._text.count("\n", 0, self._at) + 1
+        return Failed(
+            f"cannot read the LVM metadata: line {line}: {cause}", hint="check the VG with vgck and vgcfgbackup"
+        )
