@@ -247,12 +247,31 @@ def words(command_line: str) -> list[str]:
     return [w.replace('"', "") for w in re.findall(r'(?:[^\s"]|"[^"]*"?)+', command_line)]
 
 
+def check_words(arguments: Iterable[str]) -> None:
+    """Raise Refused for the first unknown or malformed `lvpack.*` word; what is missing may still be added at boot."""
+    _settings(_given(arguments))
+
+
 def parse(arguments: Iterable[str]) -> Settings | None:
     """Read the `lvpack.*` words of a command line; None if there is none of them.
 
     As in the kernel, the last of several values wins, except for repeatable options. Raises Refused that names the
-    first unknown or malformed option.
+    first unknown or malformed option, or the one that the action needs and has not.
     """
+    given = _given(arguments)
+    if not given:
+        return None
+    settings = _settings(given)
+    needed = {"backup": "target", "restore": "source", "verify": "source"}.get(settings.action)
+    if needed and not getattr(settings, needed):
+        raise Refused(
+            f"cannot {settings.action}: option '{PREFIX}{needed}' is missing",
+            hint=f"give {PREFIX}{needed}={_BY_NAME[needed].values}",
+        )
+    return settings
+
+
+def _given(arguments: Iterable[str]) -> dict[str, list[str]]:
     given: dict[str, list[str]] = {}
     for word in arguments:
         if not word.startswith(PREFIX):
@@ -266,7 +285,7 @@ def parse(arguments: Iterable[str]) -> Settings | None:
         if not equals:
             raise Refused(f"cannot use option '{word}': it has no value", hint=f"write {word}=VALUE")
         given.setdefault(key, []).append(text)
-    return _settings(given) if given else None
+    return given
 
 
 def _settings(given: dict[str, list[str]]) -> Settings:
@@ -275,14 +294,7 @@ def _settings(given: dict[str, list[str]]) -> Settings:
         texts = given.get(option.name, [option.default])
         read = [_value(option, text, explicit=option.name in given) for text in texts]
         values[option.name] = tuple(read) if option.repeatable else read[-1]
-    settings = Settings(**values)
-    needed = {"backup": "target", "restore": "source", "verify": "source"}.get(settings.action)
-    if needed and not getattr(settings, needed):
-        raise Refused(
-            f"cannot {settings.action}: option '{PREFIX}{needed}' is missing",
-            hint=f"give {PREFIX}{needed}={_BY_NAME[needed].values}",
-        )
-    return settings
+    return Settings(**values)
 
 
 def _value(option: Option, text: str, *, explicit: bool) -> Any:

@@ -1,0 +1,107 @@
+"""The serial console of a virtual machine, driven by markers that cannot be guessed and by deadlines."""
+
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pexpect
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.report import RESULT_MARK, Report, parse_result
+from lvpack_builder.qemu import Machine
+
+
+class Console:
+    """A running machine; every wait has a deadline in seconds, and what was seen stands in the transcript."""
+
+    def __init__(self, child: "pexpect.spawn[bytes]", transcript: Path) -> None:
+        self._child = child
+        self.transcript = transcript
+
+    def expect(self, pattern: str, deadline: float) -> re.Match[bytes]:
+        """Wait for a pattern. Raises Failed with the last lines seen if it does not come, or the machine ends."""
+        try:
+            self._child.expect(pattern.encode(), timeout=deadline)
+        except (pexpect.TIMEOUT, pexpect.EOF) as error:
+            what = "ended" if isinstance(error, pexpect.EOF) else f"did not say it in {deadline:.0f} s"
+            last = self.transcript.read_bytes()[-600:].decode(errors="replace")
+            raise Failed(f"cannot see '{pattern}' on the console: the machine {what}; its last words: {last}") from None
+        match = self._child.match
+        assert isinstance(match, re.Match)
+        return match
+
+    def send(self, text: str) -> None:
+        """Type a line."""
+        self._child.sendline(text)
+
+    def shell(self, command: str, deadline: float) -> "Answer":
+        """Run a command in the shell on the console and return its status and output."""
+        mark = secrets.token_hex(8)
+        # The echo of what is typed has the halves apart, so that only the output has the mark.
+        self.send(
+            f"printf '%s%s\\n' {mark[:8]} {mark[8:]}; ( {command} ) 2>&1; printf '%s%s %d\\n' {mark[8:]} {mark[:8]} $?"
+        )
+        self.expect(mark + r"\r?\n", deadline)
+        match = self.expect(rf"(?s)(.*?){mark[8:]}{mark[:8]} (\d+)\r?\n", deadline)
+        return Answer(status=int(match[2]), output=match[1].decode(errors="replace").replace("\r\n", "\n"))
+
+    def result(self, deadline: float) -> Report:
+        """Wait for the agent's result line."""
+        match = self.expect(RESULT_MARK + r"(\{[^\r\n]*\})\r?\n", deadline)
+        return parse_result(RESULT_MARK + match[1].decode())
+
+    def wait(self, deadline: float) -> None:
+        """Wait until the machine is switched off."""
+        self._child.expect(pexpect.EOF, timeout=deadline)
+        self._child.wait()
+
+    def kill(self) -> None:
+        """End the machine at once, as a power cut does."""
+        self._child.kill(9)
+        self._child.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Exit status and output of a shell command in a guest."""
+
+    status: int
+    output: str
+
+
+class _Tee:
+    def __init__(self, file: Any, echo: bool) -> None:
+        self._file, self._echo = file, echo
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        if self._echo:
+            sys.stdout.write(data.decode(errors="replace").replace("\r\n", "\n").replace("\r", ""))
+
+    def flush(self) -> None:
+        self._file.flush()
+        if self._echo:
+            sys.stdout.flush()
+
+
+@contextmanager
+def running(machine: Machine, accelerator: str, transcript: Path, *, echo: bool = False) -> Iterator[Console]:
+    """Start a machine and yield its console; it is killed at the end if it still runs."""
+    command = machine.command(accelerator)
+    transcript.parent.mkdir(parents=True, exist_ok=True)
+    with transcript.open("wb") as log:
+        log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode())
+        child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
+        # Only what the machine says, not what is typed: the echo brings that back.
+        child.logfile_read = _Tee(log, echo)
+        child.delaybeforesend = None
+        try:
+            yield Console(child, transcript)
+        finally:
+            child.close(force=True)

@@ -1,0 +1,176 @@
+"""Runs in the live image: makes a server from a recipe on an empty disk. Standard library only.
+
+usage: make_server.py RECIPE.json ROOT.tar DISK
+"""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+NEW = Path("/new")
+
+
+def run(*command: str, text: str | None = None) -> str:
+    """Run a tool and return its output; its failure ends the script."""
+    print("+", *command, flush=True)
+    return subprocess.run(command, input=text, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+def partition_path(disk: str, number: int) -> str:
+    return f"{disk}{'p' if disk[-1].isdigit() else ''}{number}"
+
+
+def partition(recipe: dict[str, Any], disk: str) -> None:
+    """Write the partition table of the recipe."""
+    lines = [f"label: {recipe['label']}"]
+    for row in recipe["partition"]:
+        size = f", size={row['size']}iB" if "size" in row else ""
+        boot = ", bootable" if row.get("bootable") else ""
+        lines.append(f"{row['number']} : start={row['start']}iB{size}, type={row['type']}{boot}")
+    run("sfdisk", "--quiet", disk, text="\n".join(lines) + "\n")
+    run("udevadm", "settle")
+
+
+def make_lvs(recipe: dict[str, Any], pv: str) -> None:
+    """Make the VG and put each LV on just the extents that the recipe names."""
+    vg = recipe["vg"]
+    run("pvcreate", "--yes", pv)
+    run("vgcreate", "--physicalextentsize", vg["extent"], vg["name"], pv)
+    for lv in recipe["lv"]:
+        for number, extents in enumerate(lv["extents"]):
+            first, last = (int(n) for n in extents.split("-"))
+            where = f"{pv}:{first}-{last}"
+            count = str(last - first + 1)
+            if number == 0:
+                run("lvcreate", "--yes", "--wipesignatures", "y", "-l", count, "-n", lv["name"], vg["name"], where)
+            else:
+                run("lvextend", "-l", f"+{count}", f"{vg['name']}/{lv['name']}", where)
+
+
+def filesystems(recipe: dict[str, Any], disk: str) -> list[tuple[str, dict[str, Any]]]:
+    """Make all filesystems and return (device, row), in mounting order."""
+    rows = [(f"/dev/{recipe['vg']['name']}/{lv['name']}", lv) for lv in recipe["lv"]]
+    rows += [(partition_path(disk, p["number"]), p) for p in recipe["partition"] if "filesystem" in p]
+    for device, row in rows:
+        if row["filesystem"] == "swap":
+            run("mkswap", "--label", "swap", device)
+        else:
+            run(f"mkfs.{row['filesystem']}", "-q", "-F", device)
+    return sorted(rows, key=lambda pair: str(pair[1].get("mount", "~")))
+
+
+def fstab(rows: list[tuple[str, dict[str, Any]]]) -> str:
+    """Return fstab, all by UUID."""
+    lines = []
+    for device, row in rows:
+        uuid = run("blkid", "-p", "-s", "UUID", "-o", "value", device).strip()
+        if row["filesystem"] == "swap":
+            lines.append(f"UUID={uuid} none swap sw 0 0")
+        else:
+            lines.append(f"UUID={uuid} {row['mount']} {row['filesystem']} defaults 0 {1 if row['mount'] == '/' else 2}")
+    return "\n".join(lines) + "\n"
+
+
+def make_files(root: Path) -> None:
+    """Make what a restore could lose: links, holes, attributes, odd names, data of both kinds, and deleted data."""
+    dice = random.Random(20)
+    data = root / "var/lib/shop"
+    data.mkdir(parents=True)
+    for number in range(60):
+        (data / f"blob-{number}").write_bytes(dice.randbytes(1 << 20))
+    for number in range(40):
+        (data / f"table-{number}.csv").write_bytes(b"".join(b"%d;item;%d\n" % (i, i * number) for i in range(100000)))
+    odd = root / "srv/odd"
+    odd.mkdir(parents=True)
+    (odd / ("n" * 255)).write_text("a long name\n")
+    (odd / "tab\tnew\nline").write_text("white space\n")
+    (odd / "grüße-文").write_text("not ASCII\n")
+    with open(os.fsencode(odd) + b"/\xff\xfe", "wb") as file:
+        file.write(b"not UTF-8\n")
+    (odd / "hard-1").write_text("three names\n")
+    for number in (2, 3):
+        os.link(odd / "hard-1", odd / f"hard-{number}")
+    os.symlink("hard-1", odd / "soft")
+    os.symlink("/nowhere/" + "x" * 200, odd / "dangling")
+    with (odd / "sparse").open("wb") as file:
+        file.seek(100 << 20)
+        file.write(b"end")
+        file.truncate(200 << 20)
+    os.mknod(odd / "null", 0o666 | 0o020000, os.makedev(1, 3))
+    os.mknod(odd / "block", 0o600 | 0o060000, os.makedev(7, 99))
+    os.mkfifo(odd / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        os.chdir(odd)  # a socket's path may have 107 bytes
+        server.bind("socket")
+        os.chdir("/")
+    os.setxattr(odd / "hard-1", "user.note", b"kept \x00 whole")
+    (odd / "acl").write_text("for user 1000\n")
+    run("chroot", str(root), "setfacl", "-m", "u:1000:rw,g:50:r", "/srv/odd/acl")
+    (odd / "setuid").write_text("#!/bin/true\n")
+    os.chmod(odd / "setuid", 0o4711)
+    os.chown(odd / "acl", 1234, 5678)
+    os.utime(odd / "hard-1", ns=(1, 981173106_123456789))
+    many = root / "srv/many"
+    for number in range(3000):
+        folder = many / f"{number % 50:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file-{number}").write_bytes(b"%d\n" % number * (number % 97))
+    for where in (root, root / "var", root / "tmp"):
+        junk = where / "junk"
+        with junk.open("wb") as file:
+            for _ in range(200):
+                file.write(dice.randbytes(1 << 20))
+            os.fsync(file.fileno())
+        # What comes after the junk stays far out when the junk goes.
+        (where / "after-junk").write_bytes(dice.randbytes(8 << 20))
+        os.sync()
+        junk.unlink()
+
+
+def configure(recipe: dict[str, Any], rows: list[tuple[str, dict[str, Any]]], disk: str) -> None:
+    """Make the unpacked Debian boot by GRUB, with a serial console."""
+    system = recipe["system"]
+    (NEW / "etc/fstab").write_text(fstab(rows))
+    (NEW / "etc/hostname").write_text(system["hostname"] + "\n")
+    run("chroot", str(NEW), "chpasswd", text=f"root:{system['password']}\n")
+    (NEW / "etc/default/grub").write_text(
+        "GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISABLE_OS_PROBER=true\nGRUB_TERMINAL=serial\n"
+        'GRUB_CMDLINE_LINUX="console=ttyS0,115200 mitigations=off no_timer_check net.ifnames=0"\n'
+    )
+    for name in ("dev", "proc", "sys", "run"):
+        run("mount", "--rbind", f"/{name}", str(NEW / name))
+    run("chroot", str(NEW), "grub-install", "--target=i386-pc", disk)
+    run("chroot", str(NEW), "update-grub")
+    for name in ("dev", "proc", "sys", "run"):
+        run("umount", "--recursive", "--lazy", str(NEW / name))
+
+
+def main() -> None:
+    recipe = json.loads(Path(sys.argv[1]).read_text())
+    tar, disk = sys.argv[2:]
+    partition(recipe, disk)
+    pv = partition_path(disk, recipe["partition"][-1]["number"])
+    make_lvs(recipe, pv)
+    rows = filesystems(recipe, disk)
+    for device, row in rows:
+        if "mount" in row:
+            target = NEW / row["mount"].strip("/")
+            target.mkdir(parents=True, exist_ok=True)
+            run("mount", device, str(target))
+    os.chmod(NEW / "tmp", 0o1777)
+    run("tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-f", tar, "-C", str(NEW))
+    make_files(NEW)
+    configure(recipe, rows, disk)
+    run("sync")
+    run("umount", "--recursive", str(NEW))
+    run("vgchange", "--activate", "n", recipe["vg"]["name"])
+    print("server made", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Runs in the live image: prints all that a backup must keep, as one JSON document. Standard library only.
+
+usage: take_inventory.py DISK OUT.json; the disk's VG must not be active. Nothing is written to the disk.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+MOUNT = Path("/inventory")
+
+
+def run(*command: str, ok: tuple[int, ...] = (0,)) -> str:
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE)
+    if done.returncode not in ok:
+        sys.exit(f"{command} ended with {done.returncode}")
+    return done.stdout
+
+
+def blkid(device: str) -> dict[str, str]:
+    lines = run("blkid", "-p", "-o", "export", device, ok=(0, 2)).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("DEVNAME"))
+
+
+def entry(path: bytes, links: dict[int, str]) -> dict[str, Any]:
+    """Return everything about one file but its access and change times."""
+    info = os.lstat(path)
+    name = os.fsdecode(path.removeprefix(os.fsencode(MOUNT))).encode("utf-8", "surrogateescape").decode("latin-1")
+    found: dict[str, Any] = {
+        "path": name,
+        "mode": oct(info.st_mode),
+        "owner": [info.st_uid, info.st_gid],
+        "links": info.st_nlink,
+        "inode_of": links.setdefault(info.st_ino, name),
+        "xattrs": {
+            a: os.getxattr(path, a, follow_symlinks=False).hex() for a in os.listxattr(path, follow_symlinks=False)
+        },
+        "mtime": info.st_mtime_ns,
+    }
+    if stat.S_ISREG(info.st_mode):
+        found["size"] = info.st_size
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        found["sha256"] = digest.hexdigest()
+    elif stat.S_ISLNK(info.st_mode):
+        found["target"] = os.readlink(path).decode("latin-1")
+    elif stat.S_ISBLK(info.st_mode) or stat.S_ISCHR(info.st_mode):
+        found["device"] = info.st_rdev
+    return found
+
+
+def walk(device: str) -> list[dict[str, Any]]:
+    """Return the entries of one filesystem, sorted by path."""
+    MOUNT.mkdir(exist_ok=True)
+    run("mount", "-o", "ro,noload", device, str(MOUNT))
+    try:
+        links: dict[int, str] = {}
+        paths = [os.fsencode(MOUNT)]
+        for folder, folders, files in os.walk(os.fsencode(MOUNT)):
+            paths += [os.path.join(folder, name) for name in (*folders, *files)]
+        return [entry(path, links) for path in sorted(paths)]
+    finally:
+        run("umount", str(MOUNT))
+
+
+def main() -> None:
+    disk, out = sys.argv[1:]
+    table = json.loads(run("sfdisk", "--json", disk))["partitiontable"]
+    found: dict[str, Any] = {"table": table, "filesystems": {}, "files": {}, "minimum": {}, "signatures": {}}
+    fields = "vg_name,vg_uuid,vg_extent_size,vg_free_count,pv_uuid,pe_start,pv_pe_count,pv_name"
+    lvm = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
+    found["pvs"] = json.loads(run("lvm", "pvs", *lvm, fields))["report"][0]["pv"]
+    found["segments"] = json.loads(
+        run("lvm", "pvs", "--segments", *lvm, "pvseg_start,pvseg_size,lv_name,seg_start_pe")
+    )["report"][0]["pv"]
+    found["lvs"] = json.loads(run("lvm", "lvs", *lvm, "vg_name,lv_name,lv_uuid,lv_size,lv_dm_path"))["report"][0]["lv"]
+    for vg in {pv["vg_name"] for pv in found["pvs"]}:
+        run("vgchange", "--activate", "y", vg)
+    numbered = {p["node"]: re.sub(r".*?([0-9]+)$", r"\1", p["node"]) for p in table["partitions"]}
+    devices = {f"partition {number}": node for node, number in numbered.items()}
+    devices |= {f"LV {lv['lv_name']}": lv["lv_dm_path"] for lv in found["lvs"]}
+    for name, device in devices.items():
+        facts = found["filesystems"][name] = blkid(device)
+        if facts.get("TYPE", "").startswith("ext"):
+            found["files"][name] = walk(device)
+            answer = run("resize2fs", "-P", device)
+            block = re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", device))
+            assert block
+            found["minimum"][name] = int(answer.split(":")[1]) * int(block[1])
+    Path(out).write_text(json.dumps(found))
+    print("inventory taken", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The initrd: a small compressed archive that mounts layers, followed by the layers themselves.
+
+The kernel unpacks concatenated cpio archives one after another, compressed or not
+(Documentation/driver-api/early-userspace/buffer-format.rst).
+"""
+
+import lzma
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import run
+
+# Stage 1 needs these to show the layers; all other modules come from the layers.
+MODULES = ("loop", "squashfs", "overlay")
+
+
+def module_files(depends: str, wanted: Sequence[str]) -> list[str]:
+    """Return the files of modules and all they depend on, in loading order, from the text of modules.dep."""
+    rows = {}
+    for line in depends.splitlines():
+        path, _, needs = line.partition(":")
+        rows[path] = needs.split()
+    by_name = {re.sub(r"\.ko(\.\w+)?$", "", Path(path).name).replace("-", "_"): path for path in rows}
+    files: list[str] = []
+    for name in wanted:
+        if name in by_name:  # else it is built in
+            # modules.dep lists what a module needs, nearest first (depmod(8)).
+            files += [f for f in [*reversed(rows[by_name[name]]), by_name[name]] if f not in files]
+    return files
+
+
+def write_early(tree: Path, version: str, out: Path) -> None:
+    """Write stage 1: static busybox, the modules above and /init."""
+    modules = tree / "usr/lib/modules" / version
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in ("bin", "proc", "sys", "dev", "modules", "layers", "lower", "cow", "new"):
+            (root / name).mkdir()
+        shutil.copy(tree / "usr/bin/busybox", root / "bin/busybox")
+        for number, name in enumerate(module_files((modules / "modules.dep").read_text(), MODULES)):
+            data = (modules / name).read_bytes()
+            if name.endswith(".xz"):  # busybox insmod does not decompress
+                data = lzma.decompress(data)
+            elif not name.endswith(".ko"):
+                raise Failed(f"cannot pack module '{name}': its compression is not known")
+            (root / f"modules/{number:02}-{Path(name).name.split('.')[0]}.ko").write_bytes(data)
+        init = root / "init"
+        shutil.copy(Path(__file__).parent / "templates/stage1.sh", init)
+        init.chmod(0o755)
+        archive = root.with_name(root.name + ".cpio")
+        try:
+            write_cpio(root, archive)
+            run(["zstd", "-19", "--force", "--quiet", archive, "-o", out])
+        finally:
+            archive.unlink(missing_ok=True)
+
+
+def write_cpio(root: Path, out: Path) -> None:
+    """Pack a folder into a cpio archive, as root:root."""
+    names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*"))
+    command: list[str | Path] = [
+        "cpio",
+        "--create",
+        "--format=newc",
+        "--quiet",
+        "--owner=0:0",
+        "--reproducible",
+        "-F",
+        out,
+    ]
+    run(command, input="\n".join(names) + "\n", cwd=root)
+
+
+def assemble(early: Path, layers: Sequence[Path], out: Path) -> None:
+    """Write the initrd: the early part, padded to 4 bytes, then an uncompressed archive of layers/."""
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        root = Path(folder) / "root"
+        (root / "layers").mkdir(parents=True)
+        for layer in layers:
+            shutil.copy(layer, root / "layers" / layer.name)
+        archive = Path(folder) / "layers.cpio"
+        write_cpio(root, archive)
+        with out.open("wb") as file:
+            file.write(early.read_bytes())
+            file.write(bytes(-file.tell() % 4))
+            with archive.open("rb") as layers_file:
+                shutil.copyfileobj(layers_file, file)

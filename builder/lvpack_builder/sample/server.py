@@ -1,0 +1,68 @@
+"""The sample server: a bootable LVM disk, made in a virtual machine from a recipe and cached by it."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import tomllib
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import parse_size
+from lvpack_builder import helper, mirror
+from lvpack_builder.build import LiveImage
+from lvpack_builder.guest import make_server
+from lvpack_builder.paths import cache_dir
+from lvpack_builder.qemu import Drive, create_disk
+
+FOLDER = Path(__file__).parent
+MAKE_SECONDS = 1200.0
+
+
+def recipe_of(name: str) -> dict[str, object]:
+    """Return the recipe of that name."""
+    return tomllib.loads((FOLDER / f"{name}.toml").read_text())
+
+
+def root_tar(system: dict[str, object]) -> Path:
+    """Return a tar of a Debian with the recipe's packages, made by mmdebstrap and cached by them."""
+    packages = system["packages"]
+    assert isinstance(packages, list)
+    wanted = hashlib.sha256(json.dumps([system["release"], packages]).encode()).hexdigest()[:16]
+    path = cache_dir() / f"debian-{wanted}.tar"
+    if not path.exists():
+        partial = path.with_suffix(".partial.tar")
+        command = ["mmdebstrap", "--variant=minbase", "--quiet", f"--include={','.join(packages)}"]
+        command += ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"]
+        run([*command, str(system["release"]), str(partial), mirror.read().main])
+        partial.rename(path)
+    return path
+
+
+def make_sample(image: LiveImage, name: str = "blog") -> Path:
+    """Return the pristine disk of a recipe (raw, sparse); copy it before anything writes to it."""
+    recipe = recipe_of(name)
+    script = Path(make_server.__file__)
+    key = hashlib.sha256(json.dumps(recipe).encode() + script.read_bytes()).hexdigest()[:16]
+    disk = cache_dir() / f"sample-{name}-{key}.img"
+    if disk.exists():
+        return disk
+    system = recipe["system"]
+    assert isinstance(system, dict)
+    tar = root_tar(system)
+    partial = disk.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    create_disk(partial, parse_size(str(recipe["size"])))
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
+        folder = Path(scratch)
+        shutil.copy(script, folder / "make_server.py")
+        (folder / "recipe.json").write_text(json.dumps(recipe))
+        (folder / "root.tar").hardlink_to(tar)
+        command = "python3 /host/make_server.py /host/recipe.json /host/root.tar /dev/vda"
+        log = cache_dir() / f"sample-{name}.log"
+        answer = helper.in_live_image(image, [Drive(path=partial)], folder, command, log, MAKE_SECONDS)
+    if answer.status:
+        raise Failed(f"cannot make the sample server: {answer.output.strip()[-400:]}", hint=f"its log is {log}")
+    partial.rename(disk)
+    return disk

@@ -1,0 +1,32 @@
+#!/bin/busybox sh
+# Stage 1: stack layers/*.squashfs under a tmpfs and start init there.
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+for module in /modules/*.ko; do
+    insmod "$module"
+done
+
+stop() {
+    echo "lvpack: cannot start: $1" > /dev/console
+    exec sh < /dev/console > /dev/console 2>&1
+}
+
+lowers=
+number=0
+for layer in /layers/*.squashfs; do
+    mkdir -p "/lower/$number"
+    # The loop device keeps its file open; switch_root may remove the name.
+    losetup -r "/dev/loop$number" "$layer" || mknod "/dev/loop$number" b 7 "$number" && losetup -r "/dev/loop$number" "$layer" 2> /dev/null
+    mount -t squashfs -o ro "/dev/loop$number" "/lower/$number" || stop "layer $layer does not mount"
+    lowers="/lower/$number${lowers:+:$lowers}"
+    number=$((number + 1))
+done
+mount -t tmpfs -o mode=0755 tmpfs /cow
+mkdir /cow/upper /cow/work
+mount -t overlay -o "lowerdir=$lowers,upperdir=/cow/upper,workdir=/cow/work" overlay /new || stop "overlayfs does not mount"
+umount /proc /sys
+mount --move /dev /new/dev
+exec switch_root /new /usr/lib/lvpack/init
