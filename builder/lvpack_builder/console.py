@@ -47,13 +47,13 @@ class Console:
         self.send(
             f"printf '%s%s\\n' {mark[:8]} {mark[8:]}; ( {command} ) 2>&1; printf '%s%s %d\\n' {mark[8:]} {mark[:8]} $?"
         )
-        self.expect(mark + r"\r?\n", deadline)
-        match = self.expect(rf"(?s)(.*?){mark[8:]}{mark[:8]} (\d+)\r?\n", deadline)
-        return Answer(status=int(match[2]), output=match[1].decode(errors="replace").replace("\r\n", "\n"))
+        self.expect(mark + r"\r*\n", deadline)
+        match = self.expect(rf"(?s)(.*?){mark[8:]}{mark[:8]} (\d+)\r*\n", deadline)
+        return Answer(status=int(match[2]), output=re.sub(r"\r+\n", "\n", match[1].decode(errors="replace")))
 
     def result(self, deadline: float) -> Report:
         """Wait for the agent's result line."""
-        match = self.expect(RESULT_MARK + r"(\{[^\r\n]*\})\r?\n", deadline)
+        match = self.expect(RESULT_MARK + r"(\{[^\r\n]*\})\r*\n", deadline)
         return parse_result(RESULT_MARK + match[1].decode())
 
     def wait(self, deadline: float) -> None:
@@ -82,7 +82,7 @@ class _Tee:
     def write(self, data: bytes) -> None:
         self._file.write(data)
         if self._echo:
-            sys.stdout.write(data.decode(errors="replace").replace("\r\n", "\n").replace("\r", ""))
+            sys.stdout.write(data.decode(errors="replace").replace("\r", ""))
 
     def flush(self) -> None:
         self._file.flush()

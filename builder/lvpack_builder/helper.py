@@ -14,7 +14,7 @@ BOOT_SECONDS = 180.0
 def shell_ready(console: Console) -> None:
     """Wait until the shell on the serial console answers."""
     console.expect("a root shell on every console", BOOT_SECONDS)
-    answer = console.shell("export PS1=; stty -echo", 60)
+    answer = console.shell("stty -echo", 60)
     if answer.status:
         raise Failed(f"cannot use the shell of the live image: {answer.output}")
 

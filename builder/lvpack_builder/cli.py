@@ -1,0 +1,131 @@
+"""The command line of the workstation."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lvpack_agent import VERSION, imageset, options
+from lvpack_agent.errors import LvpackError
+from lvpack_builder import sets
+
+FILE = click.Path(path_type=Path)
+
+
+def _reported(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn lvpack's errors into a message and an exit status: 1 failed, 2 refused."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            sys.exit(command(*args, **kwargs) or 0)
+        except LvpackError as error:
+            click.echo(f"lvpack: {error.message}", err=True)
+            if error.hint:
+                click.echo(f"  {error.hint}", err=True)
+            sys.exit(2 if error.status == "refused" else 1)
+        except KeyboardInterrupt:
+            click.echo("lvpack: interrupted", err=True)
+            sys.exit(130)
+
+    return wrapper
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION)
+def main() -> None:
+    """Pack a Linux server that lives on LVM into the smallest disk image that still boots."""
+
+
+@main.command()
+@click.option("-o", "--output", type=FILE, default=None, help="Folder for the live image. [default: out]")
+@click.option("-a", "--argument", "arguments", multiple=True, help="Kernel argument, e.g. lvpack.target=nfs://…")
+@click.option("--release", default="trixie", show_default=True, help="Debian release of the live image.")
+@_reported
+def build(output: Path | None, arguments: tuple[str, ...], release: str) -> None:
+    """Build the live image: ISO, kernel and initrd."""
+    from lvpack_builder import build as builder
+    from lvpack_builder.paths import output_dir
+
+    image = builder.build(output or output_dir(), arguments=arguments, release=release)
+    click.echo(f"built {image.iso}, {image.kernel} and {image.initrd}")
+
+
+@main.command()
+@click.option("--disk", "disks", type=FILE, multiple=True, required=True, help="Disk image file; several times.")
+@click.option("--share", type=FILE, help="Folder that the machine sees as its share.")
+@click.option("--firmware", type=click.Choice(["bios"]), default="bios", show_default=True)
+@click.option("--boot", type=click.Choice(["direct", "iso"]), default="direct", show_default=True)
+@click.option("-a", "--argument", "arguments", multiple=True, help="Kernel argument such as lvpack.action=plan.")
+@click.option("--memory", type=int, default=1024, show_default=True, help="MiB of the machine.")
+@click.option("--image", "folder", type=FILE, help="Folder of the live image. [default: out]")
+@_reported
+def run(
+    disks: tuple[Path, ...],
+    share: Path | None,
+    firmware: str,
+    boot: str,
+    arguments: tuple[str, ...],
+    memory: int,
+    folder: Path | None,
+) -> int:
+    """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
+    from lvpack_builder import runs
+
+    image = runs.built_image(folder)
+    drives = [runs.drive(path) for path in disks]
+    report = runs.run_image(image, drives, arguments, share=share, boot=boot, memory=memory, echo=True)
+    return {"ok": 0, "refused": 2}.get(report.status, 1)
+
+
+@main.command()
+@click.argument("image_set", type=FILE)
+@_reported
+def plan(image_set: Path) -> None:
+    """Show the plan that an image set was packed by."""
+    click.echo(sets.plan_text(imageset.read_manifest(image_set)))
+
+
+@main.command()
+@click.argument("image_set", type=FILE)
+@_reported
+def inspect(image_set: Path) -> None:
+    """Show what an image set holds."""
+    click.echo(sets.describe(imageset.read_manifest(image_set)))
+
+
+@main.command()
+@click.argument("image_set", type=FILE)
+@_reported
+def verify(image_set: Path) -> None:
+    """Check that an image set is complete and unchanged."""
+    manifest = sets.verify(image_set, click.echo)
+    click.echo(f"image set {manifest.name} is complete and unchanged")
+
+
+@main.command()
+@click.argument("image_set", type=FILE)
+@click.argument("out", type=FILE)
+@_reported
+def convert(image_set: Path, out: Path) -> None:
+    """Write the packed disk of an image set as OUT.qcow2."""
+    sets.convert(image_set, out, click.echo)
+    click.echo(f"wrote {out}")
+
+
+@main.command()
+@_reported
+def demo() -> None:
+    """Make a sample LVM server, pack it, restore it to a smaller disk, boot that."""
+    from lvpack_builder.demo import demo as show
+
+    show(click.echo)
+
+
+@main.command("options")
+def list_options() -> None:
+    """Show the kernel command-line options of the live image."""
+    click.echo(options.as_markdown(), nl=False)

@@ -1,0 +1,66 @@
+"""Inventories of a disk's filesystems, taken by the live image, and their comparison."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvpack_agent.errors import Failed
+from lvpack_builder import helper
+from lvpack_builder.build import LiveImage
+from lvpack_builder.guest import take_inventory
+from lvpack_builder.paths import cache_dir
+from lvpack_builder.qemu import Drive
+
+TAKE_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What guest/take_inventory.py found: files by filesystem, blkid's facts, LVM's rows, minimum sizes in bytes."""
+
+    table: dict[str, Any]
+    pvs: list[dict[str, Any]]
+    lvs: list[dict[str, Any]]
+    segments: list[dict[str, Any]]
+    filesystems: dict[str, dict[str, str]]
+    files: dict[str, list[dict[str, Any]]]
+    minimum: dict[str, int]
+    signatures: dict[str, str]
+
+    def identities(self) -> dict[str, object]:
+        """Return every UUID and label: of the VG, PVs, LVs, filesystems and swap areas."""
+        found: dict[str, object] = {f"VG {pv['vg_name']}": pv["vg_uuid"] for pv in self.pvs}
+        found |= {f"PV {number}": pv["pv_uuid"] for number, pv in enumerate(self.pvs)}
+        found |= {f"LV {lv['lv_name']}": lv["lv_uuid"] for lv in self.lvs}
+        for name, facts in self.filesystems.items():
+            found |= {f"{name} {key}": facts.get(key) for key in ("TYPE", "UUID", "LABEL")}
+        return found
+
+
+def take(image: LiveImage, drive: Drive) -> Inventory:
+    """Boot the live image with a disk, which stays unchanged, and return its inventory."""
+    with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
+        folder = Path(scratch)
+        shutil.copy(take_inventory.__file__, folder / "take_inventory.py")
+        copy = Drive(path=drive.path, format=drive.format, temporary=True)
+        command = "python3 /host/take_inventory.py /dev/vda /host/inventory.json"
+        log = cache_dir() / "inventory.log"
+        answer = helper.in_live_image(image, [copy], folder, command, log, TAKE_SECONDS)
+        if answer.status:
+            raise Failed(f"cannot take an inventory of '{drive.path}': {answer.output.strip()[-300:]}")
+        return Inventory(**json.loads((folder / "inventory.json").read_text()))
+
+
+def differing_files(before: Inventory, after: Inventory) -> list[str]:
+    """Return a line for each file that is missing, new or changed."""
+    lines = []
+    for name in sorted({*before.files, *after.files}):
+        old = {entry["path"]: entry for entry in before.files.get(name, ())}
+        new = {entry["path"]: entry for entry in after.files.get(name, ())}
+        for path in sorted({*old, *new}):
+            if old.get(path) != new.get(path):
+                lines.append(f"{name}: {path}: {old.get(path)} became {new.get(path)}")
+    return lines

@@ -1,0 +1,92 @@
+"""`lvpack run`: the live image in a virtual machine, its share a folder of this machine."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.options import PREFIX
+from lvpack_agent.report import Report
+from lvpack_builder.build import LiveImage
+from lvpack_builder.console import running
+from lvpack_builder.nfs import Share, nfs_share
+from lvpack_builder.paths import cache_dir, output_dir
+from lvpack_builder.qemu import Drive, Machine, accelerator, live
+
+URLS = {f"{PREFIX}target", f"{PREFIX}source"}
+
+
+def built_image(folder: Path | None = None) -> LiveImage:
+    """Return the live image that was built. Raises Refused if there is none."""
+    image = LiveImage(folder=folder or output_dir())
+    if not image.kernel.exists() or not image.initrd.exists():
+        raise Refused(f"cannot run the live image: there is none in '{image.folder}'", hint="build it: lvpack build")
+    return image
+
+
+def shared_arguments(arguments: Sequence[str], share: Share | None) -> list[str]:
+    """Return the arguments with share paths made URLs: NAME in lvpack.source=NAME is a set on the share.
+
+    With a share and no lvpack.target, the share is the target. A run ends by itself unless lvpack.onerror is given.
+    """
+    words = []
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        if key in URLS and share and equals and "://" not in value:
+            value = f"{share.url}/{value}".rstrip("/")
+        words.append(f"{key}{equals}{value}")
+    keys = {word.partition("=")[0] for word in words}
+    if share and f"{PREFIX}target" not in keys:
+        words.append(f"{PREFIX}target={share.url}")
+    if f"{PREFIX}onerror" not in keys:
+        words.append(f"{PREFIX}onerror=poweroff")
+    return words
+
+
+def drive(path: Path, *, temporary: bool = False) -> Drive:
+    """Return a disk image file as a drive; its format is told by its name. Raises Refused if it is missing."""
+    if not path.is_file() and not path.is_block_device():
+        raise Refused(f"cannot use disk '{path}': there is no such file", hint="make one with: truncate -s 8G FILE")
+    return Drive(path=path, format="qcow2" if path.suffix == ".qcow2" else "raw", temporary=temporary)
+
+
+def run_image(
+    image: LiveImage,
+    drives: Sequence[Drive],
+    arguments: Sequence[str],
+    *,
+    share: Path | None = None,
+    boot: str = "direct",
+    memory: int = 1024,
+    transcript: Path | None = None,
+    echo: bool = False,
+    deadline: float = 3600,
+    read_only: bool = False,
+) -> Report:
+    """Run the live image to its result and switch-off; return the result.
+
+    boot is direct or iso; memory in MiB, deadline in seconds. Raises Failed if no result comes in time.
+    """
+    with ExitStack() as undo:
+        served = undo.enter_context(nfs_share(share, read_only=read_only)) if share else None
+        words = shared_arguments(arguments, served)
+        if boot == "direct":
+            machine = live(image, words, drives=tuple(drives), memory=memory)
+        elif arguments:
+            raise Refused(
+                "cannot add arguments to an ISO: its boot menu has its own",
+                hint="build an ISO with them (lvpack build -a …), or use --boot direct",
+            )
+        else:
+            machine = Machine(drives=tuple(drives), memory=memory, iso=image.iso)
+        log = transcript or cache_dir() / "run.log"
+        console = undo.enter_context(running(machine, accelerator(image), log, echo=echo))
+        report = console.result(deadline)
+        follows = [w.partition("=")[2] for w in words if w.startswith((f"{PREFIX}onerror=", f"{PREFIX}after="))]
+        if "shell" in follows or "halt" in follows:
+            return report
+        try:
+            console.wait(120)
+        except Exception as error:
+            raise Failed("cannot end the run: the machine does not switch itself off", hint=f"see {log}") from error
+        return report

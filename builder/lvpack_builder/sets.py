@@ -1,0 +1,75 @@
+"""Image sets on the workstation: inspect, verify, convert."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lvpack_agent import imageset, plan
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.imageset import Manifest
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import human
+
+
+def describe(manifest: Manifest) -> str:
+    """Return a summary of a set for people."""
+    source, packed = manifest.plan.source.disks[0], manifest.packed.disks[0]
+    [vg] = manifest.packed.vgs
+    before = {lv.uuid: lv.extents * vg.extent_size for lv in manifest.plan.source.vgs[0].lvs}
+    machine = " ".join(manifest.machine.get(key, "") for key in ("sys_vendor", "product_name")).strip()
+    lines = [
+        f"image set  {manifest.name}, made {manifest.created} by lvpack {manifest.lvpack}",
+        f"machine    {machine or 'unknown'}",
+        f"source     {source.model or source.path}, {human(source.size)}, sectors of {source.sector_size} bytes",
+        f"packed     {human(packed.size)} ({packed.size:,} bytes)",
+        f"stored     {human(manifest.checksums.stored_size)} in {manifest.image} ({manifest.compression})",
+        f"raw        sha256 {manifest.checksums.raw_sha256}",
+        f"VG         {vg.name}, {vg.uuid}, extents of {human(vg.extent_size)}",
+    ]
+    for lv in vg.lvs:
+        size = human(lv.extents * vg.extent_size)
+        lines.append(f"  LV       {lv.name}: {lv.content.type or 'unknown'}, {size}, was {human(before[lv.uuid])}")
+    lines += [f"warning    {text}" for text in manifest.warnings]
+    return "\n".join(lines)
+
+
+def plan_text(manifest: Manifest) -> str:
+    """Return the plan that the set was packed by."""
+    return plan.as_text(manifest.plan)
+
+
+def verify(folder: Path, say: Callable[[str], None]) -> Manifest:
+    """Check a set in full. Raises Failed or Refused that says what is wrong with it."""
+    manifest = imageset.read_manifest(folder)
+    imageset.check_image(folder, manifest, say)
+    return manifest
+
+
+def convert(folder: Path, out: Path, say: Callable[[str], None]) -> None:
+    """Write the packed disk of a set as a qcow2 file, checked on the way. Raises Refused if the file exists."""
+    if out.suffix != ".qcow2":
+        raise Refused(f"cannot convert to '{out}': it is not a .qcow2 file", hint="name it OUT.qcow2")
+    if out.exists():
+        raise Refused(f"cannot convert to '{out}': it exists", hint="remove it, or name another file")
+    manifest = imageset.read_manifest(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".lvpack-", dir=out.parent) as scratch:
+            raw = Path(scratch) / "disk.img"
+            with raw.open("wb") as file:
+
+                def sink(data: bytes) -> None:
+                    if any(data):
+                        file.write(data)
+                    else:
+                        file.seek(len(data), os.SEEK_CUR)  # stays a hole
+
+                imageset.check_image(folder, manifest, say, sink)
+                file.truncate(manifest.checksums.raw_size)
+            new = Path(scratch) / "new.qcow2"
+            run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, new])
+            new.rename(out)
+    except OSError as error:
+        raise Failed(
+            f"cannot convert to '{out}': {error.strerror}", hint="check the folder and the space there"
+        ) from error

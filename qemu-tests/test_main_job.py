@@ -1,0 +1,150 @@
+"""The whole way: pack the sample server, restore it to a smaller empty disk, compare everything, boot it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lvpack_agent import imageset
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import MIB, round_up
+from lvpack_builder import inventory, runs
+from lvpack_builder.build import LiveImage
+from lvpack_builder.cli import main
+from lvpack_builder.demo import boot_to_login
+from lvpack_builder.inventory import Inventory
+from lvpack_builder.qemu import Drive, create_disk
+
+from conftest import Lab, sha256  # isort: skip
+
+pytestmark = [pytest.mark.core, pytest.mark.timeout(2400)]
+
+
+@pytest.fixture(scope="module")
+def before(image: LiveImage, pristine: Path) -> Inventory:
+    return inventory.take(image, Drive(path=pristine))
+
+
+@pytest.fixture(scope="module")
+def packed(
+    image: LiveImage, source: Path, source_sha256: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The image set of the sample server, made from a disk that must not change."""
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "share").mkdir()
+    lab = Lab(image=image, folder=folder, share=folder / "share")
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.target=.")
+    assert report.status == "ok", report
+    assert sha256(source) == source_sha256
+    [image_set] = lab.share.iterdir()
+    assert image_set.name == report.name
+    assert image_set.name.startswith("blogserver-")
+    yield image_set
+
+
+@pytest.fixture(scope="module")
+def restored(image: LiveImage, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk smaller than the source's, restored from the set."""
+    folder = tmp_path_factory.mktemp("restored")
+    lab = Lab(image=image, folder=folder, share=packed.parent)
+    manifest = imageset.read_manifest(packed)
+    target = create_disk(folder / "target.img", manifest.packed.disks[0].size + 100 * MIB)
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", f"lvpack.source={packed.name}")
+    assert report.status == "ok", report
+    return target
+
+
+def test_image_set_is_complete(packed: Path) -> None:
+    names = {p.name for p in packed.iterdir()}
+    expected = {"disk.img.zst", "SHA256SUMS", "manifest.json", "layout", "agent.log", "RESTORE.txt"}
+    assert names == expected
+    run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed)
+    assert json.loads((packed / "manifest.json").read_text())["schema"] == 1
+
+
+def test_packed_disk_is_small_and_has_no_hole(
+    packed: Path, before: Inventory, restored: Path, image: LiveImage
+) -> None:
+    manifest = imageset.read_manifest(packed)
+    extent = manifest.packed.vgs[0].extent_size
+    filesystems = sum(
+        round_up(int(size * 1.05), extent) for name, size in before.minimum.items() if name.startswith("LV")
+    )
+    partition = manifest.packed.pv_partition(manifest.packed.vgs[0].pvs[0])
+    before_data = partition.start + manifest.packed.vgs[0].pvs[0].pe_start
+    assert manifest.packed.disks[0].size <= 1.05 * (filesystems + before_data + extent)
+    after = inventory.take(image, Drive(path=restored))
+    assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]
+    end = 0
+    for row in sorted(after.segments, key=lambda s: int(s["pvseg_start"])):
+        assert int(row["pvseg_start"]) == end and row["lv_name"], row
+        end += int(row["pvseg_size"])
+    assert end == int(after.pvs[0]["pv_pe_count"])
+
+
+def test_restored_disk_has_every_file_and_identity(before: Inventory, restored: Path, image: LiveImage) -> None:
+    after = inventory.take(image, Drive(path=restored))
+    assert sum(len(files) for files in before.files.values()) > 10000
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+
+
+def test_restored_machine_boots(restored: Path, image: LiveImage, tmp_path: Path) -> None:
+    boot_to_login(image, restored, tmp_path / "boot.log")
+
+
+def test_zstd_and_dd_alone_restore_it(packed: Path, image: LiveImage, tmp_path: Path) -> None:
+    by_hand = tmp_path / "by-hand.img"
+    script = 'zstd -dc "$1/disk.img.zst" | dd of="$2" bs=4M conv=sparse status=none'
+    run(["bash", "-c", f"set -o pipefail; {script}", "restore", packed, by_hand])
+    boot_to_login(image, by_hand, tmp_path / "boot.log")
+
+
+def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
+    cli = CliRunner()
+    out = tmp_path / "server.qcow2"
+    for words in (["inspect", packed], ["plan", packed], ["verify", packed], ["convert", packed, out]):
+        answer = cli.invoke(main, [str(word) for word in words])
+        assert answer.exit_code == 0, answer.output
+    size = imageset.read_manifest(packed).packed.disks[0].size
+    assert json.loads(run(["qemu-img", "info", "--output=json", out]).stdout)["virtual-size"] == size
+    assert runs.drive(out).format == "qcow2"
+
+
+def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
+    good = lab.run([], "lvpack.action=verify", f"lvpack.source={packed.name}", share=packed.parent)
+    assert good.status == "ok", good
+    bad = lab.share / "altered"
+    run(["cp", "-r", packed, bad])
+    with (bad / "disk.img.zst").open("r+b") as file:
+        file.seek(-1000000, 2)
+        file.write(b"altered")
+    for action in ("verify", "restore"):
+        target = create_disk(lab.folder / f"{action}.img", imageset.read_manifest(packed).packed.disks[0].size)
+        report = lab.run([Drive(path=target)], f"lvpack.action={action}", "lvpack.source=altered")
+        assert report.status == "failed", report
+        assert "altered" in report.message
+        assert ("unusable" in report.message) == (action == "restore")
+        with target.open("rb") as file:
+            assert not any(file.read(MIB)), "a failed restore must not leave a disk that looks good"
+    with (bad / "disk.img.zst").open("r+b") as file:
+        file.truncate(1 << 20)
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=altered", "lvpack.overwrite=yes")
+    assert report.status == "failed" and "unusable" in report.message, report
+
+
+def test_restore_refuses_disks(packed: Path, lab: Lab) -> None:
+    size = imageset.read_manifest(packed).packed.disks[0].size
+    small = create_disk(lab.folder / "small.img", size - MIB)
+    full = create_disk(lab.folder / "full.img", size + 512 * MIB)
+    with full.open("r+b") as file:
+        file.seek(size)
+        file.write(b"the only copy" * MIB)
+    for disk, words in ((small, "the image needs"), (full, "not empty")):
+        fingerprint = sha256(disk)
+        arguments = ["lvpack.action=restore", f"lvpack.source={packed.name}"]
+        report = lab.run([Drive(path=disk)], *arguments, share=packed.parent)
+        assert report.status == "refused" and words in report.message, report
+        assert sha256(disk) == fingerprint
