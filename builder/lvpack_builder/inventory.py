@@ -28,7 +28,6 @@ class Inventory:
     filesystems: dict[str, dict[str, str]]
     files: dict[str, list[dict[str, Any]]]
     minimum: dict[str, int]
-    signatures: dict[str, str]
 
     def identities(self) -> dict[str, object]:
         """Return every UUID and label: of the VG, PVs, LVs, filesystems and swap areas."""
