@@ -1,5 +1,6 @@
 """The serial console of a virtual machine, driven by markers that cannot be guessed and by deadlines."""
 
+import json
 import re
 import secrets
 import sys
@@ -42,24 +43,32 @@ class Console:
 
     def shell(self, command: str, deadline: float) -> "Answer":
         """Run a command in the shell on the console and return its status and output."""
-        mark = secrets.token_hex(8)
-        # The echo of what is typed has the halves apart, so that only the output has the mark.
-        self.send(
-            f"printf '%s%s\\n' {mark[:8]} {mark[8:]}; ( {command} ) 2>&1; printf '%s%s %d\\n' {mark[8:]} {mark[:8]} $?"
-        )
-        self.expect(mark + r"\r*\n", deadline)
-        match = self.expect(rf"(?s)(.*?){mark[8:]}{mark[:8]} (\d+)\r*\n", deadline)
-        return Answer(status=int(match[2]), output=re.sub(r"\r+\n", "\n", match[1].decode(errors="replace")))
+        begin, end = secrets.token_hex(8), secrets.token_hex(8)
+        # The echo of what is typed has the halves apart, so that only the output has the marks. The line break
+        # before the last parenthesis lets a command end with a here-document.
+        self.send(f"printf '%s%s\\n' {_halves(begin)}; ( {command}\n) 2>&1; printf '%s%s:%d:\\n' {_halves(end)} $?")
+        # No line end is waited for: a message of the kernel may follow a mark on its line.
+        self.expect(begin, deadline)
+        match = self.expect(rf"(?s)(.*?){end}:(\d+):", deadline)
+        output = re.sub(r"\r+\n", "\n", match[1].decode(errors="replace"))
+        return Answer(status=int(match[2]), output=output.removeprefix("\n"))
 
     def result(self, deadline: float) -> Report:
-        """Wait for the agent's result line."""
-        match = self.expect(RESULT_MARK + r"(\{[^\r\n]*\})\r*\n", deadline)
-        return parse_result(RESULT_MARK + match[1].decode())
+        """Wait for the agent's result line. Raises Failed if it does not come or cannot be read."""
+        match = self.expect(RESULT_MARK + r"(\{[^\r\n]*)\r*\n", deadline)
+        return read_result(match[1].decode(errors="replace"))
 
     def wait(self, deadline: float) -> None:
-        """Wait until the machine is switched off."""
-        self._child.expect(pexpect.EOF, timeout=deadline)
-        self._child.wait()
+        """Wait until the machine is switched off. Raises Failed if it is not in time, or QEMU ended badly."""
+        try:
+            self._child.expect(pexpect.EOF, timeout=deadline)
+        except pexpect.TIMEOUT:
+            raise Failed(
+                f"cannot see the machine's end: it still runs after {deadline:.0f} s", hint=f"see {self.transcript}"
+            ) from None
+        if self._child.wait() != 0:
+            last = self.transcript.read_bytes()[-600:].decode(errors="replace")
+            raise Failed(f"cannot run the machine: QEMU ended with {self._child.exitstatus}: {last}")
 
     def kill(self) -> None:
         """End the machine at once, as a power cut does."""
@@ -73,6 +82,19 @@ class Answer:
 
     status: int
     output: str
+
+
+def _halves(mark: str) -> str:
+    return f"{mark[:8]} {mark[8:]}"
+
+
+def read_result(text: str) -> Report:
+    """Read the JSON of a result line; what stands after it on the line is not the agent's. Raises Failed."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+        return parse_result(RESULT_MARK + text[:end])
+    except ValueError as error:
+        raise Failed(f"cannot read the result of the run: {error} in {text}") from error
 
 
 class _Tee:

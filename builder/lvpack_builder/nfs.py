@@ -128,10 +128,16 @@ def _stop(server: "Process[bytes]") -> None:
 
 @contextmanager
 def limited_folder(folder: Path, size: int) -> Iterator[Path]:
-    """Mount a file system of size bytes on a new folder, for a share that gets full; unmount it at the end."""
-    folder.mkdir()
-    run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "lvpack-share", folder])
+    """Make a folder that holds size bytes and no more, for a share that gets full; it is gone at the end.
+
+    Raises Refused if the folder exists.
+    """
     try:
+        folder.mkdir()
+    except FileExistsError:
+        raise Refused(f"cannot make folder '{folder}': it exists", hint="name another one") from None
+    with ExitStack() as undo:
+        undo.callback(folder.rmdir)
+        run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "lvpack-share", folder])
+        undo.callback(run, ["umount", folder])
         yield folder
-    finally:
-        run(["umount", folder])

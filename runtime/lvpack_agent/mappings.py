@@ -45,12 +45,15 @@ def create(name: str, table: str, undo: ExitStack) -> str:
     """Make a mapping that the stack removes; return its path."""
     run(["dmsetup", "create", name, "--noudevsync", "--noudevrules"], input=table)
     undo.callback(remove, name)
+    # dmsetup leaves the node to udev while udev runs, and the live image has no udev rule for it.
+    run(["dmsetup", "mknodes", name])
     return f"/dev/mapper/{name}"
 
 
 def remove(name: str) -> None:
     """Remove a mapping; --retry waits for programs that only look at it (udev's blkid) to close it."""
     run(["dmsetup", "remove", "--noudevsync", "--noudevrules", "--retry", name])
+    run(["dmsetup", "mknodes"])  # takes the node away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

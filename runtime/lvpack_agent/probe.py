@@ -148,7 +148,7 @@ def _volume_group(vg: lvm.Vg, pvs: dict[str, int], repair: bool, findings: list[
             LogicalVolume(
                 name=lv.name,
                 uuid=lv.uuid,
-                segments=tuple(_segment(s, uuids) for s in lv.segments),
+                segments=tuple(segment(s, uuids) for s in lv.segments),
                 content=_content(f"LV {lv.name}", lv.device, repair, findings),
             )
             for lv in sorted(vg.lvs, key=lambda lv: lv.name)
@@ -156,9 +156,10 @@ def _volume_group(vg: lvm.Vg, pvs: dict[str, int], repair: bool, findings: list[
     )
 
 
-def _segment(segment: lvm.Segment, uuids: dict[str, str]) -> Segment:
-    device, _, extents = segment.ranges[0].rpartition(":")
+def segment(reported: lvm.Segment, uuids: dict[str, str]) -> Segment:
+    """Return a linear segment as the layout has it; uuids are of PVs, by device. Raises Failed if it is not linear."""
+    device, _, extents = reported.ranges[0].rpartition(":")
     first, last = (int(n) for n in extents.split("-"))
-    if last - first + 1 != segment.count:
-        raise Failed(f"cannot read the layout: LVM reports {segment.count} extents at {segment.ranges[0]}")
-    return Segment(le=segment.start, pv=uuids[device], pe=first, count=segment.count)
+    if last - first + 1 != reported.count:
+        raise Failed(f"cannot read the layout: LVM reports {reported.count} extents at {reported.ranges[0]}")
+    return Segment(le=reported.start, pv=uuids[device], pe=first, count=reported.count)

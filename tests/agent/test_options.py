@@ -1,0 +1,60 @@
+import pytest
+
+from lvpack_agent import options
+from lvpack_agent.errors import Refused
+from lvpack_agent.options import OPTIONS, Compression, parse, words
+
+
+def test_nothing_of_ours_is_no_settings() -> None:
+    assert parse(words("quiet console=ttyS0 root=/dev/sda1")) is None
+
+
+def test_defaults_are_readable_and_last_wins() -> None:
+    settings = parse(words("lvpack.target=nfs://h/x lvpack.action=plan lvpack.action=backup lvpack.disk=a lvpack.disk=b"))
+    assert settings is not None
+    assert settings.action == "backup"
+    assert settings.disk == ("a", "b")
+    assert settings.compress == Compression(method="zstd", level=3)
+    assert settings.margin.of(1000) == 50
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "lvpack.tarpet=nfs://h/x",
+        "lvpack.action",
+        "lvpack.action=back-up",
+        "lvpack.target=h:/x",
+        "lvpack.target=nfs://h",
+        "lvpack.target=nfs://h/a/../b",
+        "lvpack.target=gopher://h/x",
+        "lvpack.margin=5percent",
+        "lvpack.margin=-5%",
+        "lvpack.compress=zstd:20",
+        "lvpack.compress=zstd:",
+        "lvpack.compress=xz:1",
+        "lvpack.name=../x",
+        "lvpack.name=x.partial",
+        "lvpack.overwrite=true",
+        "lvpack.mode=inplace",
+        "lvpack.disk=",
+    ],
+)
+def test_wrong_words_are_refused_by_name(word: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse(["lvpack.action=plan", word])
+    assert word.partition("=")[0] in refused.value.message
+    assert refused.value.hint
+
+
+def test_missing_target_is_refused() -> None:
+    with pytest.raises(Refused, match=r"lvpack\.target"):
+        parse(["lvpack.action=backup"])
+
+
+def test_quotes_as_in_the_kernel() -> None:
+    assert words('a "b c" lvpack.disk="x y" d') == ["a", "b c", "lvpack.disk=x y", "d"]
+
+
+def test_table_names_every_option() -> None:
+    assert all(f"`lvpack.{option.name}`" in options.as_markdown() for option in OPTIONS)

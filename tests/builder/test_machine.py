@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent.errors import Refused
+from lvpack_agent.report import Report, parse_result
+from lvpack_builder import menus, mirror
+from lvpack_builder.initrd import module_files
+from lvpack_builder.nfs import Share
+from lvpack_builder.qemu import TCG, Drive, Machine
+from lvpack_builder.runs import shared_arguments
+
+SHARE = Share(folder=Path("/x"), url="nfs://10.0.2.2:1/export", port=1)
+
+
+def test_names_on_the_share_become_urls() -> None:
+    words = shared_arguments(["lvpack.action=restore", "lvpack.source=one"], SHARE)
+    assert words == [
+        "lvpack.action=restore",
+        "lvpack.source=nfs://10.0.2.2:1/export/one",
+        "lvpack.target=nfs://10.0.2.2:1/export",
+        "lvpack.onerror=poweroff",
+    ]
+    assert shared_arguments(["lvpack.onerror=shell"], None) == ["lvpack.onerror=shell"]
+
+
+def test_command_line_escapes_what_qemu_and_the_kernel_split() -> None:
+    machine = Machine(drives=(Drive(path=Path("a,b"), temporary=True),), kernel=Path("k"), arguments=("lvpack.disk=a b",))
+    words = machine.command(TCG)
+    assert any(w.startswith("file=a,,b,format=raw") and w.endswith("snapshot=on") for w in words)
+    assert 'lvpack.disk="a b"' in words[words.index("-append") + 1]
+    assert "mitigations=off" in words[words.index("-append") + 1]
+    assert "mitigations=off" not in " ".join(machine.command("kvm"))
+
+
+def test_result_line_survives() -> None:
+    report = Report(status="ok", action="plan", message="planned: é", sizes={"a": 1}, warnings=("w",))
+    assert parse_result("[ 1.0] kernel " + report.line()) == report
+    with pytest.raises(ValueError):
+        parse_result("nothing")
+
+
+def test_menu_has_four_entries_and_the_plan_overrides() -> None:
+    text = menus.grub(["lvpack.target=nfs://h/x", "lvpack.action=backup", "console=ttyS1"])
+    assert text.count("menuentry") == 4
+    assert "lvpack.action=backup lvpack.action=plan" in text
+
+
+def test_mirrors_come_from_apt() -> None:
+    text = "http://m/debian bookworm\nhttp://m/debian-security bookworm-security\nhttp://other/x nodistro\n"
+    assert mirror.parse(text) == mirror.Mirrors(main="http://m/debian", security="http://m/debian-security")
+    with pytest.raises(Refused):
+        mirror.parse("http://other/x nodistro\n")
+
+
+def test_modules_are_loaded_after_what_they_need() -> None:
+    depends = "k/fs/a.ko.xz: k/lib/b.ko.xz k/lib/c.ko.xz\nk/lib/b.ko.xz: k/lib/c.ko.xz\nk/lib/c.ko.xz:\n"
+    assert module_files(depends, ["a", "builtin"]) == ["k/lib/c.ko.xz", "k/lib/b.ko.xz", "k/fs/a.ko.xz"]

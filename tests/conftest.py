@@ -1,0 +1,26 @@
+"""Unit tests hold recordings of real tools and may not start a process."""
+
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import processes
+
+BLOG = Path(__file__).parent / "data/blog"
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "starts_processes" in request.keywords:
+        return
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a unit test started a process")
+
+    monkeypatch.setattr(processes.subprocess, "Popen", refuse)
+
+
+@pytest.fixture
+def blog() -> Path:
+    """Recordings of the sample server: README there has the command of each."""
+    return BLOG
