@@ -10,7 +10,7 @@ PACKAGES := .cache/lvpack/packages-installed
 demo: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack demo
 
-test: check unit build e2e
+test: check unit build
 
 check: $(VENV)/ready $(PACKAGES)
 	$(BIN)/ruff format --check .
@@ -18,7 +18,6 @@ check: $(VENV)/ready $(PACKAGES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	shellcheck .ci/run $$(grep -rlE '^#!/bin/(busybox )?(sh|bash)' elements builder)
-	cd elements && ../$(BIN)/dib-lint
 
 unit: $(VENV)/ready
 	$(BIN)/pytest tests

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import processes
-
 BLOG = Path(__file__).parent / "data/blog"
 
 
@@ -17,7 +15,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a unit test started a process")
 
-    monkeypatch.setattr(processes.subprocess, "Popen", refuse)
+    monkeypatch.setattr("subprocess.Popen", refuse)
 
 
 @pytest.fixture

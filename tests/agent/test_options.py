@@ -10,7 +10,9 @@ def test_nothing_of_ours_is_no_settings() -> None:
 
 
 def test_defaults_are_readable_and_last_wins() -> None:
-    settings = parse(words("lvpack.target=nfs://h/x lvpack.action=plan lvpack.action=backup lvpack.disk=a lvpack.disk=b"))
+    settings = parse(
+        words("lvpack.target=nfs://h/x lvpack.action=plan lvpack.action=backup lvpack.disk=a lvpack.disk=b")
+    )
     assert settings is not None
     assert settings.action == "backup"
     assert settings.disk == ("a", "b")

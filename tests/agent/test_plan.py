@@ -37,9 +37,7 @@ def blog_vg(blog: Path, contents: dict[str, Content] | None = None) -> VolumeGro
         uuid=vg.uuid,
         extent_size=vg.extent_size,
         pvs=(
-            PhysicalVolume(
-                uuid=pv.uuid, disk=0, partition=2, size=pv.size, pe_start=pv.pe_start, extents=pv.extents
-            ),
+            PhysicalVolume(uuid=pv.uuid, disk=0, partition=2, size=pv.size, pe_start=pv.pe_start, extents=pv.extents),
         ),
         lvs=tuple(
             LogicalVolume(
@@ -133,9 +131,7 @@ def vgs(draw: st.DrawFn) -> VolumeGroup:
         le = sum(s.count for s in segments.get(owner, []))
         segments.setdefault(owner, []).append(Segment(le=le, pv="pv", pe=pe, count=count))
         pe += count
-    lvs = tuple(
-        LogicalVolume(name=f"lv{owner}", uuid=f"u{owner}", segments=tuple(s)) for owner, s in segments.items()
-    )
+    lvs = tuple(LogicalVolume(name=f"lv{owner}", uuid=f"u{owner}", segments=tuple(s)) for owner, s in segments.items())
     pv = PhysicalVolume(uuid="pv", disk=0, partition=1, size=(pe + 9) * MIB, pe_start=MIB, extents=pe + 5)
     return VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=(pv,), lvs=lvs)
 

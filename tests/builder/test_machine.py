@@ -25,7 +25,9 @@ def test_names_on_the_share_become_urls() -> None:
 
 
 def test_command_line_escapes_what_qemu_and_the_kernel_split() -> None:
-    machine = Machine(drives=(Drive(path=Path("a,b"), temporary=True),), kernel=Path("k"), arguments=("lvpack.disk=a b",))
+    machine = Machine(
+        drives=(Drive(path=Path("a,b"), temporary=True),), kernel=Path("k"), arguments=("lvpack.disk=a b",)
+    )
     words = machine.command(TCG)
     assert any(w.startswith("file=a,,b,format=raw") and w.endswith("snapshot=on") for w in words)
     assert 'lvpack.disk="a b"' in words[words.index("-append") + 1]

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # Stage 1: stack layers/*.squashfs under a tmpfs and start init there.
 /bin/busybox --install -s /bin
 export PATH=/bin
