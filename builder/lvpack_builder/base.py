@@ -31,7 +31,7 @@ def inputs_hash(release: str) -> str:
     digest = hashlib.sha256(release.encode())
     root = project_root()
     files = [p for p in sorted((root / "elements").rglob("*")) if p.is_file()]
-    files += [Path(initrd.__file__), Path(rootfs.__file__), Path(__file__)]
+    files += [initrd.STAGE1, Path(initrd.__file__), Path(rootfs.__file__), Path(__file__)]
     for path in files:
         digest.update(f"{path.name} {path.stat().st_mode & 0o111}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -14,6 +14,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 
+STAGE1 = Path(__file__).parent / "templates/stage1.sh"
 # Stage 1 needs these to show the layers; all other modules come from the layers.
 MODULES = ("loop", "squashfs", "overlay")
 
@@ -49,7 +50,7 @@ def write_early(tree: Path, version: str, out: Path) -> None:
                 raise Failed(f"cannot pack module '{name}': its compression is not known")
             (root / f"modules/{number:02}-{Path(name).name.split('.')[0]}.ko").write_bytes(data)
         init = root / "init"
-        shutil.copy(Path(__file__).parent / "templates/stage1.sh", init)
+        shutil.copy(STAGE1, init)
         init.chmod(0o755)
         archive = root.with_name(root.name + ".cpio")
         try:

@@ -1,5 +1,6 @@
 """`lvpack run`: the live image in a virtual machine, its share a folder of this machine."""
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.options import PREFIX
 from lvpack_agent.report import Report
+from lvpack_builder import menus
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
+from lvpack_builder.iso import write_iso
 from lvpack_builder.nfs import Share, nfs_share
 from lvpack_builder.paths import cache_dir, output_dir
 from lvpack_builder.qemu import Drive, Machine, accelerator, live
@@ -65,20 +68,20 @@ def run_image(
 ) -> Report:
     """Run the live image to its result and switch-off; return the result.
 
-    boot is direct or iso; memory in MiB, deadline in seconds. Raises Failed if no result comes in time.
+    boot is direct, or iso: the built ISO as it is, or one like it with these arguments in its menu. memory in MiB,
+    deadline in seconds. Raises Failed if no result comes in time.
     """
     with ExitStack() as undo:
         served = undo.enter_context(nfs_share(share, read_only=read_only)) if share else None
         words = shared_arguments(arguments, served)
         if boot == "direct":
             machine = live(image, words, drives=tuple(drives), memory=memory)
-        elif arguments:
-            raise Refused(
-                "cannot add arguments to an ISO: its boot menu has its own",
-                hint="build an ISO with them (lvpack build -a …), or use --boot direct",
-            )
         else:
-            machine = Machine(drives=tuple(drives), memory=memory, iso=image.iso)
+            iso = image.iso
+            if arguments or served:
+                iso = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="iso-", dir=cache_dir()))) / iso.name
+                write_iso(image.kernel, image.initrd, menus.grub(words), iso)
+            machine = Machine(drives=tuple(drives), memory=memory, iso=iso)
         log = transcript or cache_dir() / "run.log"
         console = undo.enter_context(running(machine, accelerator(image), log, echo=echo))
         report = console.result(deadline)

@@ -140,8 +140,6 @@ def _write(fd: int, folder: Path, manifest: Manifest, target: BlockDevice, run: 
         raise Failed(
             f"cannot write '{target.path}': {error.strerror}", hint="look at dmesg: is the disk sound?"
         ) from error
-    finally:
-        os.close(fd)
 
 
 def _verify(manifest: Manifest, target: BlockDevice, run: Run) -> None:

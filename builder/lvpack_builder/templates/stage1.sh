@@ -20,7 +20,8 @@ number=0
 for layer in /layers/*.squashfs; do
     mkdir -p "/lower/$number"
     # The loop device keeps its file open; switch_root may remove the name.
-    losetup -r "/dev/loop$number" "$layer" || mknod "/dev/loop$number" b 7 "$number" && losetup -r "/dev/loop$number" "$layer" 2> /dev/null
+    [ -b "/dev/loop$number" ] || mknod "/dev/loop$number" b 7 "$number"
+    losetup -r "/dev/loop$number" "$layer"
     mount -t squashfs -o ro "/dev/loop$number" "/lower/$number" || stop "layer $layer does not mount"
     lowers="/lower/$number${lowers:+:$lowers}"
     number=$((number + 1))
