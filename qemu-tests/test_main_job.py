@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from lab import Lab, sha256
 from lvpack_agent import imageset
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB, round_up
@@ -16,8 +17,6 @@ from lvpack_builder.cli import main
 from lvpack_builder.demo import boot_to_login
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
-
-from conftest import Lab, sha256  # isort: skip
 
 pytestmark = [pytest.mark.core, pytest.mark.timeout(2400)]
 

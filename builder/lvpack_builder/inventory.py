@@ -19,7 +19,10 @@ TAKE_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What guest/take_inventory.py found: files by filesystem, blkid's facts, LVM's rows, minimum sizes in bytes."""
+    """What guest/take_inventory.py found: files by filesystem, blkid's facts, LVM's rows, minimum sizes in bytes.
+
+    whole: the SHA-256 of partitions and LVs that are no ext filesystem, swap area or PV.
+    """
 
     table: dict[str, Any]
     pvs: list[dict[str, Any]]
@@ -28,6 +31,7 @@ class Inventory:
     filesystems: dict[str, dict[str, str]]
     files: dict[str, list[dict[str, Any]]]
     minimum: dict[str, int]
+    whole: dict[str, str]
 
     def identities(self) -> dict[str, object]:
         """Return every UUID and label: of the VG, PVs, LVs, filesystems and swap areas."""
@@ -54,8 +58,12 @@ def take(image: LiveImage, drive: Drive) -> Inventory:
 
 
 def differing_files(before: Inventory, after: Inventory) -> list[str]:
-    """Return a line for each file that is missing, new or changed."""
-    lines = []
+    """Return a line for each file that is missing, new or changed, and for each device that was to stay whole."""
+    lines = [
+        f"{name} has changed"
+        for name in sorted({*before.whole, *after.whole})
+        if before.whole.get(name) != after.whole.get(name)
+    ]
     for name in sorted({*before.files, *after.files}):
         old = {entry["path"]: entry for entry in before.files.get(name, ())}
         new = {entry["path"]: entry for entry in after.files.get(name, ())}

@@ -65,14 +65,15 @@ def run_image(
     echo: bool = False,
     deadline: float = 3600,
     read_only: bool = False,
+    nfs: int = 4,
 ) -> Report:
     """Run the live image to its result and switch-off; return the result.
 
     boot is direct, or iso: the built ISO as it is, or one like it with these arguments in its menu. memory in MiB,
-    deadline in seconds. Raises Failed if no result comes in time.
+    deadline in seconds, nfs the version that the share is served by (4 or 3). Raises Failed if no result comes in time.
     """
     with ExitStack() as undo:
-        served = undo.enter_context(nfs_share(share, read_only=read_only)) if share else None
+        served = undo.enter_context(nfs_share(share, version=nfs, read_only=read_only)) if share else None
         words = shared_arguments(arguments, served)
         if boot == "direct":
             machine = live(image, words, drives=tuple(drives), memory=memory)

@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TextIO
@@ -33,6 +34,7 @@ class Console:
                 continue  # `console=` may name hardware that is not there
         self.log = log
         self._started = time.monotonic()
+        self._lock = threading.Lock()
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("")
@@ -45,11 +47,12 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print text, one or more lines, and log it with the seconds since the start."""
-        for line in text.split("\n"):
-            self._write(line)
-            if self.log:
-                with self.log.open("a", encoding="utf-8", errors="replace") as log:
-                    log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
+        with self._lock:  # progress comes from a thread of its own
+            for line in text.split("\n"):
+                self._write(line)
+                if self.log:
+                    with self.log.open("a", encoding="utf-8", errors="replace") as log:
+                        log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
 
     def _write(self, line: str) -> None:
         data = line.encode(errors="replace") + b"\r\n"

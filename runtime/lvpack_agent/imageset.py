@@ -101,7 +101,7 @@ def write_image(
 ) -> Checksums:
     """Stream the ranges of a device, size bytes in all with zeros between, to an image file, and sync it."""
     raw, stored = streams.Digest(), streams.Digest()
-    with path.open("wb", buffering=0) as file:
+    with path.open("wb", buffering=0) as file, progress.ticking():
 
         def sink(data: bytes) -> None:
             stored.add(data)
@@ -215,7 +215,8 @@ def check_image(
         )
     damaged = f"cannot trust image set '{folder.name}': {manifest.image} is damaged"
     try:
-        found = streams.read_image(path, sink, progress.add)
+        with progress.ticking():
+            found = streams.read_image(path, sink, progress.add)
     except ToolFailed as failed:
         raise Failed(f"{damaged}: {failed.message}") from failed
     say(progress.line())

@@ -1,11 +1,14 @@
 """Progress lines: bytes, rate and time left, at least each five seconds."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from lvpack_agent.sizes import human
 
 INTERVAL_SECONDS = 4.0
+TICK_SECONDS = 0.5
 
 
 def _clock(seconds: float) -> str:
@@ -23,18 +26,40 @@ class Progress:
         self._what, self._total, self._say, self._clock = what, total, say, clock
         self._begun = self._said = clock()
         self.done = 0
+        self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
         """Count bytes as done and print a line if one is due."""
         self.at(self.done + count)
 
     def at(self, done: int) -> None:
-        """Set the bytes done so far (also without news: then only the time moves) and print a line if one is due."""
+        """Set the bytes done so far and print a line if one is due."""
         self.done = done
-        now = self._clock()
-        if now - self._said >= INTERVAL_SECONDS:
-            self._said = now
-            self._say(self.line())
+        self._speak()
+
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Print a line when one is due also while nothing moves, as when a share does not answer."""
+        ended = threading.Event()
+
+        def tick() -> None:
+            while not ended.wait(TICK_SECONDS):
+                self._speak()
+
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _speak(self) -> None:
+        with self._lock:
+            now = self._clock()
+            if now - self._said >= INTERVAL_SECONDS:
+                self._said = now
+                self._say(self.line())
 
     def line(self) -> str:
         """Return the present state as a line."""

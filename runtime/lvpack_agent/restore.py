@@ -130,7 +130,8 @@ def _write(fd: int, folder: Path, manifest: Manifest, target: BlockDevice, run: 
         if target.size > promised:  # an old backup GPT or md superblock may stand at the very end
             tail = min(MIB, target.size - promised)
             os.pwrite(fd, bytes(tail), target.size - tail)
-        imageset.check_image(folder, manifest, lambda _: None, sink)
+        with progress.ticking():
+            imageset.check_image(folder, manifest, lambda _: None, sink)
         if at != promised:
             raise Failed(f"cannot restore: {at:,} bytes written, {promised:,} promised")
         os.pwrite(fd, bytes(head), 0)
@@ -148,9 +149,10 @@ def _verify(manifest: Manifest, target: BlockDevice, run: Run) -> None:
     size = manifest.checksums.raw_size
     progress = Progress("read again", size, run.say)
     digest = hashlib.sha256()
-    for data in streams.read_ranges(Path(target.path), [Range(start=0, count=size)], size):
-        digest.update(data)
-        progress.add(len(data))
+    with progress.ticking():
+        for data in streams.read_ranges(Path(target.path), [Range(start=0, count=size)], size):
+            digest.update(data)
+            progress.add(len(data))
     if digest.hexdigest() != manifest.checksums.raw_sha256:
         raise Failed(
             f"cannot trust disk '{target.path}': it does not read back what was written to it",

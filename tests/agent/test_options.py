@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from lvpack_agent import options
@@ -58,5 +60,9 @@ def test_quotes_as_in_the_kernel() -> None:
     assert words('a "b c" lvpack.disk="x y" d') == ["a", "b c", "lvpack.disk=x y", "d"]
 
 
-def test_table_names_every_option() -> None:
+def test_table_names_every_option_and_the_docs_have_it() -> None:
     assert all(f"`lvpack.{option.name}`" in options.as_markdown() for option in OPTIONS)
+    page = Path(__file__).parents[2] / "docs/options.md"
+    assert page.read_text().endswith(options.as_markdown()), (
+        "run: lvpack options, and put its table into docs/options.md"
+    )

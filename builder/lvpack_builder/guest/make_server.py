@@ -1,12 +1,13 @@
 """Runs in the live image: makes a server from a recipe on an empty disk. Standard library only.
 
-usage: make_server.py RECIPE.json ROOT.tar DISK
+usage: make_server.py RECIPE.json DISK [ROOT.tar]; without a system in it a recipe needs no tar and does not boot.
 """
 
 import json
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -29,9 +30,12 @@ def partition(recipe: dict[str, Any], disk: str) -> None:
     """Write the partition table of the recipe."""
     lines = [f"label: {recipe['label']}"]
     for row in recipe["partition"]:
-        size = f", size={row['size']}iB" if "size" in row else ""
-        boot = ", bootable" if row.get("bootable") else ""
-        lines.append(f"{row['number']} : start={row['start']}iB{size}, type={row['type']}{boot}")
+        text = f"{row['number']} : start={row['start']}iB, type={row['type']}"
+        text += f", size={row['size']}iB" if "size" in row else ""
+        text += f', name="{row["name"]}"' if "name" in row else ""
+        text += f', attrs="{row["attributes"]}"' if "attributes" in row else ""
+        text += ", bootable" if row.get("bootable") else ""
+        lines.append(text)
     run("sfdisk", "--quiet", disk, text="\n".join(lines) + "\n")
     run("udevadm", "settle")
 
@@ -57,10 +61,18 @@ def filesystems(recipe: dict[str, Any], disk: str) -> list[tuple[str, dict[str, 
     rows = [(f"/dev/{recipe['vg']['name']}/{lv['name']}", lv) for lv in recipe["lv"]]
     rows += [(partition_path(disk, p["number"]), p) for p in recipe["partition"] if "filesystem" in p]
     for device, row in rows:
-        if row["filesystem"] == "swap":
+        kind = row["filesystem"]
+        if kind == "swap":
             run("mkswap", "--label", "swap", device)
+        elif kind == "vfat":
+            run("busybox", "mkdosfs", "-n", "FAT", device)
+        elif kind == "noise":
+            with open(device, "r+b") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                file.write(os.urandom(size))
         else:
-            run(f"mkfs.{row['filesystem']}", "-q", "-F", device)
+            run(f"mkfs.{kind}", "-q", "-F", *row.get("options", []), device)
     return sorted(rows, key=lambda pair: str(pair[1].get("mount", "~")))
 
 
@@ -76,14 +88,24 @@ def fstab(rows: list[tuple[str, dict[str, Any]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def make_files(root: Path) -> None:
-    """Make what a restore could lose: links, holes, attributes, odd names, data of both kinds, and deleted data."""
+def acl(user: int, group: int) -> bytes:
+    """Return an ACL that lets a user read and write and a group read (kernel: posix_acl_xattr.h)."""
+    anybody = 0xFFFFFFFF
+    entries = ((0x01, 6, anybody), (0x02, 6, user), (0x04, 4, anybody), (0x08, 4, group), (0x10, 6, anybody))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in (*entries, (0x20, 4, anybody)))
+
+
+def make_files(root: Path, mounts: list[Path], amount: dict[str, int]) -> None:
+    """Make what a restore could lose: links, holes, attributes, odd names, data of both kinds, and deleted data.
+
+    amount: how many blobs of 1 MiB and tables of 2 MB, and MiB of deleted data on each of the mounts.
+    """
     dice = random.Random(20)
     data = root / "var/lib/shop"
     data.mkdir(parents=True)
-    for number in range(60):
+    for number in range(amount["blobs"]):
         (data / f"blob-{number}").write_bytes(dice.randbytes(1 << 20))
-    for number in range(40):
+    for number in range(amount["tables"]):
         (data / f"table-{number}.csv").write_bytes(b"".join(b"%d;item;%d\n" % (i, i * number) for i in range(100000)))
     odd = root / "srv/odd"
     odd.mkdir(parents=True)
@@ -110,7 +132,7 @@ def make_files(root: Path) -> None:
         os.chdir("/")
     os.setxattr(odd / "hard-1", "user.note", b"kept \x00 whole")
     (odd / "acl").write_text("for user 1000\n")
-    run("chroot", str(root), "setfacl", "-m", "u:1000:rw,g:50:r", "/srv/odd/acl")
+    os.setxattr(odd / "acl", "system.posix_acl_access", acl(1000, 50))
     (odd / "setuid").write_text("#!/bin/true\n")
     os.chmod(odd / "setuid", 0o4711)
     os.chown(odd / "acl", 1234, 5678)
@@ -120,10 +142,10 @@ def make_files(root: Path) -> None:
         folder = many / f"{number % 50:02}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"file-{number}").write_bytes(b"%d\n" % number * (number % 97))
-    for where in (root, root / "var", root / "tmp"):
+    for where in mounts:
         junk = where / "junk"
         with junk.open("wb") as file:
-            for _ in range(200):
+            for _ in range(amount["junk"]):
                 file.write(dice.randbytes(1 << 20))
             os.fsync(file.fileno())
         # What comes after the junk stays far out when the junk goes.
@@ -152,20 +174,24 @@ def configure(recipe: dict[str, Any], rows: list[tuple[str, dict[str, Any]]], di
 
 def main() -> None:
     recipe = json.loads(Path(sys.argv[1]).read_text())
-    tar, disk = sys.argv[2:]
+    disk, *tar = sys.argv[2:]
     partition(recipe, disk)
     pv = partition_path(disk, recipe["partition"][-1]["number"])
     make_lvs(recipe, pv)
     rows = filesystems(recipe, disk)
+    mounts = []
     for device, row in rows:
         if "mount" in row:
             target = NEW / row["mount"].strip("/")
             target.mkdir(parents=True, exist_ok=True)
             run("mount", device, str(target))
-    os.chmod(NEW / "tmp", 0o1777)
-    run("tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-f", tar, "-C", str(NEW))
-    make_files(NEW)
-    configure(recipe, rows, disk)
+            mounts.append(target)
+    if tar:
+        os.chmod(NEW / "tmp", 0o1777)
+        run("tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-f", tar[0], "-C", str(NEW))
+    make_files(NEW, [m for m in mounts if m != NEW / "boot"], recipe["files"])
+    if tar:
+        configure(recipe, rows, disk)
     run("sync")
     run("umount", "--recursive", str(NEW))
     run("vgchange", "--activate", "n", recipe["vg"]["name"])

@@ -28,6 +28,11 @@ def blkid(device: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("DEVNAME"))
 
 
+def sha256(path: bytes | str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def entry(path: bytes, links: dict[int, str]) -> dict[str, Any]:
     """Return everything about one file but its access and change times."""
     info = os.lstat(path)
@@ -45,11 +50,7 @@ def entry(path: bytes, links: dict[int, str]) -> dict[str, Any]:
     }
     if stat.S_ISREG(info.st_mode):
         found["size"] = info.st_size
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        found["sha256"] = digest.hexdigest()
+        found["sha256"] = sha256(path)
     elif stat.S_ISLNK(info.st_mode):
         found["target"] = os.readlink(path).decode("latin-1")
     elif stat.S_ISBLK(info.st_mode) or stat.S_ISCHR(info.st_mode):
@@ -74,7 +75,7 @@ def walk(device: str) -> list[dict[str, Any]]:
 def main() -> None:
     disk, out = sys.argv[1:]
     table = json.loads(run("sfdisk", "--json", disk))["partitiontable"]
-    found: dict[str, Any] = {"table": table, "filesystems": {}, "files": {}, "minimum": {}}
+    found: dict[str, Any] = {"table": table, "filesystems": {}, "files": {}, "minimum": {}, "whole": {}}
     fields = "vg_name,vg_uuid,vg_extent_size,vg_free_count,pv_uuid,pe_start,pv_pe_count,pv_name"
     lvm = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
     found["pvs"] = json.loads(run("lvm", "pvs", *lvm, fields))["report"][0]["pv"]
@@ -96,6 +97,8 @@ def main() -> None:
             block = re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", device))
             assert block
             found["minimum"][name] = int(answer.split(":")[1]) * int(block[1])
+        elif facts.get("TYPE") not in ("swap", "LVM2_member"):
+            found["whole"][name] = sha256(device)
     Path(out).write_text(json.dumps(found))
     print("inventory taken", flush=True)
 

@@ -1,4 +1,4 @@
-"""The sample server: a bootable LVM disk, made in a virtual machine from a recipe and cached by it."""
+"""Sample servers: LVM disks, made in a virtual machine from a recipe and cached by it."""
 
 import hashlib
 import json
@@ -48,9 +48,8 @@ def make_sample(image: LiveImage, name: str = "blog") -> Path:
     disk = cache_dir() / f"sample-{name}-{key}.img"
     if disk.exists():
         return disk
-    system = recipe["system"]
-    assert isinstance(system, dict)
-    tar = root_tar(system)
+    system = recipe.get("system")
+    tar = root_tar(system) if isinstance(system, dict) else None
     partial = disk.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     create_disk(partial, parse_size(str(recipe["size"])))
@@ -58,8 +57,10 @@ def make_sample(image: LiveImage, name: str = "blog") -> Path:
         folder = Path(scratch)
         shutil.copy(script, folder / "make_server.py")
         (folder / "recipe.json").write_text(json.dumps(recipe))
-        (folder / "root.tar").hardlink_to(tar)
-        command = "python3 /host/make_server.py /host/recipe.json /host/root.tar /dev/vda"
+        command = "python3 /host/make_server.py /host/recipe.json /dev/vda"
+        if tar:
+            (folder / "root.tar").hardlink_to(tar)
+            command += " /host/root.tar"
         log = cache_dir() / f"sample-{name}.log"
         answer = helper.in_live_image(image, [Drive(path=partial)], folder, command, log, MAKE_SECONDS)
     if answer.status:
