@@ -57,11 +57,3 @@ def test_gpt_disk_comes_back(image: LiveImage, lab: Lab, compress: str, nfs: int
         file.seek(-SECTOR, 2)
         assert file.read(8) == b"EFI PART", "the backup GPT belongs into the last sector"
     assert "GPT" not in run(["sfdisk", "--dump", target]).stderr
-
-
-def test_iso_boots_by_bios_and_plans(image: LiveImage, lab: Lab) -> None:
-    source = make_sample(image, "gpt")
-    report = lab.run([Drive(path=source, temporary=True)], "lvpack.action=plan", boot="iso")
-    assert report.status == "ok", report
-    assert report.sizes["packed_disk"] < report.sizes["source_disk"]
-    assert list(lab.share.iterdir()) == []

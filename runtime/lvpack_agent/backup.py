@@ -1,7 +1,6 @@
 """lvpack.action=backup and plan: probe, plan, shrink and compact in an overlay, verify, dump."""
 
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from lvpack_agent import VERSION, disks, imageset, lvm, mappings, overlay, plan, rescue, shares
@@ -16,6 +15,7 @@ from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.sizes import human
 from lvpack_agent.streams import SUFFIXES
+from lvpack_agent.undo import Undo
 from lvpack_agent.verification import verify
 
 
@@ -24,7 +24,7 @@ def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
 
     scratch is a folder for mounts and small files, log the agent's log so far.
     """
-    with ExitStack() as undo:
+    with Undo() as undo:
         writer = None
         if settings.action == "backup":
             with run.phase("share"):
@@ -48,7 +48,7 @@ def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
             model=real.model,
             serial=real.serial,
         )
-        with ExitStack() as source_undo:
+        with Undo() as source_undo:
             with run.phase("plan"):
                 source = source_undo.enter_context(opened(device, "source", like=like, repair=True))
                 for finding in source.findings:
@@ -119,6 +119,7 @@ def _dump(folder: Path, packed: str, planned: Plan, compress: Compression, run: 
         compression=compress,
         block_map=block_map,
         checksums=checksums,
+        sizes=dict(run.sizes),
         timings=dict(run.timings),
         warnings=tuple(run.warnings),
     )

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
+from lvpack_agent.undo import Undo
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,UUID,PTTYPE,MOUNTPOINTS,PARTN"
 
@@ -83,7 +83,7 @@ def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[Blo
     return tuple(dict.fromkeys(chosen))
 
 
-def set_read_only(disks: tuple[BlockDevice, ...], undo: ExitStack) -> None:
+def set_read_only(disks: tuple[BlockDevice, ...], undo: Undo) -> None:
     """Let the kernel refuse every write to these disks and their partitions (BLKROSET); undone by the stack."""
     for device in _with_parts(disks):
         if not device.read_only:

@@ -26,7 +26,10 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """manifest.json. machine is what DMI says; plan holds the source's layout; block_map is in bytes of the image."""
+    """manifest.json. machine is what DMI says; plan holds the source's layout; block_map is in bytes of the image.
+
+    sizes (bytes) and timings (seconds by phase) are those of the report, as far as they were known then.
+    """
 
     schema: int
     lvpack: str
@@ -39,6 +42,7 @@ class Manifest:
     compression: Compression
     block_map: tuple[Range, ...]
     checksums: Checksums
+    sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

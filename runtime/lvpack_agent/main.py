@@ -1,6 +1,7 @@
 """From a command line to a result line: settings, action, report, and what follows."""
 
 import argparse
+import signal
 import time
 import traceback
 from pathlib import Path
@@ -16,6 +17,7 @@ from lvpack_agent.restore import restore
 
 RUN = Path("/run/lvpack")
 LOG = RUN / "agent.log"
+COMMAND_LINE = Path("/proc/cmdline")
 
 
 def verify_set(settings: Settings, run: Run) -> str:
@@ -41,6 +43,8 @@ def perform(settings: Settings, console: Console) -> Report:
             message = backup(settings, run, RUN, LOG)
         return run.ended(message)
     except LvpackError as error:
+        for note in getattr(error, "__notes__", ()):
+            console.say(f"while cleaning up: {note}")
         return run.stopped(error)
     except Exception as error:
         _keep_traceback()
@@ -79,12 +83,15 @@ def main(arguments: list[str]) -> int:
     """Take the options from the kernel command line (or --cmdline) and run to the end."""
     parser = argparse.ArgumentParser(prog="python3 -m lvpack_agent")
     parser.add_argument("--cmdline", help="take the options from here instead of /proc/cmdline, and stop at the result")
+    parser.add_argument("--died", type=int, metavar="STATUS", help="say that the agent before this one ended with it")
     options = parser.parse_args(arguments)
     RUN.mkdir(parents=True, exist_ok=True)
-    console = Console.of_this_machine(LOG)
+    console = Console.of_this_machine(LOG if options.died is None else None)
     console.say(f"lvpack {VERSION}")
-    command_line = Path("/proc/cmdline").read_text() if options.cmdline is None else options.cmdline
+    command_line = COMMAND_LINE.read_text() if options.cmdline is None else options.cmdline
     try:
+        if options.died is not None:
+            raise _died(options.died)
         settings = parse(words(command_line))
     except LvpackError as error:
         report = Run(action="", say=console.say).stopped(error)
@@ -104,6 +111,15 @@ def main(arguments: list[str]) -> int:
     if options.cmdline is None:
         follow(settings.after if report.status == "ok" else settings.onerror, console)
     return 0 if report.status == "ok" else 1
+
+
+def _died(status: int) -> Failed:
+    """Return the error of an agent that could not say it itself; status as a shell gives it (128 + signal)."""
+    killed = f"it was killed by {signal.Signals(status - 128).name}" if status > 128 else f"it ended with {status}"
+    return Failed(
+        f"cannot finish: the agent did not end by itself, {killed}",
+        hint="a backup's source is untouched, a restore's target is unusable; if memory ran out (dmesg), give it more",
+    )
 
 
 def _asked_onerror(command_line: str) -> str:

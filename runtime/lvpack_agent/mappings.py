@@ -1,11 +1,11 @@
-"""Device-mapper: tables as values, devices that vanish with the ExitStack that made them."""
+"""Device-mapper: tables as values, devices that vanish with the Undo that made them."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
+from lvpack_agent.undo import Undo
 
 SECTOR = 512  # device-mapper counts in these on every device (dmsetup(8))
 CHUNK_SECTORS = 8  # a page: what filesystems write is copied and nothing around it
@@ -41,7 +41,7 @@ def snapshot_table(origin: str, store: str, size: int) -> str:
     return f"0 {size // SECTOR} snapshot {origin} {store} N {CHUNK_SECTORS}\n"
 
 
-def create(name: str, table: str, undo: ExitStack) -> str:
+def create(name: str, table: str, undo: Undo) -> str:
     """Make a mapping that the stack removes; return its path."""
     run(["dmsetup", "create", name, "--noudevsync", "--noudevrules"], input=table)
     undo.callback(remove, name)

@@ -5,7 +5,7 @@ stage closes its mappings before the next opens its own.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lvpack_agent.probe import Opened
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.sizes import MIB, human
+from lvpack_agent.undo import Undo
 
 SOURCE = "lvpack-source"
 
@@ -47,7 +48,7 @@ def room_for_store() -> int:
     return max(0, available_memory() - MEMORY_RESERVE) // MIB * MIB
 
 
-def ram_store(folder: Path, undo: ExitStack) -> Store:
+def ram_store(folder: Path, undo: Undo) -> Store:
     """Make a store in RAM: a sparse file on a tmpfs of its own, as a loop device; memory is taken as it fills."""
     size = max(room_for_store(), 4 * MIB)
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def ram_store(folder: Path, undo: ExitStack) -> Store:
 @contextmanager
 def overlay(disk: str, folder: Path) -> Iterator[tuple[str, Store]]:
     """Put a copy-on-write overlay with a store in RAM over a disk; yield the overlay's device and the store."""
-    with ExitStack() as undo:
+    with Undo() as undo:
         store = ram_store(folder, undo)
         size = int(run(["blockdev", "--getsize64", disk]).stdout)
         yield mappings.create(SOURCE, mappings.snapshot_table(disk, store.device, size), undo), store
@@ -128,14 +129,14 @@ def packed_table(plan: Plan, source: str) -> str:
     return mappings.linear_table(pieces)
 
 
-def packed_disk(plan: Plan, source: str, vg_text: str, folder: Path, undo: ExitStack) -> str:
+def packed_disk(plan: Plan, source: str, vg_text: str, folder: Path, undo: Undo) -> str:
     """Map the packed disk, correct its partition table and LVM metadata, and return its device."""
     device = mappings.create("lvpack-packed", packed_table(plan, source), undo)
     disk, vg = plan.target.disks[0], plan.target.vgs[0]
     assert disk.table is not None
     partitions.write(device, disk.table, disk.sector_size)
     partition = plan.target.pv_partition(vg.pvs[0])
-    with ExitStack() as pv_only:
+    with Undo() as pv_only:
         piece = Linear(device=device, offset=partition.start, size=partition.size)
         pv = mappings.create("lvpack-packed-pv", mappings.linear_table([piece]), pv_only)
         lvm.restore_metadata(vg.name, vg.pvs[0].uuid, pv, rewrite(vg_text, vg), folder)

@@ -1,7 +1,7 @@
 """Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from lvpack_agent import content, ext, lvm, mappings, partitions
@@ -20,6 +20,7 @@ from lvpack_agent.layout import (
     VolumeGroup,
 )
 from lvpack_agent.processes import run
+from lvpack_agent.undo import Undo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def opened(device: str, tag: str, *, like: Disk | None = None, repair: bool = Fa
     is checked first (its journal replayed); never ask for that on anything but a copy-on-write overlay.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
-    with ExitStack() as undo:
+    with Undo() as undo:
         size = int(run(["blockdev", "--getsize64", device]).stdout)
         table, sector = partitions.read(device)
         devices: dict[int, str] = {}

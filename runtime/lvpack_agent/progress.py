@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from lvpack_agent.sizes import human
 
-INTERVAL_SECONDS = 4.0
+INTERVAL_SECONDS = 3.0
 TICK_SECONDS = 0.5
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lvpack_agent.processes import run as run_tool
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.sizes import MIB, human
+from lvpack_agent.undo import Undo
 from lvpack_agent.verification import verify
 
 # The first MiB holds the boot sector and the partition table. It is written last, when all the rest has arrived
@@ -28,7 +29,7 @@ SYNC_EVERY = 64 * MIB
 
 def restore(settings: Settings, run: Run, scratch: Path) -> str:
     """Write an image set to the target disk and verify it; return the closing message."""
-    with ExitStack() as undo:
+    with Undo() as undo:
         with run.phase("share"):
             url, name = shares.parse(settings.source).parent()
             share = undo.enter_context(shares.mounted(url, scratch / "share", run.say, read_only=True))

@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from lvpack_agent import network
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.undo import Undo
 
 NFS_PORT = 2049
 REACH_SECONDS = 30.0
@@ -50,7 +51,7 @@ def mounted(url: ShareUrl, folder: Path, say: Callable[[str], None], *, read_onl
     network.up(say)
     _reach(url)
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as undo:
+    with Undo() as undo:
         version = _mount_nfs(url, folder, read_only)
         # A server that is gone must not keep the machine from ending its run.
         undo.callback(run, ["umount", "-l", str(folder)])

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Checksums:
     raw_sha256: str
 
 
-def read_ranges(path: Path, ranges: Sequence[Range], size: int) -> Iterator[bytes]:
+def read_ranges(path: Path, ranges: Sequence[Range], size: int) -> Generator[bytes]:
     """Yield size bytes of a device or file block by block; what is in no range is zeros and is not read.
 
     ranges are in bytes, ascending and apart. Raises Failed if the device is shorter than they say.
@@ -92,11 +93,15 @@ def decompressor(name: str) -> list[str]:
     )
 
 
-def pump(command: Sequence[str], source: Iterable[bytes], sink: Callable[[bytes], None]) -> None:
-    """Feed source to a program (none: straight on) and its output to sink. The first error of all three is raised."""
+def pump(command: Sequence[str], source: Generator[bytes], sink: Callable[[bytes], None]) -> None:
+    """Feed source to a program (none: straight on) and its output to sink. The first error of all three is raised.
+
+    The source is closed in any case: a device that it still held open could not be given back.
+    """
     if not command:
-        for data in source:
-            sink(data)
+        with closing(source):
+            for data in source:
+                sink(data)
         return
     process = spawn(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     assert process.stdin and process.stdout and process.stderr
@@ -106,7 +111,7 @@ def pump(command: Sequence[str], source: Iterable[bytes], sink: Callable[[bytes]
     def feed() -> None:
         assert process.stdin
         try:
-            with process.stdin as pipe:
+            with process.stdin as pipe, closing(source):
                 for data in source:
                     pipe.write(data)
         except BrokenPipeError:
@@ -138,15 +143,16 @@ def pump(command: Sequence[str], source: Iterable[bytes], sink: Callable[[bytes]
     check(command, Completed(status=status, stdout="", stderr=b"".join(said).decode(errors="replace")))
 
 
-def tapped(source: Iterable[bytes], *taps: Callable[[bytes], object]) -> Iterator[bytes]:
-    """Yield the source's blocks after showing each to the taps."""
-    for data in source:
-        for tap in taps:
-            tap(data)
-        yield data
+def tapped(source: Generator[bytes], *taps: Callable[[bytes], object]) -> Generator[bytes]:
+    """Yield the source's blocks after showing each to the taps; close the source at the end."""
+    with closing(source):
+        for data in source:
+            for tap in taps:
+                tap(data)
+            yield data
 
 
-def file_blocks(path: Path) -> Iterator[bytes]:
+def file_blocks(path: Path) -> Generator[bytes]:
     """Yield a file block by block, from the server or disk and not from this machine's cache."""
     try:
         with path.open("rb", buffering=0) as file:

@@ -1,0 +1,63 @@
+"""The live image by itself: it boots, touches nothing, speaks on every console, and always says how it ended."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, fingerprint
+from lvpack_builder import helper
+from lvpack_builder.build import LiveImage
+from lvpack_builder.console import running
+from lvpack_builder.demo import sparse_copy
+from lvpack_builder.nfs import nfs_share
+from lvpack_builder.qemu import Drive, accelerator, live
+from lvpack_builder.sample.server import make_sample
+
+pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def gpt(image: LiveImage) -> Path:
+    return make_sample(image, "gpt")
+
+
+def test_iso_boots_by_bios_and_plans(lab: Lab, gpt: Path) -> None:
+    report = lab.run([Drive(path=gpt, temporary=True)], "lvpack.action=plan", boot="iso")
+    assert report.status == "ok", report
+    assert report.sizes["packed_disk"] < report.sizes["source_disk"]
+    assert list(lab.share.iterdir()) == []
+
+
+def test_nothing_happens_by_itself_and_a_killed_agent_says_so(image: LiveImage, lab: Lab, gpt: Path) -> None:
+    disk = sparse_copy(gpt, lab.folder / "disk.img")
+    before = fingerprint(disk)
+    machine = live(image, ["lvpack.action=shell"], drives=(Drive(path=disk),))
+    with running(machine, accelerator(image), lab.folder / "console.log") as console:
+        helper.shell_ready(console)
+        assert "vda5" in console.shell("udevadm settle; ls /dev", 60).output, "the kernel has seen the disk"
+        assert console.shell("dmsetup ls", 30).output.strip() == "No devices found"
+        assert len(console.shell("cat /proc/swaps", 30).output.splitlines()) == 1
+        assert "/dev/vd" not in console.shell("cat /proc/mounts", 30).output
+        assert "md" not in console.shell("ls /sys/block", 30).output
+        console.send("pkill -9 -f lvpack_agent")
+        report = console.result(60)
+        assert report.status == "failed" and "SIGKILL" in report.message, report
+    assert fingerprint(disk) == before
+
+
+def test_every_console_hears_the_run(image: LiveImage, lab: Lab, gpt: Path) -> None:
+    second = lab.folder / "second.log"
+    with nfs_share(lab.share) as share:
+        words = ["console=ttyS1,115200", f"lvpack.target={share.url}", "lvpack.name=gpt"]
+        machine = live(image, words, drives=(Drive(path=gpt, temporary=True),), second_console=second)
+        with running(machine, accelerator(image), lab.folder / "console.log") as console:
+            report = console.result(600)
+            console.wait(120)
+    assert report.status == "ok", report
+    assert report.line() in second.read_text()
+    log = (lab.share / "gpt/agent.log").read_text()
+    times = [float(t) for t in re.findall(r"^\[ *([0-9.]+)\] dump", log, re.MULTILINE)]
+    assert len(times) > 2
+    assert max(b - a for a, b in pairwise(times)) <= 5

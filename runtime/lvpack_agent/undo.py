@@ -1,0 +1,30 @@
+"""Undo is registered where a thing is acquired; that it fails as well must not hide why a run failed."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from lvpack_agent.errors import LvpackError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Undo(ExitStack):
+    """An ExitStack whose callbacks, when they fail while an error is on its way, become a note on that error."""
+
+    def callback(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Callable[P, T]:
+        """Call function at the end. An LvpackError of it is raised only if all went well before."""
+
+        def leave(_: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> bool:
+            try:
+                function(*args, **kwargs)
+            except LvpackError as late:
+                if error is None:
+                    raise
+                error.add_note(late.message)
+            return False
+
+        self.push(leave)
+        return function
