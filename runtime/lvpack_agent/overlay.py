@@ -64,11 +64,19 @@ def ram_store(folder: Path, undo: Undo) -> Store:
 
 @contextmanager
 def overlay(disk: str, folder: Path) -> Iterator[tuple[str, Store]]:
-    """Put a copy-on-write overlay with a store in RAM over a disk; yield the overlay's device and the store."""
+    """Put a copy-on-write overlay with a store in RAM over a disk; yield the overlay's device and the store.
+
+    Whatever fails inside because the store overflowed becomes a Failed that says so.
+    """
     with Undo() as undo:
         store = ram_store(folder, undo)
         size = int(run(["blockdev", "--getsize64", disk]).stdout)
-        yield mappings.create(SOURCE, mappings.snapshot_table(disk, store.device, size), undo), store
+        device = mappings.create(SOURCE, mappings.snapshot_table(disk, store.device, size), undo)
+        try:
+            yield device, store
+        except LvpackError:
+            mappings.store_use(SOURCE)  # a tool that failed on an overflowed store is not the cause
+            raise
 
 
 def shrink(source: Opened, plan: Plan, say: Callable[[str], None]) -> list[str]:
@@ -82,28 +90,24 @@ def shrink(source: Opened, plan: Plan, say: Callable[[str], None]) -> list[str]:
         progress.at(mappings.store_use(SOURCE).used)
 
     findings = []
-    try:
-        for old, new in zip(plan.source.vgs[0].lvs, plan.target.vgs[0].lvs, strict=True):
-            device = source.lvs[old.uuid]
-            if old.content.is_ext:
-                say(f"check {old.content.type} on LV {old.name}")
-                if finding := ext.repair(device, tick):
-                    findings.append(f"LV {old.name}: e2fsck repaired its copy: {finding}; the source has this damage")
-                if new.content.size < old.content.size:
-                    say(f"shrink LV {old.name} from {human(old.content.size)} to {human(new.content.size)}")
-                    ext.resize(device, new.content.size, tick)
-            elif old.content.type == "swap":
-                swap.make(
-                    device,
-                    size=new.content.size,
-                    page_size=old.content.block_size,
-                    uuid=old.content.uuid,
-                    label=old.content.label,
-                )
-        run(["sync"])
-    except LvpackError:
-        mappings.store_use(SOURCE)  # a tool that failed on an overflowed store is not the cause
-        raise
+    for old, new in zip(plan.source.vgs[0].lvs, plan.target.vgs[0].lvs, strict=True):
+        device = source.lvs[old.uuid]
+        if old.content.is_ext:
+            say(f"check {old.content.type} on LV {old.name}")
+            if finding := ext.repair(device, tick):
+                findings.append(f"LV {old.name}: e2fsck repaired its copy: {finding}; the source has this damage")
+            if new.content.size < old.content.size:
+                say(f"shrink LV {old.name} from {human(old.content.size)} to {human(new.content.size)}")
+                ext.resize(device, new.content.size, tick)
+        elif old.content.type == "swap":
+            swap.make(
+                device,
+                size=new.content.size,
+                page_size=old.content.block_size,
+                uuid=old.content.uuid,
+                label=old.content.label,
+            )
+    run(["sync"])
     mappings.store_use(SOURCE)
     return findings
 
