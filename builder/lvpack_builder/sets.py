@@ -10,6 +10,7 @@ from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.imageset import Manifest
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import human
+from lvpack_agent.streams import is_zero
 
 
 def describe(manifest: Manifest) -> str:
@@ -59,10 +60,10 @@ def convert(folder: Path, out: Path, say: Callable[[str], None]) -> None:
             with raw.open("wb") as file:
 
                 def sink(data: bytes) -> None:
-                    if any(data):
-                        file.write(data)
-                    else:
+                    if is_zero(data):
                         file.seek(len(data), os.SEEK_CUR)  # stays a hole
+                    else:
+                        file.write(data)
 
                 imageset.check_image(folder, manifest, say, sink)
                 file.truncate(manifest.checksums.raw_size)

@@ -41,6 +41,11 @@ class Checksums:
     raw_sha256: str
 
 
+def is_zero(data: bytes) -> bool:
+    """Return whether all bytes are zero; a comparison is many times faster than any()."""
+    return data == bytes(len(data))
+
+
 def read_ranges(path: Path, ranges: Sequence[Range], size: int) -> Generator[bytes]:
     """Yield size bytes of a device or file block by block; what is in no range is zeros and is not read.
 

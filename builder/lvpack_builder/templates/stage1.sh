@@ -10,8 +10,20 @@ for module in /modules/*.ko; do
     insmod "$module"
 done
 
+# Say it as the agent would, on every console, and do what lvpack.onerror asks for.
 stop() {
-    echo "lvpack: cannot start: $1" > /dev/console
+    for name in $(cat /sys/class/tty/console/active); do
+        {
+            printf 'failed: cannot start: %s\r\n' "$1"
+            printf 'LVPACK-RESULT: {"status": "failed", "action": "", "message": "cannot start: %s", ' "$1"
+            printf '"hint": "the image is damaged, or this machine has too little memory for it"}\r\n'
+        } > "/dev/$name"
+    done
+    for word in $(cat /proc/cmdline); do
+        case "$word" in
+            lvpack.onerror=poweroff | lvpack.onerror=reboot | lvpack.onerror=halt) "${word#*=}" -f ;;
+        esac
+    done
     exec sh < /dev/console > /dev/console 2>&1
 }
 
