@@ -12,14 +12,16 @@ done
 
 # Say it as the agent would, on every console, and do what lvpack.onerror asks for.
 stop() {
-    for name in $(cat /sys/class/tty/console/active); do
+    read -r consoles < /sys/class/tty/console/active
+    read -r words < /proc/cmdline
+    for name in $consoles; do
         {
             printf 'failed: cannot start: %s\r\n' "$1"
             printf 'LVPACK-RESULT: {"status": "failed", "action": "", "message": "cannot start: %s", ' "$1"
             printf '"hint": "the image is damaged, or this machine has too little memory for it"}\r\n'
         } > "/dev/$name"
     done
-    for word in $(cat /proc/cmdline); do
+    for word in $words; do
         case "$word" in
             lvpack.onerror=poweroff | lvpack.onerror=reboot | lvpack.onerror=halt) "${word#*=}" -f ;;
         esac
