@@ -1,6 +1,7 @@
 """What people see: every line goes to each console of the kernel, and to the log that the image set keeps."""
 
 import os
+import re
 import select
 import sys
 import threading
@@ -8,17 +9,37 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from lvpack_agent.processes import run
+
+COMMAND_LINE = Path("/proc/cmdline")
 ACTIVE_CONSOLES = Path("/sys/class/tty/console/active")
 STALLED_SECONDS = 2.0
 
 
 def console_devices() -> tuple[Path, ...]:
-    """Return the terminals behind /dev/console, e.g. /dev/tty0 and /dev/ttyS0 (Documentation/ABI: sysfs-tty)."""
+    """Return the terminals behind /dev/console, e.g. /dev/tty0 and /dev/ttyS0 (Documentation/ABI: sysfs-tty).
+
+    The kernel itself speaks on one console of each driver; those that `console=` names beside it are returned too.
+    """
     try:
-        names = ACTIVE_CONSOLES.read_text().split()
+        active, command_line = ACTIVE_CONSOLES.read_text(), COMMAND_LINE.read_text()
     except OSError:
         return ()
-    return tuple(Path("/dev", name) for name in names)
+    return tuple(Path("/dev", name) for name in dict.fromkeys([*active.split(), *named(command_line)]))
+
+
+def named(command_line: str) -> dict[str, str]:
+    """Return the consoles of a kernel command line, name → speed in bit/s or "" (kernel-parameters: console=)."""
+    found = re.findall(r"(?:^|\s)console=([A-Za-z]+[0-9]*)(?:,(\d*))?", command_line)
+    return {name: speed for name, speed in found if name != "null"}
+
+
+def set_speeds(command_line: str) -> None:
+    """Set the speed of serial consoles that `console=` names and the kernel does not use itself."""
+    active = ACTIVE_CONSOLES.read_text().split()
+    for name, speed in named(command_line).items():
+        if speed and name not in active and Path("/dev", name).exists():
+            run(["stty", "-F", f"/dev/{name}", speed], ok=(0, 1))  # 1: there is no hardware behind this name
 
 
 class Console:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lvpack_agent import VERSION, imageset, menu, shares, shells
 from lvpack_agent.backup import backup
-from lvpack_agent.console import Console
+from lvpack_agent.console import COMMAND_LINE, Console, set_speeds
 from lvpack_agent.errors import Failed, LvpackError
 from lvpack_agent.options import Settings, parse, words
 from lvpack_agent.processes import run as run_tool
@@ -17,7 +17,6 @@ from lvpack_agent.restore import restore
 
 RUN = Path("/run/lvpack")
 LOG = RUN / "agent.log"
-COMMAND_LINE = Path("/proc/cmdline")
 
 
 def verify_set(settings: Settings, run: Run) -> str:
@@ -86,6 +85,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--died", type=int, metavar="STATUS", help="say that the agent before this one ended with it")
     options = parser.parse_args(arguments)
     RUN.mkdir(parents=True, exist_ok=True)
+    if options.cmdline is None:
+        set_speeds(COMMAND_LINE.read_text())
     console = Console.of_this_machine(LOG if options.died is None else None)
     console.say(f"lvpack {VERSION}")
     command_line = COMMAND_LINE.read_text() if options.cmdline is None else options.cmdline
