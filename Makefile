@@ -10,7 +10,7 @@ PACKAGES := .cache/lvpack/packages-installed
 demo: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack demo
 
-test: check unit build
+test: check unit build e2e
 
 check: $(VENV)/ready $(PACKAGES)
 	$(BIN)/ruff format --check .

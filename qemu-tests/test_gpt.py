@@ -13,7 +13,7 @@ from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 from lvpack_builder.sample.server import make_sample
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 SECTOR = 512
 
@@ -24,7 +24,10 @@ def identities(found: Inventory) -> list[object]:
     return [found.table["id"], *rows]
 
 
-@pytest.mark.parametrize(("compress", "nfs"), [("gzip:1", 3), ("none", 4)])
+@pytest.mark.parametrize(
+    ("compress", "nfs"),
+    [pytest.param("gzip:1", 3, marks=pytest.mark.core), pytest.param("none", 4, marks=pytest.mark.full)],
+)
 def test_gpt_disk_comes_back(image: LiveImage, lab: Lab, compress: str, nfs: int) -> None:
     source = sparse_copy(make_sample(image, "gpt"), lab.folder / "source.img")
     before, untouched = inventory.take(image, Drive(path=source)), fingerprint(source)

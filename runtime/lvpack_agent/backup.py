@@ -72,7 +72,7 @@ def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
             vg_text = lvm.metadata_text(found.vg, source.pvs, scratch)
             rescue.write(folder, found.disk.path, source, vg_text, plan.as_text(planned, store.size))
             with run.phase("shrink"):
-                for finding in overlay.shrink(source, planned, run.say):
+                for finding in overlay.shrink(source, planned, scratch / "filesystem", run.say):
                     run.warn(finding)
                 run.sizes["store_used"] = mappings.store_use(overlay.SOURCE).used
         with run.phase("compact"):

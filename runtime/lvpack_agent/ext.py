@@ -1,7 +1,7 @@
 """ext2, ext3 and ext4, by e2fsprogs."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lvpack_agent.errors import Failed
@@ -11,19 +11,29 @@ from lvpack_agent.processes import Completed, run
 # e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".
 CORRECTED, UNCORRECTED = 1, 4
 
+_GROUP = re.compile(r"Group \d+: \(Blocks (\d+)-")
+_FREE_INODES = re.compile(r" free blocks, (\d+) free inodes, ")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _ESTIMATE = re.compile(r"minimum size of the filesystem: (\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Superblock:
-    """Facts of dumpe2fs(8): sizes in bytes and blocks; clean is False with a journal to replay or known errors."""
+    """Facts of dumpe2fs(8): sizes in bytes and blocks; clean is False with a journal to replay or known errors.
+
+    groups: first block and number of used inodes of each block group.
+    """
 
     block_size: int
     block_count: int
     clean: bool
     features: tuple[str, ...]
     free: tuple[Range, ...]
+    groups: tuple[tuple[int, int], ...]
+
+    def has_inodes_beyond(self, size: int) -> bool:
+        """Return whether a shrink to size bytes moves inodes: whether groups from there on have any."""
+        return any(used for first, used in self.groups if first * self.block_size >= size)
 
 
 def parse(text: str) -> Superblock:
@@ -37,7 +47,17 @@ def parse(text: str) -> Superblock:
         clean=facts["Filesystem state"] == "clean" and "needs_recovery" not in features,
         features=features,
         free=tuple(_free(groups)),
+        groups=tuple(_groups(groups, int(facts["Inodes per group"]))),
     )
+
+
+def _groups(text: str, inodes: int) -> Iterator[tuple[int, int]]:
+    first = 0
+    for line in text.splitlines():
+        if found := _GROUP.match(line):
+            first = int(found[1])
+        elif found := _FREE_INODES.search(line):
+            yield first, inodes - int(found[1])
 
 
 def _free(groups: str) -> list[Range]:

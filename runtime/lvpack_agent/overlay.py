@@ -5,11 +5,11 @@ stage closes its mappings before the next opens its own.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import ext, lvm, mappings, partitions, swap
+from lvpack_agent import dirtimes, ext, lvm, mappings, partitions, swap
 from lvpack_agent.errors import Failed, LvpackError
 from lvpack_agent.mappings import Linear
 from lvpack_agent.metadata import rewrite
@@ -79,8 +79,10 @@ def overlay(disk: str, folder: Path) -> Iterator[tuple[str, Store]]:
             raise
 
 
-def shrink(source: Opened, plan: Plan, say: Callable[[str], None]) -> list[str]:
-    """Shrink filesystems and swap in the overlay as planned; return what e2fsck had to repair.
+def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None]) -> list[str]:
+    """Shrink filesystems and swap in the overlay as planned; return findings: what had to be repaired or is changed.
+
+    folder is a place to mount a filesystem at.
 
     Raises Failed, saying so, if the store overflows on the way.
     """
@@ -98,7 +100,11 @@ def shrink(source: Opened, plan: Plan, say: Callable[[str], None]) -> list[str]:
                 findings.append(f"LV {old.name}: e2fsck repaired its copy: {finding}; the source has this damage")
             if new.content.size < old.content.size:
                 say(f"shrink LV {old.name} from {human(old.content.size)} to {human(new.content.size)}")
-                ext.resize(device, new.content.size, tick)
+                with ExitStack() as times:
+                    if ext.read(device).has_inodes_beyond(new.content.size):
+                        say("the times of its directories are kept")
+                        times.enter_context(dirtimes.kept(device, folder, findings))
+                    ext.resize(device, new.content.size, tick)
         elif old.content.type == "swap":
             swap.make(
                 device,

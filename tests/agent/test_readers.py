@@ -39,6 +39,8 @@ def test_dumpe2fs(blog: Path) -> None:
     text = (blog / "dumpe2fs-tmp.txt").read_text()
     free = next(line for line in text.splitlines() if line.startswith("Free blocks:"))
     assert sum(r.count for r in block.free) == int(free.split(":")[1])
+    assert block.groups == ((0, 13), (32768, 0), (65536, 0), (98304, 0))
+    assert block.has_inodes_beyond(0) and not block.has_inodes_beyond(32768 * 4096)
 
 
 def test_swap_header_and_blkid(blog: Path) -> None:
