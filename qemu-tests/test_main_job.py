@@ -1,6 +1,7 @@
 """The whole way: pack the sample server, restore it to a smaller empty disk, compare everything, boot it."""
 
 import json
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from lab import Lab, sha256
-from lvpack_agent import imageset
+from lvpack_agent import blockmap, imageset
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB, round_up
+from lvpack_agent.streams import is_zero
 from lvpack_builder import inventory, runs
 from lvpack_builder.build import LiveImage
 from lvpack_builder.cli import main
 from lvpack_builder.demo import boot_to_login
+from lvpack_builder.guest.make_server import DELETED
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 
@@ -98,7 +101,19 @@ def test_zstd_and_dd_alone_restore_it(packed: Path, image: LiveImage, tmp_path: 
     by_hand = tmp_path / "by-hand.img"
     script = 'zstd -dc "$1/disk.img.zst" | dd of="$2" bs=4M conv=sparse status=none'
     run(["bash", "-c", f"set -o pipefail; {script}", "restore", packed, by_hand])
+    manifest = imageset.read_manifest(packed)
+    with by_hand.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        holes = blockmap.complement(manifest.block_map, len(raw))
+        assert sum(hole.count for hole in holes) > 100 * MIB
+        assert all(is_zero(raw[hole.start : hole.end]) for hole in holes)
     boot_to_login(image, by_hand, tmp_path / "boot.log")
+
+
+def test_deleted_data_stays_on_the_source(packed: Path, pristine: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "disk.img"
+    run(["zstd", "-dc", "-q", packed / "disk.img.zst", "-o", raw])
+    lines = [run(["grep", "--count", "--text", DELETED.decode(), disk], ok=(0, 1)).stdout for disk in (pristine, raw)]
+    assert [int(line) > 0 for line in lines] == [True, False]
 
 
 def test_workstation_commands(packed: Path, tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ def describe(manifest: Manifest) -> str:
     source, packed = manifest.plan.source.disks[0], manifest.packed.disks[0]
     [vg] = manifest.packed.vgs
     before = {lv.uuid: lv.extents * vg.extent_size for lv in manifest.plan.source.vgs[0].lvs}
+    data = sum(part.count for part in manifest.block_map)
     machine = " ".join(manifest.machine.get(key, "") for key in ("sys_vendor", "product_name")).strip()
     lines = [
         f"image set  {manifest.name}, made {manifest.created} by lvpack {manifest.lvpack}",
         f"machine    {machine or 'unknown'}",
         f"source     {source.model or source.path}, {human(source.size)}, sectors of {source.sector_size} bytes",
-        f"packed     {human(packed.size)} ({packed.size:,} bytes)",
+        f"packed     {human(packed.size)} ({packed.size:,} bytes), {human(data)} of it data",
         f"stored     {human(manifest.checksums.stored_size)} in {manifest.image} ({manifest.compression})",
         f"raw        sha256 {manifest.checksums.raw_sha256}",
         f"VG         {vg.name}, {vg.uuid}, extents of {human(vg.extent_size)}",

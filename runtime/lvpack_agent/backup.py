@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from lvpack_agent import VERSION, disks, imageset, lvm, mappings, overlay, plan, rescue, shares
+from lvpack_agent import VERSION, blockmap, disks, imageset, lvm, mappings, overlay, plan, rescue, shares
 from lvpack_agent.discover import find
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout import Disk, Range
@@ -16,7 +16,7 @@ from lvpack_agent.report import Run
 from lvpack_agent.sizes import human
 from lvpack_agent.streams import SUFFIXES
 from lvpack_agent.undo import Undo
-from lvpack_agent.verification import verify
+from lvpack_agent.verification import verified
 
 
 def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
@@ -78,9 +78,12 @@ def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
         with run.phase("compact"):
             packed = overlay.packed_disk(planned, device, vg_text, scratch, undo)
         with run.phase("check"):
-            verify(packed, planned.target, run.say)
+            with verified(packed, planned.target, run.say) as checked:
+                block_map = blockmap.of_disk(checked, planned.shrunk_lvs(), run.warn)
+            run.sizes["mapped"] = sum(r.count for r in block_map)
+            run.say(f"{human(run.sizes['mapped'])} of {human(planned.packed_size)} hold data; the rest is not read")
             mappings.store_use(overlay.SOURCE)
-        _dump(folder, packed, planned, settings.compress, run, log)
+        _dump(folder, packed, planned, block_map, settings.compress, run, log)
     return (
         f"packed disk {found.disk.path} ({human(found.disk.size)}) into {human(planned.packed_size)}, "
         f"{human(run.sizes['image'])} compressed, as image set {run.name}"
@@ -96,11 +99,18 @@ def _too_small(planned: Plan, store: Store) -> Refused:
     )
 
 
-def _dump(folder: Path, packed: str, planned: Plan, compress: Compression, run: Run, log: Path) -> None:
+def _dump(
+    folder: Path,
+    packed: str,
+    planned: Plan,
+    block_map: tuple[Range, ...],
+    compress: Compression,
+    run: Run,
+    log: Path,
+) -> None:
     """Write the image and all that goes with it, then read it back from the share."""
     image = "disk.img" + SUFFIXES[compress.method]
     size = planned.packed_size
-    block_map = (Range(start=0, count=size),)
     with run.phase("dump"):
         progress = Progress("dump", size, run.say)
         checksums = imageset.write_image(Path(packed), folder / image, compress, block_map, size, progress)

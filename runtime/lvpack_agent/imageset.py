@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvpack_agent import VERSION, streams
+from lvpack_agent import VERSION, frames, streams
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout import Layout, Range
@@ -104,23 +104,18 @@ def write_image(
     device: Path, path: Path, compression: Compression, ranges: tuple[Range, ...], size: int, progress: Progress
 ) -> Checksums:
     """Stream the ranges of a device, size bytes in all with zeros between, to an image file, and sync it."""
-    raw, stored = streams.Digest(), streams.Digest()
     with path.open("wb", buffering=0) as file, progress.ticking():
 
         def sink(data: bytes) -> None:
-            stored.add(data)
             rest = memoryview(data)
             while rest:
                 rest = rest[file.write(rest) :]
 
-        blocks = streams.tapped(
-            streams.read_ranges(device, ranges, size), raw.add, lambda data: progress.add(len(data))
-        )
-        streams.pump(streams.compressor(compression), blocks, sink)
+        checksums = frames.write(frames.pieces(device, ranges, size), compression, sink, progress.add)
         os.fsync(file.fileno())
-    if raw.size != size:
-        raise Failed(f"cannot dump '{device}': {raw.size:,} bytes read, {size:,} promised")
-    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw.size, raw_sha256=raw.hex())
+    if checksums.raw_size != size:
+        raise Failed(f"cannot dump '{device}': {checksums.raw_size:,} bytes read, {size:,} promised")
+    return checksums
 
 
 def write_text(folder: Path, name: str, text: str) -> None:

@@ -52,6 +52,12 @@ class Plan:
     def packed_size(self) -> int:
         return self.target.disks[0].size
 
+    def shrunk_lvs(self) -> frozenset[str]:
+        """Return the UUIDs of the LVs that lose extents."""
+        pairs = zip(self.source.vgs, self.target.vgs, strict=True)
+        lvs = (pair for a, b in pairs for pair in zip(a.lvs, b.lvs, strict=True))
+        return frozenset(old.uuid for old, new in lvs if new.extents < old.extents)
+
 
 def make_plan(source: Layout, margin: Margin) -> Plan:
     """Return the plan for a layout of one disk and one VG on it.

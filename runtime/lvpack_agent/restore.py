@@ -1,7 +1,9 @@
 """lvpack.action=restore: an image set written to a disk that is empty or may be overwritten, then read again."""
 
+import fcntl
 import hashlib
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -10,21 +12,26 @@ from pathlib import Path
 from lvpack_agent import disks, imageset, partitions, shares, streams
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.emptiness import what_holds
-from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.imageset import Manifest
 from lvpack_agent.layout import Range
+from lvpack_agent.mappings import SECTOR
 from lvpack_agent.options import Settings
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.sizes import MIB, human
+from lvpack_agent.streams import is_zero
 from lvpack_agent.undo import Undo
-from lvpack_agent.verification import verify
+from lvpack_agent.verification import verified
 
 # The first MiB holds the boot sector and the partition table. It is written last, when all the rest has arrived
 # unharmed: a restore that was cut off leaves a disk that nothing takes for a good one.
 HEAD = MIB
 SYNC_EVERY = 64 * MIB
+
+# Writes zeros to a range of bytes, in multiples of 512 (kernel: include/uapi/linux/fs.h, _IO(0x12, 127)).
+BLKZEROOUT = 0x127F
 
 
 def restore(settings: Settings, run: Run, scratch: Path) -> str:
@@ -45,17 +52,10 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             "packed_disk": manifest.checksums.raw_size,
             "image": manifest.checksums.stored_size,
         }
-        try:
-            with run.phase("write"), _exclusively(target.path) as fd:
-                _write(fd, share / name, manifest, target, run)
-            with run.phase("verify"):
-                _verify(manifest, target, run)
-        except Failed as error:
-            _make_unusable(target.path)
-            raise Failed(
-                f"{error.message}; target disk '{target.path}' is unusable: its partition table was removed",
-                hint=error.hint or "restore again, from an image set that lvpack.action=verify accepts",
-            ) from error
+        with _exclusively(target.path) as fd, _unusable_if_cut_off(target.path), run.phase("write"):
+            _write(fd, share / name, manifest, target, run)
+        with _unusable_if_cut_off(target.path), run.phase("verify"):
+            _verify(manifest, target, run)
     return f"restored image set {name} ({human(manifest.checksums.raw_size)}) to disk {target.path}"
 
 
@@ -103,6 +103,17 @@ def _exclusively(path: str) -> Iterator[int]:
         os.close(fd)
 
 
+def _put(fd: int, data: bytes, offset: int) -> None:
+    if data and len(data) % SECTOR == 0 and is_zero(data):
+        # The disk may have a command for it, and what stood there before must go.
+        fcntl.ioctl(fd, BLKZEROOUT, struct.pack("QQ", offset, len(data)))
+        return
+    rest = memoryview(data)
+    while rest:
+        count = os.pwrite(fd, rest, offset)
+        rest, offset = rest[count:], offset + count
+
+
 def _write(fd: int, folder: Path, manifest: Manifest, target: BlockDevice, run: Run) -> None:
     promised = manifest.checksums.raw_size
     head = bytearray()
@@ -115,10 +126,7 @@ def _write(fd: int, folder: Path, manifest: Manifest, target: BlockDevice, run: 
             raise Failed(f"cannot restore: the image is longer than the {promised:,} bytes that the manifest promises")
         room = HEAD - len(head)
         head.extend(data[:room])
-        rest, offset = memoryview(data)[max(0, room) :], at + max(0, min(room, len(data)))
-        while rest:
-            count = os.pwrite(fd, rest, offset)
-            rest, offset = rest[count:], offset + count
+        _put(fd, data[room:] if room else data, at + min(room, len(data)))
         at += len(data)
         if at - synced >= SYNC_EVERY:
             os.fdatasync(fd)  # keeps progress honest, and dirty pages few
@@ -163,15 +171,27 @@ def _verify(manifest: Manifest, target: BlockDevice, run: Run) -> None:
     if packed.table and packed.table.label == "gpt" and target.size > packed.size:
         partitions.move_backup_gpt(target.path)
     restored = replace(packed, path=target.path, size=target.size)
-    verify(target.path, replace(manifest.packed, disks=(restored,)), run.say)
+    with verified(target.path, replace(manifest.packed, disks=(restored,)), run.say):
+        pass
     run_tool(["blockdev", "--flushbufs", target.path])
 
 
-def _make_unusable(path: str) -> None:
-    with suppress(OSError):  # a disk that takes no write is the error that is reported already
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.pwrite(fd, bytes(HEAD), 0)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+@contextmanager
+def _unusable_if_cut_off(path: str) -> Iterator[None]:
+    """Whatever ends a restore early leaves a disk without a partition table, and an error that says so."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):  # a disk that takes no write is the error that is reported already
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, bytes(HEAD), 0)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        if not isinstance(error, LvpackError):
+            raise
+        raise Failed(
+            f"{error.message}; target disk '{path}' is unusable: its partition table was removed",
+            hint=error.hint or "restore again, from an image set that lvpack.action=verify accepts",
+        ) from error

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Range
-from lvpack_agent.options import Compression
 from lvpack_agent.processes import PIPE, Completed, check, spawn
 
 BLOCK = 1 << 20
@@ -77,15 +76,6 @@ def _zeros(count: int) -> Iterator[bytes]:
     while count > 0:
         yield block[: min(BLOCK, count)]
         count -= BLOCK
-
-
-def compressor(compression: Compression) -> list[str]:
-    """Return the command that compresses its input, [] for none."""
-    if compression.method == "zstd":
-        return ["zstd", f"-{compression.level}", "--threads=0", "--stdout", "--quiet", "--no-progress"]
-    if compression.method == "gzip":
-        return ["gzip", f"-{compression.level}", "--stdout"]
-    return []
 
 
 SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}

@@ -1,15 +1,17 @@
 """Is a disk exactly what was planned? Asked of the packed disk before its dump and of a target after its restore."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from lvpack_agent import ext
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Layout, differences
-from lvpack_agent.probe import opened
+from lvpack_agent.probe import Opened, opened
 
 
-def verify(device: str, target: Layout, say: Callable[[str], None], tick: Callable[[], None] | None = None) -> None:
-    """Probe a disk and check every ext filesystem on it, without writing.
+@contextmanager
+def verified(device: str, target: Layout, say: Callable[[str], None]) -> Iterator[Opened]:
+    """Probe a disk, check every ext filesystem on it without writing, and yield it while it is still open.
 
     Raises Failed that names the differences unless the disk is exactly the target.
     """
@@ -18,4 +20,5 @@ def verify(device: str, target: Layout, say: Callable[[str], None], tick: Callab
             raise Failed(f"cannot trust '{device}', it is not what was planned: " + "; ".join(lines[:5]))
         for name, path in found.ext_devices():
             say(f"check {name} (read-only)")
-            ext.check(path, tick)
+            ext.check(path)
+        yield found

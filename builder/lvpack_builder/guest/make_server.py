@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 NEW = Path("/new")
+# Stands in files that are deleted before the server is done; what an image leaves out, it must not have.
+DELETED = b"<deleted, but its blocks still hold it>"
 
 
 def run(*command: str, text: str | None = None) -> str:
@@ -146,7 +148,7 @@ def make_files(root: Path, mounts: list[Path], amount: dict[str, int]) -> None:
         junk = where / "junk"
         with junk.open("wb") as file:
             for _ in range(amount["junk"]):
-                file.write(dice.randbytes(1 << 20))
+                file.write(DELETED + dice.randbytes((1 << 20) - len(DELETED)))
             os.fsync(file.fileno())
         # What comes after the junk stays far out when the junk goes.
         (where / "after-junk").write_bytes(dice.randbytes(8 << 20))
