@@ -60,7 +60,7 @@ def restored(image: LiveImage, packed: Path, tmp_path_factory: pytest.TempPathFa
 
 def test_image_set_is_complete(packed: Path) -> None:
     names = {p.name for p in packed.iterdir()}
-    expected = {"disk.img.zst", "SHA256SUMS", "manifest.json", "layout", "agent.log", "RESTORE.txt"}
+    expected = {"disk.img.zst", "disk.img.bmap", "SHA256SUMS", "manifest.json", "layout", "agent.log", "RESTORE.txt"}
     assert names == expected
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed)
     assert json.loads((packed / "manifest.json").read_text())["schema"] == 1
@@ -107,6 +107,13 @@ def test_zstd_and_dd_alone_restore_it(packed: Path, image: LiveImage, tmp_path: 
         assert sum(hole.count for hole in holes) > 100 * MIB
         assert all(is_zero(raw[hole.start : hole.end]) for hole in holes)
     boot_to_login(image, by_hand, tmp_path / "boot.log")
+
+
+def test_bmaptool_restores_the_same_bytes(packed: Path, tmp_path: Path) -> None:
+    by_bmap, size = tmp_path / "by-bmap.img", imageset.read_manifest(packed).checksums.raw_size
+    create_disk(by_bmap, size)
+    run(["bmaptool", "copy", "--bmap", packed / "disk.img.bmap", packed / "disk.img.zst", by_bmap])
+    assert sha256(by_bmap) == imageset.read_manifest(packed).checksums.raw_sha256
 
 
 def test_deleted_data_stays_on_the_source(packed: Path, pristine: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from lvpack_agent import VERSION, blockmap, disks, imageset, lvm, mappings, overlay, plan, rescue, shares
+from lvpack_agent import VERSION, blockmap, bmap, disks, imageset, lvm, mappings, overlay, plan, rescue, shares
 from lvpack_agent.discover import find
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout import Disk, Range
@@ -134,6 +134,7 @@ def _dump(
         warnings=tuple(run.warnings),
     )
     imageset.write_manifest(folder, manifest)
+    imageset.write_text(folder, imageset.BMAP, bmap.render(block_map, size))
     imageset.write_text(folder, imageset.RESTORE, imageset.restore_text(manifest))
     imageset.write_text(folder, "agent.log", log.read_text(encoding="utf-8", errors="replace"))
     imageset.write_sums(folder, image, checksums.stored_sha256)

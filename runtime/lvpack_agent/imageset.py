@@ -20,7 +20,7 @@ from lvpack_agent.sizes import human
 from lvpack_agent.streams import Checksums
 
 SCHEMA = 1
-MANIFEST, SUMS, RESTORE = "manifest.json", "SHA256SUMS", "RESTORE.txt"
+MANIFEST, SUMS, RESTORE, BMAP = "manifest.json", "SHA256SUMS", "RESTORE.txt", "disk.img.bmap"
 PARTIAL = ".partial"
 
 
@@ -241,6 +241,7 @@ def restore_text(manifest: Manifest) -> str:
         "   sha256sum -c SHA256SUMS\n"
         f"   {opener[manifest.compression.method]} | dd of=/dev/sdX bs=4M conv=fsync\n"
         f"{gpt}\n"
+        f"bmaptool writes only what holds data:\n\n   bmaptool copy --bmap {BMAP} {image} /dev/sdX\n\n"
         "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER\n\n"
         "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
         "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"

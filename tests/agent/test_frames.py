@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvpack_agent import blockmap, ext, frames, imageset, streams
+from lvpack_agent import blockmap, bmap, ext, frames, imageset, streams
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Range
 from lvpack_agent.options import Compression
@@ -84,6 +84,23 @@ def test_seek_table_is_found_from_the_end() -> None:
     assert table[-4:] == bytes.fromhex("b1ea928f") and table[:4] == bytes.fromhex("5e2a4d18")
     assert int.from_bytes(table[4:8], "little") == len(table) - 8
     assert int.from_bytes(table[-9:-5], "little") == 2
+
+
+@pytest.mark.starts_processes
+def test_bmaptool_takes_the_map(tmp_path: Path) -> None:
+    size = 3 * frames.PIECE + 512
+    used = (Range(start=0, count=100), Range(start=200, count=bmap.BLOCK), Range(start=size - 512, count=512))
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        for part in used:
+            file.seek(part.start)
+            file.write(b"x" * part.count)
+    (tmp_path / "disk.img.bmap").write_text(bmap.render(used, size))
+    run(["bmaptool", "copy", "--bmap", tmp_path / "disk.img.bmap", image, tmp_path / "out"])
+    assert (tmp_path / "out").read_bytes() == image.read_bytes()
+    (tmp_path / "disk.img.bmap").write_text(bmap.render(used, size).replace("sha256", "sha512"))
+    with pytest.raises(Failed):
+        run(["bmaptool", "copy", "--bmap", tmp_path / "disk.img.bmap", image, tmp_path / "out"])
 
 
 def test_map_of_partclone(blog: Path) -> None:
