@@ -16,7 +16,7 @@ from lvpack_builder.nfs import Share, nfs_share
 from lvpack_builder.paths import cache_dir, output_dir
 from lvpack_builder.qemu import Drive, Machine, accelerator, live
 
-URLS = {f"{PREFIX}target", f"{PREFIX}source"}
+URLS = {f"{PREFIX}target", f"{PREFIX}source", f"{PREFIX}config"}
 
 
 def built_image(folder: Path | None = None) -> LiveImage:

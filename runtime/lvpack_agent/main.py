@@ -29,6 +29,19 @@ def verify_set(settings: Settings, run: Run) -> str:
     return f"image set {name} is complete and unchanged"
 
 
+def fetch(url: str, console: Console) -> str:
+    """Return the text of a file on a share. Raises Failed if it cannot be read."""
+    folder, name = shares.parse(url).parent()
+    with shares.mounted(folder, RUN / "config", console.say, read_only=True) as share:
+        try:
+            return (share / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise Failed(
+                f"cannot read '{url}': {cause}", hint="check lvpack.config and the file on the share"
+            ) from None
+
+
 def perform(settings: Settings, console: Console) -> Report:
     """Run an action and return its report; no error leaves this function but as a report."""
     run = Run(action=settings.action, say=console.say, name=settings.name)
@@ -93,7 +106,7 @@ def main(arguments: list[str]) -> int:
     try:
         if options.died is not None:
             raise _died(options.died)
-        settings = parse(words(command_line))
+        settings = parse(words(command_line), lambda url: fetch(url, console))
     except LvpackError as error:
         report = Run(action="", say=console.say).stopped(error)
         tell(report, console)

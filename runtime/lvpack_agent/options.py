@@ -1,7 +1,7 @@
 """Every `lvpack.*` kernel command-line option: one table for the parser, the help, the docs and the build's check."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -56,6 +56,7 @@ class Settings:
     overwrite: bool
     after: str
     onerror: str
+    config: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +237,13 @@ OPTIONS: tuple[Option, ...] = (
         read=_one_of("shell", "poweroff", "reboot", "halt"),
         meaning="what follows a refused or failed run",
     ),
+    Option(
+        name="config",
+        values="nfs://HOST[:PORT]/PATH/FILE",
+        default="",
+        read=_url,
+        meaning="a file of `lvpack.KEY = VALUE` lines, `#` begins a comment; what the command line has too wins there",
+    ),
 )
 
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -252,16 +260,19 @@ def check_words(arguments: Iterable[str]) -> None:
     _settings(_given(arguments))
 
 
-def parse(arguments: Iterable[str]) -> Settings | None:
+def parse(arguments: Iterable[str], fetch: Callable[[str], str] | None = None) -> Settings | None:
     """Read the `lvpack.*` words of a command line; None if there is none of them.
 
-    As in the kernel, the last of several values wins, except for repeatable options. Raises Refused that names the
-    first unknown or malformed option, or the one that the action needs and has not.
+    As in the kernel, the last of several values wins, except for repeatable options. fetch returns the text behind
+    the URL of lvpack.config; without it that file stays unread. Raises Refused that names the first unknown or
+    malformed option, or the one that the action needs and has not.
     """
     given = _given(arguments)
     if not given:
         return None
     settings = _settings(given)
+    if settings.config and fetch:
+        settings = _settings({**_given(_file_words(fetch(settings.config))), **given})
     needed = {"backup": "target", "restore": "source", "verify": "source"}.get(settings.action)
     if needed and not getattr(settings, needed):
         raise Refused(
@@ -269,6 +280,19 @@ def parse(arguments: Iterable[str]) -> Settings | None:
             hint=f"give {PREFIX}{needed}={_BY_NAME[needed].values}",
         )
     return settings
+
+
+def _file_words(text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        key, equals, value = (part.strip() for part in line.partition("#")[0].partition("="))
+        if not key:
+            continue
+        if not equals or not key.startswith(PREFIX) or key == f"{PREFIX}config":
+            raise Refused(
+                f"cannot use line {number} of {PREFIX}config: '{line.strip()}'",
+                hint=f"a line is {PREFIX}KEY = VALUE, and KEY is not config",
+            )
+        yield f"{key}={value}"
 
 
 def _given(arguments: Iterable[str]) -> dict[str, list[str]]:

@@ -66,3 +66,22 @@ def test_table_names_every_option_and_the_docs_have_it() -> None:
     assert page.read_text().endswith(options.as_markdown()), (
         "run: lvpack options, and put its table into docs/options.md"
     )
+
+
+def test_a_file_of_options_and_the_command_line_wins() -> None:
+    text = (
+        "# all hosts\nlvpack.margin = 1G\n\nlvpack.name= one # a name\nlvpack.disk = /dev/sda\nlvpack.disk = /dev/sdb\n"
+    )
+    arguments = ["lvpack.action=plan", "lvpack.config=nfs://h/x/f", "lvpack.name=two"]
+    settings = parse(arguments, {"nfs://h/x/f": text}.__getitem__)
+    assert settings and settings.margin.size == 1 << 30
+    assert (settings.name, settings.disk) == ("two", ("/dev/sda", "/dev/sdb"))
+    settings = parse([*arguments, "lvpack.disk=/dev/sdc"], lambda _: text)
+    assert settings and settings.disk == ("/dev/sdc",)
+
+
+@pytest.mark.parametrize("line", ["margin = 1G", "lvpack.margin", "lvpack.config = nfs://h/x/g", "lvpack.colour = red"])
+def test_wrong_lines_of_a_file_are_refused(line: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse(["lvpack.action=plan", "lvpack.config=nfs://h/x/f"], lambda _: line)
+    assert refused.value.hint
