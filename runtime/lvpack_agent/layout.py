@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 EXT_TYPES = ("ext2", "ext3", "ext4")
 SUSPEND_TYPES = ("swsuspend",)
 PV_TYPE = "LVM2_member"
+# Types of an extended partition of an msdos table: CHS, LBA, Linux.
+EXTENDED_TYPES = (0x05, 0x0F, 0x85)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,12 @@ class PartitionTable:
 
     def partition(self, number: int) -> Partition:
         return next(p for p in self.partitions if p.number == number)
+
+    @property
+    def extended(self) -> Partition | None:
+        """The extended partition, a container of the logical ones, which have numbers from 5 on."""
+        found = [p for p in self.partitions if self.label == "dos" and int(p.type, 16) in EXTENDED_TYPES]
+        return found[0] if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,19 @@ def make_plan(source: Layout, margin: Margin) -> Plan:
         # Nothing to win at the end: the disk was full to its last extent.
         disk_size = disk.size
     packed = with_partition(replace(disk, size=disk_size), replace(partition, size=size))
+    extended = table.extended
+    if extended:
+        packed = with_partition(packed, replace(extended, size=end - extended.start))
+        steps.append(
+            Step(
+                verb="truncate",
+                object=f"partition {extended.number}",
+                type="extended",
+                before=extended.size,
+                after=end - extended.start,
+                reason=f"ends with partition {partition.number}",
+            )
+        )
     target = Layout(disks=(packed,), vgs=(compacted,))
     steps += [
         _compact_step(vg, compacted, moves),
@@ -110,7 +123,7 @@ def make_plan(source: Layout, margin: Margin) -> Plan:
             reason="stands before the PV",
         )
         for p in table.partitions
-        if p.number != partition.number
+        if p not in (partition, extended)
     ]
     return Plan(
         source=source, target=target, steps=tuple(kept + steps), moves=moves, store=_store(vg, compacted, table)
@@ -140,10 +153,11 @@ def _table(disk: Disk) -> PartitionTable:
         )
     [*_, last] = sorted(table.partitions, key=lambda p: p.start)
     pv = next(p for p in table.partitions if p.content.type == PV_TYPE)
-    if table.label == "dos" and any(p.number > 4 or int(p.type, 16) in (0x5, 0xF, 0x85) for p in table.partitions):
+    if table.extended and [p for p in table.partitions if p.number > 4] != [pv]:
         raise Refused(
-            f"cannot pack disk '{disk.path}': it has an extended partition",
-            hint="this version packs msdos disks with primary partitions only",
+            f"cannot pack disk '{disk.path}': partition {table.extended.number} is an extended one, and the PV is not "
+            "the only logical partition in it",
+            hint="this version packs an extended partition that holds the PV and nothing else",
         )
     if last != pv:
         raise Refused(

@@ -162,3 +162,33 @@ def test_differences_name_the_place(blog: Path) -> None:
     other = replace(layout, vgs=(replace(vg, extent_size=1),))
     assert differences(layout, layout) == []
     assert differences(layout, other) == ["vgs[0].extent_size: 33554432, found 1"]
+
+
+def logical(blog: Path) -> Layout:
+    """The sample server with its PV as partition 5, in an extended one that begins a MiB before."""
+    layout = blog_layout(blog)
+    [disk], [vg] = layout.disks, layout.vgs
+    assert disk.table is not None
+    boot, pv = disk.table.partitions
+    extended = replace(pv, number=2, start=pv.start - MIB, size=pv.size + MIB, type="5", content=Content())
+    table = replace(disk.table, partitions=(boot, extended, replace(pv, number=5)))
+    vg = replace(vg, pvs=(replace(vg.pvs[0], partition=5),))
+    return Layout(disks=(replace(disk, table=table),), vgs=(vg,))
+
+
+def test_extended_partition_ends_with_its_logical_pv(blog: Path) -> None:
+    target = make_plan(logical(blog), MARGIN).target.disks[0].table
+    assert target and target.extended
+    assert target.extended.end == target.partition(5).end
+    assert target.extended.start == 256 * MIB
+
+
+def test_extended_partition_with_more_in_it_is_refused(blog: Path) -> None:
+    layout = logical(blog)
+    [disk] = layout.disks
+    assert disk.table is not None
+    boot, extended, pv = disk.table.partitions
+    other = replace(boot, number=6, start=extended.start + 100 * MIB, size=MIB)
+    table = replace(disk.table, partitions=(boot, extended, pv, other))
+    with pytest.raises(Refused, match="partition 2 is an extended one"):
+        make_plan(replace(layout, disks=(replace(disk, table=table),)), MARGIN)

@@ -88,6 +88,8 @@ def main() -> None:
     for vg in {pv["vg_name"] for pv in found["pvs"]}:
         run("vgchange", "--activate", "y", vg)
     numbered = {p["node"]: re.sub(r".*?([0-9]+)$", r"\1", p["node"]) for p in table["partitions"]}
+    # An extended partition holds no more than the rows of the logical ones.
+    numbered = {p["node"]: numbered[p["node"]] for p in table["partitions"] if p["type"] not in ("5", "f", "85")}
     devices = {f"partition {number}": node for node, number in numbered.items()}
     devices |= {f"LV {lv['lv_name']}": lv["lv_dm_path"] for lv in found["lvs"]}
     for name, device in devices.items():
