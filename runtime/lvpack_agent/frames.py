@@ -23,7 +23,8 @@ from lvpack_agent.sizes import MIB
 from lvpack_agent.streams import Checksums, Digest
 
 PIECE = 2 * MIB
-# Each worker holds a piece and its frame; zstd's own tables at level 3 are about as large again.
+# Bytes that each worker takes at most: its piece, its frame, what waits for its turn, and zstd's own tables.
+WORKER_MEMORY = 16 * MIB
 MAX_WORKERS = 8
 _SKIPPABLE_MAGIC, _SEEKABLE_MAGIC = 0x184D2A5E, 0x8F92EAB1
 _GZIP = 16 + zlib.MAX_WBITS
@@ -113,6 +114,11 @@ def pieces(path: Path, ranges: Sequence[Range], size: int) -> Generator[bytes | 
         os.close(fd)
 
 
+def worker_count() -> int:
+    """Return how many pieces are compressed at a time: one a processor, within limits."""
+    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+
+
 def write(
     source: Generator[bytes | int],
     compression: Compression,
@@ -120,7 +126,7 @@ def write(
     done: Callable[[int], object],
 ) -> Checksums:
     """Compress pieces on all processors, in order, into sink; done gets the raw length of each that is written."""
-    workers = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    workers = worker_count()
     stored, raw = Digest(), Digest()
     sizes: list[tuple[int, int]] = []
     waiting: deque[tuple[int, Future[bytes], Future[None]]] = deque()

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import dirtimes, ext, lvm, mappings, partitions, swap
+from lvpack_agent import dirtimes, ext, frames, lvm, mappings, partitions, swap
 from lvpack_agent.errors import Failed, LvpackError
 from lvpack_agent.mappings import Linear
 from lvpack_agent.metadata import rewrite
@@ -22,9 +22,9 @@ from lvpack_agent.undo import Undo
 
 SOURCE = "lvpack-source"
 
-# What the tools and the page cache must keep beside the store: e2fsck and resize2fs hold a few bitmaps
-# (an eighth of a byte for each block), Python and zstd a few ten MiB.
-MEMORY_RESERVE = 96 * MIB
+# What the tools and the page cache must keep beside the store and the compressors: e2fsck and resize2fs hold a few
+# bitmaps (an eighth of a byte for each block), Python a few ten MiB.
+MEMORY_RESERVE = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,8 @@ def available_memory() -> int:
 
 def room_for_store() -> int:
     """Return the bytes of memory that a store in RAM may grow to, in whole MiB."""
-    return max(0, available_memory() - MEMORY_RESERVE) // MIB * MIB
+    reserve = MEMORY_RESERVE + frames.worker_count() * frames.WORKER_MEMORY
+    return max(0, available_memory() - reserve) // MIB * MIB
 
 
 def ram_store(folder: Path, undo: Undo) -> Store:
