@@ -79,7 +79,7 @@ def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
             packed = overlay.packed_disk(planned, device, vg_text, scratch, undo)
         with run.phase("check"):
             with verified(packed, planned.target, run.say) as checked:
-                block_map = blockmap.of_disk(checked, planned.shrunk_lvs(), run.warn)
+                block_map = blockmap.of_disk(checked.layout, planned.shrunk_lvs())
             run.sizes["mapped"] = sum(r.count for r in block_map)
             run.say(f"{human(run.sizes['mapped'])} of {human(planned.packed_size)} hold data; the rest is not read")
             mappings.store_use(overlay.SOURCE)

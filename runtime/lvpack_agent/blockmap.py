@@ -1,31 +1,12 @@
 """The block map: the byte ranges of the packed disk that hold data. All else is zeros in the image.
 
-What no filesystem is known to leave free counts as data: partition tables, boot loaders, LVM's own areas, filesystems
-that nothing can map.
+What no filesystem is known to leave free counts as data: partition tables, boot loaders, LVM's own areas, and every
+filesystem but ext2/3/4. (The free blocks of one with a log of its own can be told only once the log is replayed.)
 """
 
-import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
-from lvpack_agent.errors import Failed
-from lvpack_agent.layout import Content, Range, VolumeGroup
-from lvpack_agent.probe import Opened
-from lvpack_agent.processes import ToolFailed, run
-
-# blkid's TYPE → the partclone(8) that reads it.
-TOOLS = {
-    "ext2": "extfs",
-    "ext3": "extfs",
-    "ext4": "extfs",
-    "xfs": "xfs",
-    "btrfs": "btrfs",
-    "vfat": "fat",
-    "exfat": "exfat",
-    "ntfs": "ntfs",
-    "f2fs": "f2fs",
-}
-_ROW = re.compile(r"^0x([0-9A-Fa-f]+)\s+0x([0-9A-Fa-f]+)\s+(\S)$", re.MULTILINE)
-USED = "+"
+from lvpack_agent.layout import Content, Layout, Range, VolumeGroup
 
 
 def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
@@ -49,44 +30,10 @@ def complement(ranges: Iterable[Range], size: int) -> tuple[Range, ...]:
     return tuple(r for r in result if r.count > 0)
 
 
-def parse(text: str) -> tuple[tuple[Range, ...], int]:
-    """Read the map of `partclone.X --domain` (ddrescue's form): the used ranges, and where the filesystem ends.
-
-    Raises Failed unless its rows follow one another without a gap.
-    """
-    used, at = [], 0
-    for position, size, status in _ROW.findall(text):
-        part = Range(start=int(position, 16), count=int(size, 16))
-        if part.start != at:
-            raise Failed(f"cannot read the block map: a row begins at byte {part.start:,}, not {at:,}")
-        at = part.end
-        if status == USED:
-            used.append(part)
-    if not used:
-        raise Failed("cannot read the block map: it has no used block")
-    return joined(used), at
-
-
-def free_in(device: str, content: Content) -> tuple[Range, ...]:
-    """Return the ranges in bytes that the filesystem on a device leaves free, none if nothing can map its type.
-
-    Raises Failed if its tool cannot map it, or maps less than the filesystem's own bitmap has as used.
-    """
-    if content.type not in TOOLS:
-        return ()
-    command = [f"partclone.{TOOLS[content.type]}", "--domain", "--source", device, "--output", "-"]
-    command += ["--UI-fresh", "0"]  # else it sleeps two seconds for its progress display
-    used, end = parse(run(command).stdout)
-    free = complement(used, end)
-    if content.is_ext:
-        own = joined(
-            Range(start=r.start * content.block_size, count=r.count * content.block_size) for r in content.free
-        )
-        if uncovered := complement([*complement(free, end), *own], end):
-            raise Failed(
-                f"cannot trust the block map of '{device}': used data at byte {uncovered[0].start:,} is not in it"
-            )
-    return free
+def free_in(content: Content) -> tuple[Range, ...]:
+    """Return the ranges in bytes that an ext filesystem leaves free by its block bitmap, which e2fsck has checked."""
+    block = content.block_size
+    return joined(Range(start=r.start * block, count=r.count * block) for r in content.free)
 
 
 def place(free: Iterable[Range], vg: VolumeGroup, lv_uuid: str, start: int) -> list[Range]:
@@ -103,36 +50,24 @@ def place(free: Iterable[Range], vg: VolumeGroup, lv_uuid: str, start: int) -> l
     return found
 
 
-def of_disk(found: Opened, shrunk: Collection[str], warn: Callable[[str], None]) -> tuple[Range, ...]:
-    """Return the block map of a packed disk; shrunk are the UUIDs of LVs that were cut.
+def of_disk(layout: Layout, shrunk: Collection[str]) -> tuple[Range, ...]:
+    """Return the block map of a packed disk as it was probed; shrunk are the UUIDs of LVs that were cut.
 
-    Past the end of a filesystem a cut LV holds only what was left over; else nobody knows what is there. What cannot
-    be mapped is warned of and counts as data.
+    Past the end of a filesystem a cut LV holds only what was left over; elsewhere nobody knows what is there.
     """
-    [disk] = found.layout.disks
+    [disk] = layout.disks
     free: list[Range] = []
-
-    def of(name: str, device: str, content: Content) -> tuple[Range, ...]:
-        try:
-            return free_in(device, content)
-        except Failed as failed:
-            said = failed.completed.stderr.strip().splitlines()[-1:] if isinstance(failed, ToolFailed) else []
-            warn(f"{name} is read whole, its free blocks too: {'; '.join(said) or failed.message}")
-            return ()
-
     for partition in disk.table.partitions if disk.table else ():
-        holes = of(f"partition {partition.number}", found.partitions[partition.number], partition.content)
-        free += [Range(start=partition.start + r.start, count=r.count) for r in holes]
-    for vg in found.layout.vgs:
-        start = found.layout.pv_partition(vg.pvs[0]).start + vg.pvs[0].pe_start
+        free += [Range(start=partition.start + r.start, count=r.count) for r in free_in(partition.content)]
+    for vg in layout.vgs:
+        start = layout.pv_partition(vg.pvs[0]).start + vg.pvs[0].pe_start
         for lv in vg.lvs:
             size = lv.extents * vg.extent_size
+            holes = list(free_in(lv.content))
             if lv.content.type == "swap":
                 # It was made anew: only its first page, the header, means anything.
-                holes = (Range(start=lv.content.block_size, count=size - lv.content.block_size),)
-            else:
-                holes = of(f"LV {lv.name}", found.lvs[lv.uuid], lv.content)
-                if lv.uuid in shrunk and lv.content.size:
-                    holes = (*holes, Range(start=lv.content.size, count=size - lv.content.size))
+                holes = [Range(start=lv.content.block_size, count=size - lv.content.block_size)]
+            elif lv.uuid in shrunk:
+                holes.append(Range(start=lv.content.size, count=size - lv.content.size))
             free += place(holes, vg, lv.uuid, start)
     return complement(free, disk.size)
