@@ -24,7 +24,8 @@ def entries(arguments: Sequence[str]) -> tuple[Entry, ...]:
     own = [a for a in arguments if a.startswith(PREFIX)]
     choices = [
         ("lvpack", own),
-        ("lvpack: show the plan, touch nothing", [*own, f"{PREFIX}action=plan"]),
+        # The machine stays on, so that somebody can read it.
+        ("lvpack: show the plan, touch nothing", [*own, f"{PREFIX}action=plan", f"{PREFIX}after=shell"]),
         ("lvpack: menu on the console", []),
         ("lvpack: shell", [f"{PREFIX}action=shell"]),
     ]

@@ -46,7 +46,7 @@ def test_result_line_survives() -> None:
 def test_menu_has_four_entries_and_the_plan_overrides() -> None:
     text = menus.grub(["lvpack.target=nfs://h/x", "lvpack.action=backup", "console=ttyS1"])
     assert text.count("menuentry") == 4
-    assert "lvpack.action=backup lvpack.action=plan" in text
+    assert "lvpack.action=backup lvpack.action=plan lvpack.after=shell" in text
 
 
 def test_mirrors_come_from_apt() -> None:
