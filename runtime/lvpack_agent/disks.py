@@ -10,7 +10,7 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
-COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,UUID,PTTYPE,MOUNTPOINTS,PARTN"
+COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,UUID"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
