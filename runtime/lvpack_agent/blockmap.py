@@ -64,7 +64,7 @@ def of_disk(layout: Layout, shrunk: Collection[str]) -> tuple[Range, ...]:
         for lv in vg.lvs:
             size = lv.extents * vg.extent_size
             holes = list(free_in(lv.content))
-            if lv.content.type == "swap":
+            if lv.content.type == "swap" and lv.content.block_size:
                 # It was made anew: only its first page, the header, means anything.
                 holes = [Range(start=lv.content.block_size, count=size - lv.content.block_size)]
             elif lv.uuid in shrunk:

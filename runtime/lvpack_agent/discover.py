@@ -11,10 +11,13 @@ from lvpack_agent.layout import PV_TYPE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The disk to pack, the VG on it, and the disks that are not part of it."""
+    """The disk to pack, the VG on it (name, UUID, tags), whether LVM may put new extents on its PV, the other disks."""
 
     disk: BlockDevice
     vg: str
+    vg_uuid: str
+    tags: tuple[str, ...]
+    allocatable: bool
     left_out: tuple[BlockDevice, ...]
 
 
@@ -73,7 +76,14 @@ def find(
             f"cannot pack disk '{disk.path}': the PV is the whole disk, without a partition table",
             hint="this version packs a PV that is in a partition",
         )
-    return Found(disk=disk, vg=vg.name, left_out=tuple(d for d in disks if d is not disk))
+    return Found(
+        disk=disk,
+        vg=vg.name,
+        vg_uuid=vg.uuid,
+        tags=vg.tags,
+        allocatable=vg.pvs[0].allocatable,
+        left_out=tuple(d for d in disks if d is not disk),
+    )
 
 
 def _refuse_clones(disks: tuple[BlockDevice, ...]) -> None:

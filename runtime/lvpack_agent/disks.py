@@ -83,6 +83,12 @@ def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[Blo
     return tuple(dict.fromkeys(chosen))
 
 
+def holding(disks: tuple[BlockDevice, ...], path: str) -> tuple[BlockDevice, ...]:
+    """Return the disk that a path, also a link such as in /dev/disk, names, or a partition of which it names."""
+    real = str(Path(path).resolve())
+    return tuple(d for d in disks if real in (p.path for p in (d, *d.parts)))
+
+
 def set_read_only(disks: tuple[BlockDevice, ...], undo: Undo) -> None:
     """Let the kernel refuse every write to these disks and their partitions (BLKROSET); undone by the stack."""
     for device in _with_parts(disks):

@@ -22,6 +22,10 @@ class Failed(LvpackError):
     """Something that should have worked did not."""
 
 
+class Disagreement(Failed):
+    """What is found is not what an earlier boot left: going on, now or at the next boot, would be a guess."""
+
+
 class Refused(LvpackError):
     """lvpack does not do this here, by decision: unsupported, unsafe or not what was asked for."""
 

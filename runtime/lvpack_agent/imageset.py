@@ -57,14 +57,15 @@ class Writer:
         self._share = share
         self._partial: Path | None = None
 
-    def begin(self, name: str) -> Path:
-        """Make the folder and return it. Raises Refused if NAME or NAME.partial exists, Failed if it cannot be made."""
+    def begin(self, name: str, *, leftover: bool = False) -> Path:
+        """Make the folder and return it. Raises Refused if NAME or NAME.partial exists, Failed if it cannot be made.
+
+        leftover: a NAME.partial is known to be of an earlier boot of this very run, and gives way.
+        """
         partial = self._share / (name + PARTIAL)
-        if (self._share / name).exists():
-            raise Refused(
-                f"cannot write image set '{name}': it exists on the share",
-                hint="choose another lvpack.name, or remove the old set",
-            )
+        refuse_taken(self._share, name)
+        if leftover:
+            shutil.rmtree(partial, ignore_errors=True)
         try:
             partial.mkdir()
         except FileExistsError:
@@ -100,6 +101,15 @@ class Writer:
             ) from error
 
 
+def refuse_taken(share: Path, name: str) -> None:
+    """Raise Refused if there is an image set, or anything, of that name on the share."""
+    if (share / name).exists():
+        raise Refused(
+            f"cannot write image set '{name}': it exists on the share",
+            hint="choose another lvpack.name, or remove the old set",
+        )
+
+
 def write_image(
     device: Path, path: Path, compression: Compression, ranges: tuple[Range, ...], size: int, progress: Progress
 ) -> Checksums:
@@ -128,6 +138,12 @@ def write_text(folder: Path, name: str, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def copy_layout(layout: Path, folder: Path) -> None:
+    """Copy the files of a folder into layout/ of another, each synced."""
+    for path in sorted(layout.iterdir()):
+        write_text(folder, f"layout/{path.name}", path.read_text(encoding="utf-8", errors="surrogateescape"))
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_text(folder, MANIFEST, json.dumps(to_json(manifest), indent=1) + "\n")
 
@@ -149,6 +165,17 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _damaged(folder: Path, cause: str) -> Failed:
+    return Failed(
+        f"cannot trust image set '{folder.name}': {cause}",
+        hint="take another copy of the set, or make it anew; `sha256sum -c SHA256SUMS` in it says what else is wrong",
+    )
+
+
+def _cause(error: Exception) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and check everything of a set but its image: manifest, SHA256SUMS and the small files they name.
 
@@ -156,44 +183,53 @@ def read_manifest(folder: Path) -> Manifest:
     """
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise Refused(
             f"cannot read image set '{folder.name}': there is no {MANIFEST} in it",
             hint="give the folder that holds disk.img.zst",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"cannot read {MANIFEST} of image set '{folder.name}': {error}") from error
+        raise _damaged(folder, f"{MANIFEST} cannot be read: {_cause(error)}") from error
     try:
         data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("it is not an object")
         if data.get("schema") != SCHEMA:
             raise Refused(
                 f"cannot read image set '{folder.name}': its schema is {data.get('schema')}, not {SCHEMA}",
                 hint=f"use the lvpack that made it ({data.get('lvpack')}); this is {VERSION}",
             )
         manifest = from_json(Manifest, data)
-    except (ValueError, AttributeError) as error:
-        raise Failed(f"cannot read image set '{folder.name}': {MANIFEST} is damaged: {error}") from error
+    except ValueError as error:
+        raise _damaged(folder, f"{MANIFEST} is damaged: {error}") from error
     sums = _read_sums(folder)
     if sums.get(manifest.image) != manifest.checksums.stored_sha256:
-        raise Failed(f"cannot trust image set '{folder.name}': {SUMS} and {MANIFEST} disagree about {manifest.image}")
+        raise _damaged(folder, f"{SUMS} and {MANIFEST} disagree about {manifest.image}")
     for name, expected in sums.items():
-        if name != manifest.image and _sha256(folder / name) != expected:
-            raise Failed(f"cannot trust image set '{folder.name}': {name} has changed since it was written")
+        if name == manifest.image:
+            continue
+        try:
+            found = _sha256(folder / name)
+        except Failed as failed:
+            raise _damaged(folder, failed.message) from failed
+        if found != expected:
+            raise _damaged(folder, f"{name} has changed since it was written")
     return manifest
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
     sums = {}
     try:
-        for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
-            digest, _, name = line.partition("  ")
-            if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-                raise Failed(f"cannot trust image set '{folder.name}': {SUMS} has the line '{line}'")
-            sums[name] = digest
+        text = (folder / SUMS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"cannot read {SUMS} of image set '{folder.name}': {error}") from error
+        raise _damaged(folder, f"{SUMS} cannot be read: {_cause(error)}") from error
+    for line in text.splitlines():
+        digest, _, name = line.partition("  ")
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise _damaged(folder, f"{SUMS} has the line '{line}'")
+        sums[name] = digest
     if MANIFEST not in sums:
-        raise Failed(f"cannot trust image set '{folder.name}': {SUMS} does not name {MANIFEST}")
+        raise _damaged(folder, f"{SUMS} does not name {MANIFEST}")
     return sums
 
 
@@ -207,21 +243,18 @@ def check_image(
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise Failed(f"cannot read {manifest.image} of image set '{folder.name}': {error.strerror}") from error
+        raise _damaged(folder, f"{manifest.image} cannot be read: {_cause(error)}") from error
     if size != promised.stored_size:
-        raise Failed(
-            f"cannot trust image set '{folder.name}': {manifest.image} has {size:,} bytes, not {promised.stored_size:,}"
-        )
-    damaged = f"cannot trust image set '{folder.name}': {manifest.image} is damaged"
+        raise _damaged(folder, f"{manifest.image} has {size:,} bytes, not {promised.stored_size:,}")
     try:
         with progress.ticking():
             found = streams.read_image(path, sink, progress.add)
     except ToolFailed as failed:
-        raise Failed(f"{damaged}: {failed.message}") from failed
+        raise _damaged(folder, f"{manifest.image} is damaged: {failed.message}") from failed
     say(progress.line())
     if found != promised:
         what = "stored" if found.stored_sha256 != promised.stored_sha256 else "decompressed"
-        raise Failed(f"{damaged}: its {what} bytes have another checksum")
+        raise _damaged(folder, f"{manifest.image} is damaged: its {what} bytes have another checksum")
 
 
 def restore_text(manifest: Manifest) -> str:

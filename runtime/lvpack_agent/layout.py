@@ -75,12 +75,20 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionTable:
-    """label is dos or gpt; id the disk's signature or GUID."""
+    """label is dos or gpt; id the disk's signature or GUID.
+
+    first_sector and last_sector are the ends of what GPT lets partitions use; the last depends on the disk's size.
+    """
 
     label: str
     id: str
     partitions: tuple[Partition, ...]
     first_sector: int | None = None
+    last_sector: int | None = field(default=None, compare=False)
+
+    def bare(self) -> "PartitionTable":
+        """Return the table as it stands on the disk, without what its partitions hold."""
+        return replace(self, partitions=tuple(replace(p, content=Content()) for p in self.partitions))
 
     def partition(self, number: int) -> Partition:
         return next(p for p in self.partitions if p.number == number)

@@ -19,8 +19,8 @@ CONFIG = (
 
 _FIELDS = {
     "vg": "vg_name,vg_uuid,vg_extent_size,vg_extent_count,vg_free_count,vg_systemid,vg_clustered,vg_shared,"
-    "vg_exported,vg_partial,vg_missing_pv_count",
-    "pv": "pv_name,pv_uuid,pv_size,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_ba_size,pv_duplicate,pv_missing",
+    "vg_exported,vg_partial,vg_missing_pv_count,vg_attr,vg_tags",
+    "pv": "pv_name,pv_uuid,pv_attr,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_ba_size,pv_duplicate,pv_missing",
     "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_dm_path",
     "pvseg": "pv_uuid,pvseg_start,pvseg_size",
     "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges",
@@ -60,6 +60,7 @@ class Pv:
     bootloader_area: int
     missing: bool
     duplicate: bool
+    allocatable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ class Vg:
     clustered: bool
     exported: bool
     partial: bool
+    writable: bool
+    tags: tuple[str, ...]
     pvs: tuple[Pv, ...]
     lvs: tuple[Lv, ...]
 
@@ -104,6 +107,9 @@ def _vg(report: dict[str, list[dict[str, str]]]) -> Vg:
         clustered=_flag(vg, "vg_clustered") or _flag(vg, "vg_shared"),
         exported=_flag(vg, "vg_exported"),
         partial=_flag(vg, "vg_partial") or int(vg.get("vg_missing_pv_count") or 0) > 0,
+        # vgs(8): the first attribute bit is w or r; pvs(8): that of a PV is a if new extents may be put there.
+        writable=not vg.get("vg_attr", "").startswith("r"),
+        tags=tuple(filter(None, vg.get("vg_tags", "").split(","))),
         pvs=tuple(_pv(row) for row in report.get("pv", ())),
         lvs=tuple(
             Lv(
@@ -130,6 +136,7 @@ def _pv(row: dict[str, Any]) -> Pv:
         bootloader_area=int(row["pv_ba_size"] or 0),
         missing=_flag(row, "pv_missing"),
         duplicate=_flag(row, "pv_duplicate"),
+        allocatable=row.get("pv_attr", "a").startswith("a"),
     )
 
 
@@ -137,30 +144,58 @@ def _flag(row: dict[str, str], key: str) -> bool:
     return row.get(key, "") not in ("", "0")
 
 
-def command(arguments: Sequence[str], devices: Sequence[str]) -> Completed:
+def arguments(words: Sequence[str], devices: Sequence[str]) -> list[str]:
+    """Return the command line of an LVM command that sees these devices only."""
+    name, *rest = words
+    return ["lvm", name, "--config", CONFIG, "--devices", ",".join(devices), *rest]
+
+
+def command(words: Sequence[str], devices: Sequence[str]) -> Completed:
     """Run an LVM command that sees these devices only."""
-    name, *rest = arguments
-    return run(["lvm", name, "--config", CONFIG, "--devices", ",".join(devices), *rest])
+    return run(arguments(words, devices))
 
 
 def report(devices: Sequence[str]) -> tuple[Vg, ...]:
     """Return the VGs on these devices; those of other systems are reported too."""
     if not devices:
         return ()
-    arguments = ["fullreport", "--all", "--foreign", "--shared", "--binary", "--reportformat", "json"]
-    arguments += ["--units", "b", "--nosuffix"]
+    words = ["fullreport", "--all", "--foreign", "--shared", "--binary", "--reportformat", "json"]
+    words += ["--units", "b", "--nosuffix"]
     for kind, names in _FIELDS.items():
-        arguments += ["--configreport", kind, "-o", names]
-    return parse(command(arguments, devices).stdout)
+        words += ["--configreport", kind, "-o", names]
+    return parse(command(words, devices).stdout)
 
 
 def activate(vg: str, devices: Sequence[str]) -> None:
     """Make the device nodes of all LVs of a VG."""
-    command(["vgchange", "--activate", "y", vg], devices)
+    # --poll n: a pvmove that was cut off goes on when the agent says so, and nothing stays behind in the background.
+    command(["vgchange", "--activate", "y", "--poll", "n", vg], devices)
 
 
 def deactivate(vg: str, devices: Sequence[str]) -> None:
     command(["vgchange", "--activate", "n", vg], devices)
+
+
+def tag(vg: str, name: str, *, on: bool, device: str) -> None:
+    """Give a VG a tag or take it away; both may be done twice."""
+    command(["vgchange", "--addtag" if on else "--deltag", name, vg], [device])
+
+
+def reduce(vg: str, lv: str, extents: int, device: str) -> None:
+    """Cut an LV to a number of extents; what its filesystem is, is not LVM's business here (lvreduce(8), --fs)."""
+    command(["lvreduce", "--yes", "--force", "--fs", "ignore", "--extents", str(extents), f"{vg}/{lv}"], [device])
+
+
+def extend(vg: str, lv: str, first: int, count: int, device: str) -> None:
+    """Give an LV count extents of a PV from first on, at its end."""
+    where = f"{device}:{first}-{first + count - 1}"
+    words = ["lvextend", "--yes", "--fs", "ignore", "--alloc", "anywhere", "--extents", f"+{count}"]
+    command([*words, f"{vg}/{lv}", where], [device])
+
+
+def resize_pv(device: str, size: int) -> None:
+    """Let a PV use size bytes of its device (pvresize(8))."""
+    command(["pvresize", "--yes", "--setphysicalvolumesize", f"{size}b", device], [device])
 
 
 def metadata_text(vg: str, devices: Sequence[str], scratch: Path) -> str:

@@ -10,7 +10,7 @@ from lvpack_agent import VERSION, imageset, menu, shares, shells
 from lvpack_agent.backup import backup
 from lvpack_agent.console import COMMAND_LINE, Console, set_speeds
 from lvpack_agent.errors import Failed, LvpackError
-from lvpack_agent.options import Settings, parse, words
+from lvpack_agent.options import Settings, as_text, parse, words
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Report, Run
 from lvpack_agent.restore import restore
@@ -23,7 +23,7 @@ def verify_set(settings: Settings, run: Run) -> str:
     """lvpack.action=verify: check an image set on a share; return the closing message."""
     url, name = shares.parse(settings.source).parent()
     run.name = name
-    with shares.mounted(url, RUN / "share", run.say, read_only=True) as share, run.phase("verify"):
+    with run.phase("verify"), shares.mounted(url, RUN / "share", run.say, read_only=True) as share:
         manifest = imageset.read_manifest(share / name)
         imageset.check_image(share / name, manifest, run.say)
     return f"image set {name} is complete and unchanged"
@@ -32,7 +32,8 @@ def verify_set(settings: Settings, run: Run) -> str:
 def fetch(url: str, console: Console) -> str:
     """Return the text of a file on a share. Raises Failed if it cannot be read."""
     folder, name = shares.parse(url).parent()
-    with shares.mounted(folder, RUN / "config", console.say, read_only=True) as share:
+    run = Run(action="", out=console.say)
+    with run.speaking(), shares.mounted(folder, RUN / "config", run.say, read_only=True) as share:
         try:
             return (share / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -44,15 +45,16 @@ def fetch(url: str, console: Console) -> str:
 
 def perform(settings: Settings, console: Console) -> Report:
     """Run an action and return its report; no error leaves this function but as a report."""
-    run = Run(action=settings.action, say=console.say, name=settings.name)
+    run = Run(action=settings.action, out=console.say, name=settings.name)
     console.say(f"action: {settings.action}")
     try:
-        if settings.action == "restore":
-            message = restore(settings, run, RUN)
-        elif settings.action == "verify":
-            message = verify_set(settings, run)
-        else:
-            message = backup(settings, run, RUN, LOG)
+        with run.speaking():
+            if settings.action == "restore":
+                message = restore(settings, run, RUN)
+            elif settings.action == "verify":
+                message = verify_set(settings, run)
+            else:
+                message = backup(settings, run, RUN, LOG)
         return run.ended(message)
     except LvpackError as error:
         for note in getattr(error, "__notes__", ()):
@@ -93,7 +95,11 @@ def follow(what: str, console: Console) -> None:
 
 def main(arguments: list[str]) -> int:
     """Take the options from the kernel command line (or --cmdline) and run to the end."""
-    parser = argparse.ArgumentParser(prog="python3 -m lvpack_agent")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m lvpack_agent",
+        epilog=f"options on the kernel command line, or in WORDS:\n{as_text()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--cmdline", help="take the options from here instead of /proc/cmdline, and stop at the result")
     parser.add_argument("--died", type=int, metavar="STATUS", help="say that the agent before this one ended with it")
     options = parser.parse_args(arguments)
@@ -108,7 +114,7 @@ def main(arguments: list[str]) -> int:
             raise _died(options.died)
         settings = parse(words(command_line), lambda url: fetch(url, console))
     except LvpackError as error:
-        report = Run(action="", say=console.say).stopped(error)
+        report = Run(action="", out=console.say).stopped(error)
         tell(report, console)
         if options.cmdline is None:
             follow(_asked_onerror(command_line), console)
@@ -132,7 +138,8 @@ def _died(status: int) -> Failed:
     killed = f"it was killed by {signal.Signals(status - 128).name}" if status > 128 else f"it ended with {status}"
     return Failed(
         f"cannot finish: the agent did not end by itself, {killed}",
-        hint="a backup's source is untouched, a restore's target is unusable; if memory ran out (dmesg), give it more",
+        hint="a backup's source is untouched, but in place, where the next boot with the same options goes on; a "
+        "restore's target is unusable; if memory ran out (dmesg), give it more",
     )
 
 

@@ -36,9 +36,17 @@ def linear_table(pieces: Sequence[Linear]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def snapshot_table(origin: str, store: str, size: int) -> str:
-    """Return the table of a non-persistent snapshot (kernel: Documentation/admin-guide/device-mapper/snapshot.rst)."""
-    return f"0 {size // SECTOR} snapshot {origin} {store} N {CHUNK_SECTORS}\n"
+def snapshot_table(origin: str, store: str, size: int, *, persistent: bool = False) -> str:
+    """Return the table of a snapshot (kernel: Documentation/admin-guide/device-mapper/snapshot.rst).
+
+    A persistent one is there again when it is mapped again with the same store, after a power loss too.
+    """
+    return f"0 {size // SECTOR} snapshot {origin} {store} {'P' if persistent else 'N'} {CHUNK_SECTORS}\n"
+
+
+def merge_table(origin: str, store: str, size: int) -> str:
+    """Return the table that writes a persistent snapshot back to its origin; mapped again, it goes on."""
+    return f"0 {size // SECTOR} snapshot-merge {origin} {store} P {CHUNK_SECTORS}\n"
 
 
 def create(name: str, table: str, undo: Undo) -> str:
@@ -58,19 +66,24 @@ def remove(name: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUse:
-    """Bytes of a snapshot's store in use and its size."""
+    """Bytes of a snapshot's store in use, its size, and how much of what is used is the store's own (tables)."""
 
     used: int
     size: int
+    own: int
+
+    @property
+    def data(self) -> int:
+        return self.used - self.own
 
 
 def parse_snapshot_status(text: str) -> StoreUse | None:
     """Read `dmsetup status` of a snapshot: `0 N snapshot USED/SIZE META`; None once it has overflowed or failed."""
     words = text.split()
-    if len(words) < 4 or "/" not in words[3]:
+    if len(words) < 5 or "/" not in words[3]:
         return None  # "Invalid", "Overflow" and "Merge failed" stand in the place of the numbers
     used, size = words[3].split("/")
-    return StoreUse(used=int(used) * SECTOR, size=int(size) * SECTOR)
+    return StoreUse(used=int(used) * SECTOR, size=int(size) * SECTOR, own=int(words[4]) * SECTOR)
 
 
 def store_use(name: str) -> StoreUse:
@@ -79,6 +92,7 @@ def store_use(name: str) -> StoreUse:
     if use is None:
         raise Failed(
             "cannot go on: the copy-on-write store overflowed, and what was written to it is lost",
-            hint="the source is untouched; give the machine more memory, or shrink less with a larger lvpack.margin",
+            hint="the source is untouched; give the store more room (memory, lvpack.scratch), or shrink less with a "
+            "larger lvpack.margin",
         )
     return use

@@ -52,6 +52,8 @@ class Settings:
     compress: Compression
     margin: Margin
     scratch: str
+    dump: bool
+    regrow: bool
     grow: str
     overwrite: bool
     after: str
@@ -103,6 +105,12 @@ def _url(text: str) -> str:
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", text) or text.endswith(".partial"):
         raise ValueError("it must be letters, digits, '.', '_' and '-', at most 200, and not end in .partial")
+    return text
+
+
+def _scratch(text: str) -> str:
+    if not text.startswith("/dev/"):
+        return _one_of("auto", "ram", "share")(text)
     return text
 
 
@@ -167,10 +175,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="mode",
-        values="overlay",
+        values="overlay, inplace",
         default="overlay",
-        read=_one_of("overlay", later=("inplace",)),
-        meaning="overlay: the source is read-only, every write lands in a copy-on-write store",
+        read=_one_of("overlay", "inplace"),
+        meaning="overlay: the source is read-only, every write lands in a copy-on-write store; inplace: the disk "
+        "itself is shrunk, compacted and truncated, and a run that was cut off goes on at the next boot",
     ),
     Option(
         name="disk",
@@ -204,10 +213,25 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="scratch",
-        values="ram",
-        default="ram",
-        read=_one_of("ram", later=("share",)),
-        meaning="where the copy-on-write store is",
+        values="auto, ram, share, a device path",
+        default="auto",
+        read=_scratch,
+        meaning="where the copy-on-write store is: in memory, in a file on the share, or on an empty disk or "
+        "partition. auto: ram in overlay mode; share in in-place mode, which needs a store that outlives a power loss",
+    ),
+    Option(
+        name="dump",
+        values="yes, no",
+        default="yes",
+        read=_yes_no,
+        meaning="inplace: no stops after the disk was truncated; no image is written",
+    ),
+    Option(
+        name="regrow",
+        values="no, yes",
+        default="no",
+        read=_yes_no,
+        meaning="inplace: yes gives the source its former sizes back once the image is verified",
     ),
     Option(
         name="grow",
@@ -279,7 +303,27 @@ def parse(arguments: Iterable[str], fetch: Callable[[str], str] | None = None) -
             f"cannot {settings.action}: option '{PREFIX}{needed}' is missing",
             hint=f"give {PREFIX}{needed}={_BY_NAME[needed].values}",
         )
+    _refuse_contradictions(settings)
     return settings
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    if settings.mode == "inplace" and settings.scratch == "ram":
+        raise Refused(
+            f"cannot shrink in place with '{PREFIX}scratch=ram': a power loss would take the store away in the middle",
+            hint=f"leave {PREFIX}scratch out (the store is on the share then), or name an empty disk or partition",
+        )
+    if settings.mode == "overlay" and (settings.regrow or not settings.dump):
+        option = f"{PREFIX}regrow=yes" if settings.regrow else f"{PREFIX}dump=no"
+        raise Refused(
+            f"cannot use option '{option}' in overlay mode: it leaves the source as it is",
+            hint=f"give {PREFIX}mode=inplace as well, or leave {option} out; {PREFIX}action=plan shows a plan only",
+        )
+    if settings.regrow and not settings.dump:
+        raise Refused(
+            f"cannot use option '{PREFIX}regrow=yes' with '{PREFIX}dump=no': nothing would be left of the run",
+            hint="leave one of them out",
+        )
 
 
 def _file_words(text: str) -> Iterator[str]:
@@ -331,6 +375,11 @@ def _value(option: Option, text: str, *, explicit: bool) -> Any:
             f"cannot use option '{PREFIX}{option.name}={text}': {error}",
             hint=f"{PREFIX}{option.name} takes {option.values}",
         ) from None
+
+
+def as_text() -> str:
+    """Return the options as lines for --help: name, values with the default first, meaning."""
+    return "\n".join(f"{PREFIX}{o.name}={o.values} [{o.default or 'none'}]: {o.meaning}" for o in OPTIONS)
 
 
 def as_markdown() -> str:

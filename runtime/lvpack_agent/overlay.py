@@ -5,72 +5,32 @@ stage closes its mappings before the next opens its own.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
-from lvpack_agent import dirtimes, ext, frames, lvm, mappings, partitions, swap
-from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent import lvm, mappings, partitions
+from lvpack_agent.errors import LvpackError
 from lvpack_agent.mappings import Linear
 from lvpack_agent.metadata import rewrite
 from lvpack_agent.plan import Plan
 from lvpack_agent.probe import Opened
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
-from lvpack_agent.sizes import MIB, human
+from lvpack_agent.shrink import check_filesystem, make_swap, resize_filesystem
+from lvpack_agent.stores import Store
 from lvpack_agent.undo import Undo
 
 SOURCE = "lvpack-source"
 
-# What the tools and the page cache must keep beside the store and the compressors: e2fsck and resize2fs hold a few
-# bitmaps (an eighth of a byte for each block), Python a few ten MiB.
-MEMORY_RESERVE = 64 * MIB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """A copy-on-write store: a block device and its size in bytes."""
-
-    device: str
-    size: int
-
-
-def available_memory() -> int:
-    """Return the bytes that programs may still take (kernel: Documentation/filesystems/proc.rst, MemAvailable)."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise Failed("cannot read the memory there is: /proc/meminfo has no MemAvailable")
-
-
-def room_for_store() -> int:
-    """Return the bytes of memory that a store in RAM may grow to, in whole MiB."""
-    reserve = MEMORY_RESERVE + frames.worker_count() * frames.WORKER_MEMORY
-    return max(0, available_memory() - reserve) // MIB * MIB
-
-
-def ram_store(folder: Path, undo: Undo) -> Store:
-    """Make a store in RAM: a sparse file on a tmpfs of its own, as a loop device; memory is taken as it fills."""
-    size = max(room_for_store(), 4 * MIB)
-    folder.mkdir(parents=True, exist_ok=True)
-    run(["mount", "-t", "tmpfs", "-o", f"size={size + 4 * MIB},mode=0700", "lvpack-store", str(folder)])
-    undo.callback(run, ["umount", str(folder)])
-    path = folder / "store"
-    with path.open("wb") as file:
-        file.truncate(size)
-    device = run(["losetup", "--find", "--show", str(path)]).stdout.strip()
-    undo.callback(run, ["losetup", "--detach", device])
-    return Store(device=device, size=size)
-
 
 @contextmanager
-def overlay(disk: str, folder: Path) -> Iterator[tuple[str, Store]]:
-    """Put a copy-on-write overlay with a store in RAM over a disk; yield the overlay's device and the store.
+def overlay(disk: str, make_store: Callable[[Undo], Store]) -> Iterator[tuple[str, Store]]:
+    """Put a copy-on-write overlay with a store over a disk; yield the overlay's device and the store.
 
     Whatever fails inside because the store overflowed becomes a Failed that says so.
     """
     with Undo() as undo:
-        store = ram_store(folder, undo)
+        store = make_store(undo)
         size = int(run(["blockdev", "--getsize64", disk]).stdout)
         device = mappings.create(SOURCE, mappings.snapshot_table(disk, store.device, size), undo)
         try:
@@ -92,28 +52,15 @@ def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None])
     def tick() -> None:
         progress.at(mappings.store_use(SOURCE).used)
 
-    findings = []
+    findings: list[str] = []
     for old, new in zip(plan.source.vgs[0].lvs, plan.target.vgs[0].lvs, strict=True):
         device = source.lvs[old.uuid]
         if old.content.is_ext:
-            say(f"check {old.content.type} on LV {old.name}")
-            if finding := ext.repair(device, tick):
-                findings.append(f"LV {old.name}: e2fsck repaired its copy: {finding}; the source has this damage")
-            if new.content.size < old.content.size:
-                say(f"shrink LV {old.name} from {human(old.content.size)} to {human(new.content.size)}")
-                with ExitStack() as times:
-                    if ext.read(device).has_inodes_beyond(new.content.size):
-                        say("the times of its directories are kept")
-                        times.enter_context(dirtimes.kept(device, folder, findings))
-                    ext.resize(device, new.content.size, tick)
+            if damage := check_filesystem(device, f"LV {old.name}", say, tick):
+                findings.append(f"{damage}; it is repaired in the image, the source still has it")
+            findings += resize_filesystem(device, f"LV {old.name}", new.content, folder, say, tick)
         elif old.content.type == "swap":
-            swap.make(
-                device,
-                size=new.content.size,
-                page_size=old.content.block_size,
-                uuid=old.content.uuid,
-                label=old.content.label,
-            )
+            make_swap(device, new.content)
     run(["sync"])
     mappings.store_use(SOURCE)
     return findings

@@ -1,7 +1,6 @@
 """Partition tables: read from sfdisk(8), written whole as an sfdisk script."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from lvpack_agent.errors import LvpackError
@@ -13,10 +12,14 @@ def parse(text: str) -> tuple[PartitionTable, int]:
     """Read `sfdisk --json`; return the table, and the bytes per sector that it counts in."""
     table = json.loads(text)["partitiontable"]
     sector = int(table.get("sectorsize", 512))
-    first = table.get("firstlba")
+    first, last = table.get("firstlba"), table.get("lastlba")
     rows = tuple(_partition(p, table["device"], table["label"], sector) for p in table.get("partitions", ()))
     return PartitionTable(
-        label=table["label"], id=table["id"], partitions=rows, first_sector=int(first) if first is not None else None
+        label=table["label"],
+        id=table["id"],
+        partitions=rows,
+        first_sector=int(first) if first is not None else None,
+        last_sector=int(last) if last is not None else None,
     ), sector
 
 
@@ -82,8 +85,7 @@ def write(device: str, table: PartitionTable, sector: int) -> None:
         input=render(table, sector),
     )
     found, _ = read(device)
-    expected = replace(table, partitions=tuple(replace(p, content=type(p.content)()) for p in table.partitions))
-    if found != expected:
+    if found != table.bare():
         raise LvpackError(f"cannot write the partition table of '{device}': it reads back as {found}")
 
 

@@ -21,9 +21,12 @@ from lvpack_agent.sizes import MIB, human, round_up
 # metadata of moved files and directories is rewritten as well. Measured on the sample server: 3 to 6 %.
 STORE_OVERHEAD = 1.08
 STORE_FLOOR = 8 * MIB
+# Growing writes inode tables: at most 256 bytes for each 4 KiB of a filesystem (mke2fs.conf(5), "small").
+GROW_OVERHEAD = 1 / 16
 
 # The backup GPT is a header and 128 entries of 128 bytes (UEFI 5.3); the end of the disk keeps to whole MiB.
 GPT_TAIL = MIB
+GPT_ENTRIES = 128 * 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,11 @@ class Plan:
     @property
     def packed_size(self) -> int:
         return self.target.disks[0].size
+
+    @property
+    def moving(self) -> int:
+        """The bytes that compaction moves in in-place mode."""
+        return sum(m.count for m in self.moves if not m.stays) * self.source.vgs[0].extent_size
 
     def shrunk_lvs(self) -> frozenset[str]:
         """Return the UUIDs of the LVs that lose extents."""
@@ -125,9 +133,7 @@ def make_plan(source: Layout, margin: Margin) -> Plan:
         for p in table.partitions
         if p not in (partition, extended)
     ]
-    return Plan(
-        source=source, target=target, steps=tuple(kept + steps), moves=moves, store=_store(vg, compacted, table)
-    )
+    return Plan(source=source, target=target, steps=tuple(kept + steps), moves=moves, store=_store(vg, compacted))
 
 
 def _single(source: Layout) -> tuple[Disk, VolumeGroup]:
@@ -194,7 +200,7 @@ def _shrunk(lv: LogicalVolume, extent: int, margin: Margin) -> tuple[LogicalVolu
         size = min(content.size, new.extents * extent // content.block_size * content.block_size)
         reason = f"minimum {human(content.minimum)} + {margin}, in whole extents"
         return replace(new, content=replace(content, size=size)), reason
-    if content.type == "swap":
+    if content.type == "swap" and content.block_size:
         new = truncated(lv, 1)
         return replace(new, content=_small_swap(content, extent)), "one extent; UUID, label and page size stay"
     return lv, "kept whole: " + ("no filesystem is recognised" if not content.type else "not ext2/3/4 or swap")
@@ -205,28 +211,35 @@ def _small_swap(content: Content, extent: int) -> Content:
 
 
 def _compact_step(before: VolumeGroup, after: VolumeGroup, moves: tuple[Move, ...]) -> Step:
-    going = sum(m.count for m in moves if m.source != m.target)
+    going = [m for m in moves if not m.stays]
     return Step(
         verb="compact",
         object=f"PV in VG {before.name}",
         type="PV",
         before=before.pvs[0].extents * before.extent_size,
         after=after.pvs[0].extents * after.extent_size,
-        reason=f"{after.pvs[0].extents} extents in {len(moves)} ranges, {going} of them get lower numbers; no hole",
+        reason=f"{sum(m.count for m in going)} of {after.pvs[0].extents} extents get lower numbers, in "
+        f"{len(going)} range{'' if len(going) == 1 else 's'}; no hole",
     )
 
 
-def _store(before: VolumeGroup, after: VolumeGroup, table: PartitionTable) -> int:
+def _store(before: VolumeGroup, after: VolumeGroup) -> int:
     """Return the bytes that resize2fs, e2fsck, mkswap and LVM will write, at most, by the block bitmaps."""
-    written = STORE_FLOOR
-    for old, new in zip(before.lvs, after.lvs, strict=True):
-        if old.content.is_ext and new.content.size < old.content.size:
-            written += int(old.content.used_beyond(new.content.size) * STORE_OVERHEAD)
-    return written
+    pairs = zip(before.lvs, after.lvs, strict=True)
+    return STORE_FLOOR + sum(rewritten(old.content, new.content) for old, new in pairs)
 
 
-def as_text(plan: Plan, memory: int | None = None) -> str:
-    """Return the plan as a table for people; memory is what the store may take at most, in bytes."""
+def rewritten(old: Content, new: Content) -> int:
+    """Return the bytes that resizing an ext filesystem writes, at most, by its block bitmap."""
+    if not old.is_ext or new.size == old.size:
+        return 0
+    if new.size > old.size:
+        return int((new.size - old.size) * GROW_OVERHEAD)
+    return int(old.used_beyond(new.size) * STORE_OVERHEAD)
+
+
+def as_text(plan: Plan, costs: str = "") -> str:
+    """Return the plan as a table for people, closed by a line about its costs."""
     disk, vg = plan.source.disks[0], plan.source.vgs[0]
     rows = [("", "what", "holds", "now", "packed", "why")]
     rows += [(s.verb, s.object, s.type, human(s.before), human(s.after), s.reason) for s in plan.steps]
@@ -240,6 +253,26 @@ def as_text(plan: Plan, memory: int | None = None) -> str:
             f"  {verb:<{widths[0]}}  {what:<{widths[1]}}  {holds:<{widths[2]}}"
             f"  {now:>{widths[3]}}  {packed:>{widths[4]}}  {why}".rstrip()
         )
-    room = f"; the memory there is has room for {human(memory)}" if memory is not None else ""
-    lines.append(f"  The copy-on-write store needs about {human(plan.store)}{room}.")
-    return "\n".join(lines)
+    lines.append(f"  The extents of PV {vg.name}, of {human(vg.extent_size)} each, as they are and as they will be:")
+    width = max((len(lv.name) for lv in vg.lvs), default=0)
+    for old, new in zip(vg.lvs, plan.target.vgs[0].lvs, strict=True):
+        lines.append(f"    LV {old.name:<{width}}  {_extents(old)} -> {_extents(new)}")
+    return "\n".join([*lines, f"  {costs or overlay_costs(plan)}"])
+
+
+def _extents(lv: LogicalVolume) -> str:
+    return " ".join(f"{s.pe}-{s.pe + s.count - 1}" for s in lv.segments)
+
+
+def overlay_costs(plan: Plan, room: int | None = None, place: str = "") -> str:
+    """Return what overlay mode needs, for people; room is what the store may take in its place, in bytes."""
+    there = f"; {place} has room for {human(room)}" if room is not None else ""
+    return f"The copy-on-write store needs about {human(plan.store)}{there}."
+
+
+def inplace_costs(plan: Plan) -> str:
+    """Return what in-place mode writes to the disk, for people."""
+    return (
+        f"In place: the shrink moves about {human(plan.store)}, through a store on the share or a scratch device; "
+        f"compaction moves {human(plan.moving)}."
+    )

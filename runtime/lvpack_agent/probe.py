@@ -1,10 +1,11 @@
 """Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from lvpack_agent import content, ext, lvm, mappings, partitions
+from lvpack_agent.compact import joined
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.layout import (
     EXT_TYPES,
@@ -15,6 +16,7 @@ from lvpack_agent.layout import (
     Layout,
     LogicalVolume,
     Partition,
+    PartitionTable,
     PhysicalVolume,
     Segment,
     VolumeGroup,
@@ -25,13 +27,17 @@ from lvpack_agent.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A probed disk while its mappings stand: devices of partitions by number, of LVs by UUID, and of the PVs."""
+    """A probed disk while its mappings stand: devices of partitions by number, of LVs by UUID, and of the PVs.
+
+    findings: what e2fsck repaired; unclean: which filesystems (by names for people) had a journal to replay or errors.
+    """
 
     layout: Layout
     partitions: dict[int, str]
     lvs: dict[str, str]
     pvs: tuple[str, ...]
     findings: tuple[str, ...]
+    unclean: tuple[str, ...]
 
     def ext_devices(self) -> list[tuple[str, str]]:
         """Return (name for people, device) of every ext filesystem on the disk."""
@@ -56,15 +62,12 @@ def opened(device: str, tag: str, *, like: Disk | None = None, repair: bool = Fa
     """
     with Undo() as undo:
         size = int(run(["blockdev", "--getsize64", device]).stdout)
-        table, sector = partitions.read(device)
-        devices: dict[int, str] = {}
-        rows: list[Partition] = []
-        findings: list[str] = []
-        for row in table.partitions if table else ():
-            piece = mappings.Linear(device=device, offset=row.start, size=row.size)
-            path = mappings.create(f"lvpack-{tag}-p{row.number}", mappings.linear_table([piece]), undo)
-            devices[row.number] = path
-            rows.append(replace(row, content=_content(f"partition {row.number}", path, repair, findings)))
+        table, sector, devices = mapped(device, tag, undo)
+        reader = _Reader(repair)
+        rows = [
+            replace(row, content=reader.content(f"partition {row.number}", devices[row.number]))
+            for row in (table.partitions if table else ())
+        ]
         disk = Disk(
             path=like.path if like else device,
             size=size,
@@ -81,29 +84,54 @@ def opened(device: str, tag: str, *, like: Disk | None = None, repair: bool = Fa
             lvm.activate(vg.name, tuple(pvs))
             undo.callback(lvm.deactivate, vg.name, tuple(pvs))
             lvs |= {lv.uuid: lv.device for lv in vg.lvs}
-            vgs.append(_volume_group(vg, pvs, repair, findings))
+            vgs.append(volume_group(vg, pvs, lambda lv: reader.content(f"LV {lv.name}", lv.device)))
         layout = Layout(disks=(disk,), vgs=tuple(vgs))
-        yield Opened(layout=layout, partitions=devices, lvs=lvs, pvs=tuple(pvs), findings=tuple(findings))
+        yield Opened(
+            layout=layout,
+            partitions=devices,
+            lvs=lvs,
+            pvs=tuple(pvs),
+            findings=tuple(reader.findings),
+            unclean=tuple(reader.unclean),
+        )
+
+
+def mapped(device: str, tag: str, undo: Undo) -> tuple[PartitionTable | None, int, dict[int, str]]:
+    """Map the partitions of a disk device; return its table, bytes per sector, and the devices by number."""
+    table, sector = partitions.read(device)
+    devices = {}
+    for row in table.partitions if table else ():
+        piece = mappings.Linear(device=device, offset=row.start, size=row.size)
+        devices[row.number] = mappings.create(f"lvpack-{tag}-p{row.number}", mappings.linear_table([piece]), undo)
+    return table, sector, devices
 
 
 def _type(rows: list[Partition], number: int) -> str:
     return next(r.content.type for r in rows if r.number == number)
 
 
-def _content(name: str, device: str, repair: bool, findings: list[str]) -> Content:
-    kind = content.identify(device).get("TYPE", "")
-    if kind in SUSPEND_TYPES:
-        raise Refused(
-            f"cannot pack this server: {name} holds the memory of a hibernated system",
-            hint="start the server, shut it down in full, and try again",
-        )
-    if repair and kind in EXT_TYPES and not ext.read(device).clean:
-        finding = ext.repair(device)
-        if finding:
-            findings.append(
-                f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
+class _Reader:
+    """Reads what devices hold; with repair, unclean ext filesystems are checked first, and what was found is kept."""
+
+    def __init__(self, repair: bool) -> None:
+        self._repair = repair
+        self.findings: list[str] = []
+        self.unclean: list[str] = []
+
+    def content(self, name: str, device: str) -> Content:
+        kind = content.identify(device).get("TYPE", "")
+        if kind in SUSPEND_TYPES:
+            raise Refused(
+                f"cannot pack this server: {name} holds the memory of a hibernated system",
+                hint="start the server, shut it down in full, and try again",
             )
-    return content.read(device)
+        if self._repair and kind in EXT_TYPES and not ext.read(device).clean:
+            self.unclean.append(name)
+            if finding := ext.repair(device):
+                self.findings.append(
+                    f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
+                )
+        return content.read(device)
 
 
 def refuse_unsupported(vg: lvm.Vg) -> None:
@@ -119,6 +147,10 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
         raise Refused(f"{name}: it is exported", hint="run vgimport first")
     if vg.clustered:
         raise Refused(f"{name}: it is a cluster's", hint="make it local with vgchange --lock-type none")
+    if not vg.writable:
+        raise Refused(f"{name}: it is read-only", hint="make its metadata writable first (vgs -o vg_attr)")
+    if not vg.lvs:
+        raise Refused(f"{name}: it has no LV", hint="there is nothing in it to pack")
     if vg.system_id:
         raise Refused(f"{name}: it belongs to system '{vg.system_id}'", hint="clear it with vgchange --systemid ''")
     for pv in vg.pvs:
@@ -133,7 +165,8 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
             raise Refused(f"{name}: LV '{lv.name}' is of type {lv.layout}", hint="this version packs linear LVs only")
 
 
-def _volume_group(vg: lvm.Vg, pvs: dict[str, int], repair: bool, findings: list[str]) -> VolumeGroup:
+def volume_group(vg: lvm.Vg, pvs: dict[str, int], contents: Callable[[lvm.Lv], Content]) -> VolumeGroup:
+    """Return a reported VG of linear LVs as the layout has it; pvs are partition numbers by device."""
     uuids = {pv.device: pv.uuid for pv in vg.pvs}
     return VolumeGroup(
         name=vg.name,
@@ -149,8 +182,9 @@ def _volume_group(vg: lvm.Vg, pvs: dict[str, int], repair: bool, findings: list[
             LogicalVolume(
                 name=lv.name,
                 uuid=lv.uuid,
-                segments=tuple(segment(s, uuids) for s in lv.segments),
-                content=_content(f"LV {lv.name}", lv.device, repair, findings),
+                # LVM may keep a segment in two pieces that lie one after another.
+                segments=joined(segment(s, uuids) for s in lv.segments),
+                content=contents(lv),
             )
             for lv in sorted(vg.lvs, key=lambda lv: lv.name)
         ),

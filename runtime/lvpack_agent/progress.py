@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from lvpack_agent.sizes import human
 
@@ -11,7 +11,25 @@ INTERVAL_SECONDS = 3.0
 TICK_SECONDS = 0.5
 
 
-def _clock(seconds: float) -> str:
+@contextmanager
+def ticking(tick: Callable[[], None]) -> Iterator[None]:
+    """Call tick each half second, from a thread of its own."""
+    ended = threading.Event()
+
+    def loop() -> None:
+        while not ended.wait(TICK_SECONDS):
+            tick()
+
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -37,22 +55,9 @@ class Progress:
         self.done = done
         self._speak()
 
-    @contextmanager
-    def ticking(self) -> Iterator[None]:
+    def ticking(self) -> AbstractContextManager[None]:
         """Print a line when one is due also while nothing moves, as when a share does not answer."""
-        ended = threading.Event()
-
-        def tick() -> None:
-            while not ended.wait(TICK_SECONDS):
-                self._speak()
-
-        thread = threading.Thread(target=tick, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return ticking(self._speak)
 
     def _speak(self) -> None:
         with self._lock:
@@ -68,7 +73,7 @@ class Progress:
         text = f"{self._what}: {human(self.done)}"
         if self._total:
             text += f" of {human(self._total)} ({min(100, 100 * self.done // self._total)} %)"
-        text += f", {human(rate)}/s, {_clock(elapsed)} so far"
+        text += f", {human(rate)}/s, {clock(elapsed)} so far"
         if self._total and rate:
-            text += f", {_clock(max(0, self._total - self.done) / rate)} left"
+            text += f", {clock(max(0, self._total - self.done) / rate)} left"
         return text

@@ -3,13 +3,16 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.jsonform import to_json
+from lvpack_agent.progress import clock, ticking
 
 RESULT_MARK = "LVPACK-RESULT: "
+# With a tick's half second this keeps to one line in five seconds at least.
+SILENCE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +45,40 @@ def parse_result(line: str) -> Report:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What gathers while an action runs; say prints a line to every console."""
+    """What gathers while an action runs; out prints a line to every console."""
 
     action: str
-    say: Callable[[str], None]
+    out: Callable[[str], None]
     name: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    _said: float = 0
+    _doing: str = "begin"
+    _since: float = 0
+
+    def say(self, text: str) -> None:
+        """Print a line to every console."""
+        self._said = time.monotonic()
+        self.out(text)
+
+    def speaking(self) -> AbstractContextManager[None]:
+        """While nothing else is said, say what goes on."""
+
+        def tick() -> None:
+            now = time.monotonic()
+            if now - self._said >= SILENCE_SECONDS:
+                self.say(f"{self._doing}: {clock(now - self._since)} so far")
+
+        self._said = self._since = time.monotonic()
+        return ticking(tick)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Announce a phase and time it, also when it fails."""
         self.say(f"== {name}")
-        begun = time.monotonic()
+        self._doing, self._since = name, time.monotonic()
+        begun = self._since
         try:
             yield
         finally:

@@ -40,7 +40,8 @@ def test_defaults_are_readable_and_last_wins() -> None:
         "lvpack.name=../x",
         "lvpack.name=x.partial",
         "lvpack.overwrite=true",
-        "lvpack.mode=inplace",
+        "lvpack.mode=in-place",
+        "lvpack.scratch=disk",
         "lvpack.disk=",
     ],
 )
@@ -48,6 +49,21 @@ def test_wrong_words_are_refused_by_name(word: str) -> None:
     with pytest.raises(Refused) as refused:
         parse(["lvpack.action=plan", word])
     assert word.partition("=")[0] in refused.value.message
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lvpack.mode=inplace lvpack.scratch=ram",
+        "lvpack.dump=no",
+        "lvpack.regrow=yes",
+        "lvpack.mode=inplace lvpack.dump=no lvpack.regrow=yes",
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(line: str) -> None:
+    with pytest.raises(Refused, match=r"lvpack\.(scratch|dump|regrow)=") as refused:
+        parse(words("lvpack.target=nfs://h/x " + line))
     assert refused.value.hint
 
 

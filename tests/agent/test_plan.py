@@ -150,10 +150,14 @@ def test_compaction_keeps_every_extent_and_leaves_no_hole(vg: VolumeGroup, data:
     assert sorted(after) == list(range(len(before)))
     assert sorted(after.values()) == sorted(before.values())
     for move in moves:
-        assert move.target <= move.source
         for i in range(move.count):
             assert before[move.source + i] == after[move.target + i]
     assert packed.pvs[0].extents == len(before)
+    # No compaction can move less than what is beyond its end, and no move overlaps its own place.
+    moving = [m for m in moves if not m.stays]
+    assert sum(m.count for m in moving) == sum(extent >= len(before) for extent in before)
+    assert all(m.source >= len(before) >= m.target + m.count for m in moving)
+    assert all(len({before[m.source + i][0] for i in range(m.count)}) == 1 for m in moves)
 
 
 def test_differences_name_the_place(blog: Path) -> None:

@@ -52,7 +52,7 @@ def test_swap_header_and_blkid(blog: Path) -> None:
 
 
 def test_snapshot_status() -> None:
-    assert mappings.parse_snapshot_status("0 2048 snapshot 16/4096 16") == StoreUse(used=8192, size=2 * MIB)
+    assert mappings.parse_snapshot_status("0 2048 snapshot 16/4096 16") == StoreUse(used=8192, size=2 * MIB, own=8192)
     assert mappings.parse_snapshot_status("0 2048 snapshot Invalid") is None
 
 

@@ -66,7 +66,15 @@ def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
     packed = parse(metadata.rewrite(text, moved(vg, compact(vg)))).section("vg1")
     assert packed.get("extent_size") == 65536
     lv = packed.section("logical_volumes").section("root")
-    assert lv.get("segment_count") == 1
+    assert lv.get("segment_count") == 2
     assert lv.section("segment1").get("stripe_count") == 1
     assert lv.section("segment1").get("stripes") == ("pv0", 0)
-    assert lv.section("segment1").get("extent_count") == 80
+    assert lv.section("segment1").get("extent_count") == 32
+    used = 0
+    for section in packed.section("logical_volumes").sections():
+        for segment in section.sections():
+            count, stripes = segment.get("extent_count"), segment.get("stripes")
+            assert isinstance(count, int) and isinstance(stripes, tuple)
+            assert isinstance(stripes[1], int) and stripes[1] + count <= 160
+            used += count
+    assert used == 160

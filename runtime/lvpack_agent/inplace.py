@@ -1,0 +1,442 @@
+"""lvpack.mode=inplace: the disk itself is shrunk, compacted and truncated, step by step, and each step is written down.
+
+Before the first write the plan and the source's tables are on the share. A boot that finds the journal of this
+machine there goes on where the last one stopped and never plans again.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from lvpack_agent import (
+    VERSION,
+    content,
+    ext,
+    imageset,
+    journal,
+    lvm,
+    mappings,
+    merging,
+    moves,
+    overlay,
+    plan,
+    rescue,
+    shrink,
+    steps,
+    stores,
+    swap,
+    volumes,
+)
+from lvpack_agent import disks as block_devices
+from lvpack_agent.discover import Found
+from lvpack_agent.disks import BlockDevice
+from lvpack_agent.dumping import dump, set_name
+from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
+from lvpack_agent.journal import Journal, Record
+from lvpack_agent.layout import SUSPEND_TYPES
+from lvpack_agent.options import Settings
+from lvpack_agent.plan import Plan
+from lvpack_agent.probe import Opened
+from lvpack_agent.processes import run as run_tool
+from lvpack_agent.report import Run
+from lvpack_agent.sizes import MIB, human
+from lvpack_agent.steps import (
+    ExtendLv,
+    MakeSwap,
+    MarkVg,
+    MoveExtents,
+    ReduceLv,
+    ResizeFilesystem,
+    ResizePv,
+    Step,
+    WriteTable,
+)
+from lvpack_agent.stores import DeviceStore, FileStore
+from lvpack_agent.survey import find_source, refuse_marked, surveyed
+from lvpack_agent.undo import Undo
+from lvpack_agent.verification import verified
+from lvpack_agent.volumes import Volumes
+
+_GOES_ON = "the next boot with the same options goes on from here"
+
+PHASES = {MoveExtents: "compact", ResizePv: "truncate", WriteTable: "truncate"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """What a first boot decided; layout is the folder with the source's tables, journal None if no step is needed."""
+
+    name: str
+    plan: Plan
+    layout: Path
+    journal: Journal | None
+
+
+def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) -> str:
+    """Shrink, compact and truncate the source's disk, dump it, and regrow it, as asked; return the closing message."""
+    with Undo() as undo:
+        with run.phase("probe"):
+            all_disks, found = find_source(settings, run, undo)
+            entry = journal.find(share, found.vg_uuid)
+            store = _store(settings, all_disks, found.disk, share, found.vg_uuid)
+        if entry and entry.progress.finished:
+            if _is_of_this_run(entry, found, settings, share):
+                # The power went just after its end.
+                run.name = entry.record.name if settings.dump else ""
+                return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
+            entry = None
+        if entry is None:
+            refuse_marked(found)
+            begun = _begin(settings, run, share, scratch, store, found)
+        else:
+            run.say(
+                f"resume: the in-place run of {entry.record.created} (VG {entry.record.vg}, {entry.record.vg_uuid}): "
+                f"{entry.progress.done} steps are done{', a merge is under way' if entry.progress.merge else ''}; "
+                "its plan holds, and nothing is planned again"
+            )
+            if settings.name not in ("", entry.record.name):
+                run.warn(f"the image set's name is {entry.record.name}, as this run began; lvpack.name is not used")
+            if entry.record.disk != _identity(found.disk):
+                raise Refused(
+                    f"cannot go on: the journal is of disk {entry.record.disk}, this is {_identity(found.disk)}",
+                    hint="both have the same VG, so one is a clone of the other: finish the run on its own disk; for "
+                    "this one use another share, or vgchange --uuid",
+                )
+            begun = _Begun(
+                name=entry.record.name, plan=entry.record.plan, layout=entry.folder / "layout", journal=entry
+            )
+    run.name = begun.name if settings.dump else ""
+    run.sizes |= {"source_disk": found.disk.size, "packed_disk": begun.plan.packed_size}
+    with Undo() as undo:
+        spared = (found.disk, *block_devices.holding(all_disks, settings.scratch))
+        others = tuple(d for d in all_disks if d not in spared)
+        block_devices.set_read_only(others, undo)
+        undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
+        try:
+            return _Work(begun, found.disk, store, run, scratch).perform(settings, share, log)
+        except OSError as error:
+            raise Failed(
+                f"cannot go on: {error.strerror or error}" + (f": '{error.filename}'" if error.filename else ""),
+                hint=f"check the share, the network and the disks (dmesg); {_GOES_ON}",
+            ) from error
+        except Disagreement:
+            raise
+        except LvpackError as error:
+            if begun.journal and not begun.journal.progress.finished:
+                error.hint = f"{error.hint}{'; ' if error.hint else ''}{_GOES_ON}"
+            raise
+
+
+def _identity(disk: BlockDevice) -> str:
+    return disk.wwn or disk.serial or f"of machine {rescue.machine().get('product_uuid', 'unknown')}"
+
+
+def _is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Path) -> bool:
+    """Return whether a finished run is what the command line asks for, and its disk was not used since."""
+    record = entry.record
+    if settings.name not in ("", record.name) or (settings.dump and not (share / record.name).exists()):
+        return False
+    layouts = (record.plan.target, record.plan.source)
+    return entry.progress.heads in [volumes.heads(found.disk.path, layout) for layout in layouts]
+
+
+def _store(
+    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, share: Path, vg_uuid: str
+) -> FileStore | DeviceStore:
+    if settings.scratch in ("auto", "share"):
+        return FileStore(share, f"{journal.folder_name(vg_uuid)}/store-")
+    return stores.scratch_device(all_disks, settings.scratch, source, vg_uuid)
+
+
+def _begin(
+    settings: Settings, run: Run, share: Path, scratch: Path, store: FileStore | DeviceStore, found: Found
+) -> _Begun:
+    """Probe, plan, and have all that a later boot needs on the share. Nothing is written to the disk."""
+    overlaid = overlay.overlay(found.disk.path, lambda undo: stores.in_memory(scratch / "store", undo))
+    with overlaid as (device, _), Undo() as source_undo:
+        with run.phase("plan"):
+            survey = source_undo.enter_context(surveyed(found, device, settings, run))
+            planned, source = survey.plan, survey.source
+            text = plan.as_text(planned, plan.inplace_costs(planned))
+            run.say(text)
+        name = set_name(settings.name, survey.host)
+        if settings.dump:
+            for taken in (name, name + imageset.PARTIAL):
+                imageset.refuse_taken(share, taken)
+        todo = steps.shrinking(planned, source.unclean)
+        rescue.write(scratch, found.disk.path, source, lvm.metadata_text(found.vg, source.pvs, scratch), text)
+        with run.phase("check"):
+            _refuse_damage(source, todo, run)
+    begun = _Begun(name=name, plan=planned, layout=scratch / "layout", journal=None)
+    if not todo:
+        run.say("the disk is as the plan wants it: nothing is written to it")
+        return begun
+    if not found.allocatable:
+        raise Refused(
+            f"cannot shrink in place: the PV of VG '{found.vg}' is not allocatable, so LVM moves nothing on it",
+            hint="make it so with pvchange --allocatable y",
+        )
+    with run.phase("journal"):
+        needed = plan.STORE_FLOOR + max(
+            (plan.rewritten(s.old, s.new) for s in todo if isinstance(s, ResizeFilesystem)), default=0
+        )
+        if needed > store.room():
+            raise Refused(
+                f"cannot shrink in place: the store for the largest filesystem needs about {human(needed)}, "
+                f"{store.place} has room for {human(store.room())}",
+                hint="make room on the share, name an empty disk with lvpack.scratch=/dev/…, or shrink less with a "
+                "larger lvpack.margin",
+            )
+        record = Record(
+            schema=journal.SCHEMA,
+            lvpack=VERSION,
+            created=journal.now(),
+            name=name,
+            vg=found.vg,
+            vg_uuid=found.vg_uuid,
+            disk=_identity(found.disk),
+            plan=planned,
+            unclean=source.unclean,
+        )
+        entry = journal.begin(share, record, begun.layout)
+        run.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")
+        try:
+            with Undo() as trial:  # that a store can be had is known before the first write
+                store.fresh(MIB, trial)
+            store.drop()
+        except LvpackError:
+            entry.discard()
+            raise
+    return replace(begun, journal=entry)
+
+
+def _refuse_damage(source: Opened, todo: tuple[Step, ...], run: Run) -> None:
+    """Raise Refused if e2fsck finds more in a filesystem than what it repairs without a question (e2fsck(8), -p)."""
+    damage = list(source.findings)
+    resized = {step.name for step in todo if isinstance(step, ResizeFilesystem)}
+    for name, device in source.ext_devices():
+        if name in resized:
+            damage += filter(None, [shrink.check_filesystem(device, name, run.say, lambda: None)])
+        else:
+            run.say(f"check {name} (read-only)")
+            try:
+                ext.check(device)  # nothing will repair it, and the packed disk must pass
+            except Failed as failed:
+                damage.append(f"{name}: {failed.message}")
+    if damage:
+        raise Refused(
+            f"cannot shrink this disk in place: {'; '.join(damage)}",
+            hint="repair it with e2fsck -f first, or use lvpack.mode=overlay, which repairs only the image",
+        )
+
+
+class _Work:
+    """The steps of one run on its disk."""
+
+    def __init__(
+        self, begun: _Begun, disk: BlockDevice, store: FileStore | DeviceStore, run: Run, scratch: Path
+    ) -> None:
+        self._begun, self._disk, self._store, self._run, self._scratch = begun, disk, store, run, scratch
+        unclean = begun.journal.record.unclean if begun.journal else ()
+        self._shrinking = steps.shrinking(begun.plan, unclean) if begun.journal else ()
+        self._regrowing = steps.regrowing(begun.plan) if begun.journal else ()
+        self._steps = self._shrinking + self._regrowing
+        self._states = steps.states(begun.plan.source.vgs[0], self._steps)
+
+    def perform(self, settings: Settings, share: Path, log: Path) -> str:
+        """Do what is left of the run; return the closing message."""
+        planned, entry, disk = self._begun.plan, self._begun.journal, self._disk
+        if entry:
+            self._catch_up(entry)
+            self._do(entry, len(self._shrinking))
+            self._run.sizes |= {
+                "shrink_estimate": planned.store,
+                "shrink_moved": entry.progress.shrink_moved,
+                "compact_estimate": planned.moving,
+                "compact_moved": entry.progress.compact_moved,
+            }
+            self._run.say(
+                f"moved: shrink {human(entry.progress.shrink_moved)} (estimate {human(planned.store)}), compaction "
+                f"{human(entry.progress.compact_moved)} (estimate {human(planned.moving)})"
+            )
+        message = f"disk {disk.path} ({human(disk.size)}) is packed into its first {human(planned.packed_size)}"
+        if not settings.dump and not (entry and entry.progress.done > len(self._shrinking)):
+            self._check()
+        elif settings.dump and not (entry and entry.progress.dumped):
+            self._dump(settings, share, log)
+            if entry:
+                entry.advance(dumped=True)
+        if settings.dump:
+            message += f", and stored as image set {self._run.name}"
+        if entry and (settings.regrow or entry.progress.done > len(self._shrinking)):
+            self._do(entry, len(self._steps))
+            with self._run.phase("check"), verified(disk.path, planned.source, self._run.say):
+                message += "; it has its former sizes again"
+        if entry:
+            self._store.release()
+            final = planned.source if entry.progress.done > len(self._shrinking) else planned.target
+            entry.advance(finished=journal.now(), heads=volumes.heads(disk.path, final))
+        return message
+
+    def _catch_up(self, entry: Journal) -> None:
+        """See whether the disk is where the journal says, or one step ahead, which is written down then."""
+        done, source = entry.progress.done, self._begun.plan.source.disks[0]
+        if self._disk.size != source.size and done < len(self._shrinking):
+            raise Refused(
+                f"cannot go on: disk '{self._disk.path}' has {self._disk.size:,} bytes, it had {source.size:,} "
+                "when this run began",
+                hint="attach the disk as it was; it can be cut when it is truncated",
+            )
+        with volumes.opened(self._disk.path, self._begun.plan) as opened:
+            found = volumes.position(opened, self._begun.plan, self._steps, self._states, done)
+            for lv in self._begun.plan.source.vgs[0].lvs:
+                if lv.content.type == "swap":
+                    _refuse_suspended(f"LV {lv.name}", opened.lvs[lv.uuid])
+        if found > done:
+            self._flush()
+            self._written(entry, self._steps[done])
+
+    def _do(self, entry: Journal, end: int) -> None:
+        """Do the steps before end that are not done, phase by phase."""
+        first = entry.progress.done
+        left = enumerate(self._steps[first:end], first)
+        for phase, group in groupby(left, key=lambda pair: self._phase(*pair)):
+            with self._run.phase(phase):
+                for on_table, some in groupby(group, key=lambda pair: isinstance(pair[1], WriteTable)):
+                    if on_table:
+                        for _, step in some:
+                            self._write_table(entry, step)
+                        continue
+                    with volumes.opened(self._disk.path, self._begun.plan) as opened:
+                        for number, step in some:
+                            self._run.say(f"-- {step}")
+                            self._step(entry, opened, step)
+                            self._flush()
+                            if not steps.same_extents(opened.extents(), self._states[number + 1]):
+                                raise Failed(
+                                    f"cannot trust VG '{opened.vg}': after '{step}' its extents are not as planned"
+                                )
+                            self._written(entry, step)
+
+    def _phase(self, number: int, step: Step) -> str:
+        return PHASES.get(type(step), "shrink") if number < len(self._shrinking) else "regrow"
+
+    def _write_table(self, entry: Journal, step: Step) -> None:
+        assert isinstance(step, WriteTable)
+        self._run.say(f"-- {step}")
+        volumes.write_table(self._disk.path, step, self._disk.sector_size)
+        self._flush()
+        self._written(entry, step)
+
+    def _written(self, entry: Journal, step: Step) -> None:
+        """Write down that the next step is done."""
+        progress, moved = entry.progress, 0
+        if isinstance(step, MoveExtents) and progress.done < len(self._shrinking):
+            moved = step.move.count * self._begun.plan.source.vgs[0].extent_size
+        entry.advance(done=progress.done + 1, merge=None, compact_moved=progress.compact_moved + moved)
+        if isinstance(step, ResizeFilesystem):
+            self._store.drop()
+
+    def _flush(self) -> None:
+        merging.flush(self._disk.path)
+
+    def _step(self, entry: Journal, opened: Volumes, step: Step) -> None:
+        match step:
+            case ResizeFilesystem():
+                self._resize(entry, opened.lvs[step.lv] if step.lv else opened.partitions[step.partition], step)
+            case MarkVg():
+                lvm.tag(opened.vg, steps.TAG, on=step.on, device=opened.pv)
+            case MakeSwap():
+                device = opened.lvs[step.lv]
+                _refuse_suspended(step.name, device)
+                if (kind := content.identify(device).get("TYPE", "swap")) != "swap":
+                    raise volumes.disagree(f"{step.name} holds {kind}")
+                shrink.make_swap(device, step.new)
+            case ReduceLv():
+                _check_fits(opened.lvs[step.lv], step)
+                lvm.reduce(opened.vg, opened.names[step.lv], step.extents, opened.pv)
+            case ExtendLv():
+                lvm.extend(opened.vg, opened.names[step.lv], step.segment.pe, step.segment.count, opened.pv)
+            case MoveExtents():
+                size = step.move.count * self._begun.plan.source.vgs[0].extent_size
+                moving = moves.under_way(opened.report()) or moves.begin(opened.vg, opened.pv, step.move)
+                moves.finish(moving, opened.pv, size, self._flush, self._run.say)
+            case ResizePv():
+                [vg], [pv] = self._begun.plan.source.vgs, self._begun.plan.source.vgs[0].pvs
+                lvm.resize_pv(opened.pv, pv.pe_start + step.extents * vg.extent_size)
+            case WriteTable():
+                raise AssertionError("a table is written while nothing is open")
+
+    def _resize(self, entry: Journal, device: str, step: ResizeFilesystem) -> None:
+        with Undo() as undo:
+            if entry.progress.merge is None:
+                found = content.identify(device)
+                if found.get("UUID", "") != step.old.uuid:
+                    raise volumes.disagree(f"{step.name} holds {found.get('TYPE', 'nothing')} {found.get('UUID', '')}")
+                estimate = plan.rewritten(step.old, step.new) if step.old.free else 0
+                space = self._store.fresh(int(run_tool(["blockdev", "--getsize64", device]).stdout), undo)
+                merge, findings = merging.resize(
+                    device, step.name, step.new, space, estimate, self._scratch / "filesystem", self._run.say
+                )
+                for finding in findings:
+                    self._run.warn(finding)
+                moved = merge.size if entry.progress.done < len(self._shrinking) else 0
+                entry.advance(merge=merge, shrink_moved=entry.progress.shrink_moved + moved)
+            else:
+                merge, space = entry.progress.merge, self._store.again(entry.progress.merge.store, undo)
+            self._run.say(f"-- merge {step.name} ({human(merge.size)})")
+            merging.merge(device, step.name, merge, space, self._run.say)
+
+    def _packed(self, undo: Undo) -> str:
+        piece = mappings.Linear(device=self._disk.path, offset=0, size=self._begun.plan.packed_size)
+        return mappings.create("lvpack-packed", mappings.linear_table([piece]), undo)
+
+    def _check(self) -> None:
+        with (
+            Undo() as undo,
+            self._run.phase("check"),
+            verified(self._packed(undo), self._begun.plan.target, self._run.say),
+        ):
+            pass
+
+    def _dump(self, settings: Settings, share: Path, log: Path) -> None:
+        planned, entry = self._begun.plan, self._begun.journal
+        if entry and (share / self._run.name).exists():
+            # Power went between the set's last rename and the journal's next line; else the name is somebody else's.
+            manifest = imageset.read_manifest(share / self._run.name)
+            if manifest.plan == planned and manifest.created >= entry.record.created:
+                imageset.check_image(share / self._run.name, manifest, self._run.say)
+                return
+        mine = entry is not None and entry.progress.dumping
+        if entry and not mine:
+            imageset.refuse_taken(share, self._run.name + imageset.PARTIAL)
+            entry.advance(dumping=True)
+        with imageset.Writer(share) as writer, Undo() as undo:
+            folder = writer.begin(self._run.name, leftover=mine)
+            imageset.copy_layout(self._begun.layout, folder)
+            dump(folder, self._packed(undo), planned, settings.compress, self._run, log)
+
+
+def _refuse_suspended(name: str, device: str) -> None:
+    if (kind := content.identify(device).get("TYPE", "")) in SUSPEND_TYPES:
+        raise Refused(
+            f"cannot go on: {name} is '{kind}', the memory of a hibernated system",
+            hint="start the server and shut it down in full",
+        )
+
+
+def _check_fits(device: str, step: ReduceLv) -> None:
+    """Raise Disagreement unless an LV holds what was planned and nothing of it is cut off.
+
+    The journal says that it was resized; but the server may have been started since, or the disk rolled back.
+    """
+    uuid, size = content.identify(device).get("UUID", ""), 0
+    if step.content.is_ext and uuid == step.content.uuid:
+        block = ext.read(device)
+        size = block.block_count * block.block_size
+    elif step.content.type == "swap" and (header := swap.read(device)):
+        size = header.size
+    if uuid != step.content.uuid or size != step.content.size:
+        raise volumes.disagree(
+            f"{step.name} holds {uuid or 'nothing'} of {size:,} bytes, not {step.content.uuid} of {step.content.size:,}"
+        )

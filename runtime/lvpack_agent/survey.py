@@ -1,0 +1,70 @@
+"""What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lvpack_agent import disks, rescue
+from lvpack_agent.discover import Found, find
+from lvpack_agent.disks import BlockDevice
+from lvpack_agent.errors import Refused
+from lvpack_agent.layout import Disk
+from lvpack_agent.options import Settings
+from lvpack_agent.plan import Plan, make_plan
+from lvpack_agent.probe import Opened, opened
+from lvpack_agent.report import Run
+from lvpack_agent.steps import TAG
+from lvpack_agent.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A probed source and its plan, while the source's mappings stand; host is a name for the image set."""
+
+    source: Opened
+    plan: Plan
+    host: str
+
+
+def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDevice, ...], Found]:
+    """Return all disks and the one to pack; the stack keeps them read-only, but for a scratch device's disk."""
+    all_disks = disks.read()
+    spared = disks.holding(all_disks, settings.scratch)
+    disks.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
+    found = find(disks.select(all_disks, settings.disk), settings.vg)
+    until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
+    run.say(f"source: {found.disk.describe()}, VG {found.vg}; {until}")
+    for other in (d for d in all_disks if d is not found.disk and d not in spared):
+        run.warn(f"disk {other.describe()} is not part of VG {found.vg}: left out")
+    return all_disks, found
+
+
+def refuse_marked(found: Found) -> None:
+    """Raise Refused if an in-place run of this machine was cut off and its journal is not at hand."""
+    if TAG in found.tags:
+        raise Refused(
+            f"cannot use VG '{found.vg}': it has the tag {TAG}, so an in-place run was cut off, and its filesystems "
+            "may be half merged",
+            hint="boot with the options of that run (lvpack.mode=inplace, the same lvpack.target) to finish it; do not "
+            "start the server and do not run e2fsck",
+        )
+
+
+@contextmanager
+def surveyed(found: Found, device: str, settings: Settings, run: Run) -> Iterator[Survey]:
+    """Probe the source through device, an overlay in which unclean filesystems are checked, and plan."""
+    real = found.disk
+    like = Disk(
+        path=real.path,
+        size=real.size,
+        sector_size=real.sector_size,
+        table=None,
+        model=real.model,
+        serial=real.serial,
+    )
+    with opened(device, "source", like=like, repair=True) as source:
+        for finding in source.findings:
+            run.warn(finding)
+        planned = make_plan(source.layout, settings.margin)
+        run.sizes |= {"source_disk": real.size, "packed_disk": planned.packed_size, "store": planned.store}
+        yield Survey(source=source, plan=planned, host=rescue.host_name(source) or found.vg)

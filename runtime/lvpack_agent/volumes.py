@@ -1,0 +1,138 @@
+"""The source's own partitions and LVs, opened for writing; what in-place mode works on."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent import lvm, mappings, moves, partitions, probe
+from lvpack_agent.errors import Disagreement, Failed
+from lvpack_agent.layout import Content, Layout, PartitionTable, VolumeGroup
+from lvpack_agent.merging import HEAD
+from lvpack_agent.plan import Plan
+from lvpack_agent.processes import run
+from lvpack_agent.steps import MoveExtents, Step, WriteTable, same_extents
+from lvpack_agent.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volumes:
+    """Devices of partitions by number, and of LVs by UUID; pv is the PV's, vg the VG's name, names are the LVs'."""
+
+    table: PartitionTable
+    partitions: dict[int, str]
+    number: int
+    vg: str
+    lvs: dict[str, str]
+    names: dict[str, str]
+
+    @property
+    def pv(self) -> str:
+        return self.partitions[self.number]
+
+    def report(self) -> lvm.Vg:
+        """Return the VG as it is now."""
+        [found] = lvm.report([self.pv])
+        return found
+
+    def extents(self) -> VolumeGroup:
+        """Return the VG as it is now, without what its LVs hold."""
+        return probe.volume_group(self.report(), {self.pv: self.number}, lambda _: Content())
+
+
+def heads(disk: str, layout: Layout) -> str:
+    """Return a hash of the first 4 KiB of all partitions and LVs of a disk that has this layout.
+
+    The superblocks are there: mounting a filesystem for writing changes it.
+    """
+    run(["blockdev", "--flushbufs", disk])
+    table, vg = layout.disks[0].table, layout.vgs[0]
+    first = layout.pv_partition(vg.pvs[0]).start + vg.pvs[0].pe_start
+    places = [p.start for p in (table.partitions if table else ())]
+    places += [first + lv.segments[0].pe * vg.extent_size for lv in vg.lvs]
+    digest = hashlib.sha256()
+    with Path(disk).open("rb", buffering=0) as file:
+        for place in places:
+            file.seek(place)
+            digest.update(file.read(HEAD))
+    return digest.hexdigest()
+
+
+@contextmanager
+def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
+    """Map the partitions of a disk by the table that is on it and activate its VG; all is closed at the end."""
+    pv = plan.source.vgs[0].pvs[0]
+    with Undo() as undo:
+        table, _, devices = probe.mapped(disk, "inplace", undo)
+        if table is None or pv.partition not in devices:
+            raise Failed(
+                f"cannot find partition {pv.partition} on disk '{disk}', which holds the PV",
+                hint="layout/sfdisk.dump in the journal folder on the share has the table that was there",
+            )
+        device = devices[pv.partition]
+        [vg] = lvm.report([device])
+        lvm.activate(vg.name, [device])
+        undo.callback(lvm.deactivate, vg.name, [device])
+        yield Volumes(
+            table=table,
+            partitions=devices,
+            number=pv.partition,
+            vg=vg.name,
+            lvs={lv.uuid: lv.device for lv in vg.lvs},
+            names={lv.uuid: lv.name for lv in vg.lvs},
+        )
+
+
+def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tuple[VolumeGroup, ...], done: int) -> int:
+    """Return how many steps the disk has behind it: done, or one more that was not written down any more.
+
+    Raises Disagreement that says what was found if it is neither.
+    """
+    upcoming = steps[done] if done < len(steps) else None
+    _check_table(volumes.table, plan, upcoming)
+    found = volumes.report()
+    moving = moves.under_way(found)
+    if moving:
+        if isinstance(upcoming, MoveExtents) and moves.is_of(moving, upcoming.move):
+            return done
+        raise disagree(f"a pvmove of {', '.join(r for s in moving.segments for r in s.ranges)} is under way")
+    probe.refuse_unsupported(found)
+    vg = probe.volume_group(found, {volumes.pv: volumes.number}, lambda _: Content())
+    for count in (done, done + 1):
+        if count < len(states) and same_extents(vg, states[count]):
+            return count
+    lines = [f"{lv.name} on {', '.join(f'{s.pe}-{s.pe + s.count - 1}' for s in lv.segments)}" for lv in vg.lvs]
+    raise disagree(f"the PV has {vg.pvs[0].extents} extents, LV " + "; LV ".join(lines))
+
+
+def _check_table(found: PartitionTable, plan: Plan, upcoming: Step | None) -> None:
+    tables = [layout.disks[0].table for layout in (plan.source, plan.target)]
+    if found.bare() in [table.bare() for table in tables if table]:
+        return
+
+    def places(table: PartitionTable) -> object:
+        return table.id, [(p.number, p.start, p.type) for p in table.partitions]
+
+    # A table takes several sectors, so it can be cut off in the middle: then sizes may be the old or the new ones.
+    if isinstance(upcoming, WriteTable) and places(found) == places(upcoming.table):
+        return
+    rows = "; ".join(f"{p.number}: {p.start:,}-{p.end:,}" for p in found.partitions)
+    raise disagree(f"the partitions (in bytes) are {rows}")
+
+
+def disagree(found: str) -> Disagreement:
+    """Return the error of a disk that is not as the journal says; found is what is there instead."""
+    return Disagreement(
+        f"cannot go on: the journal and the disk disagree: {found}",
+        hint="something else has changed this disk since the last boot; layout/ in the journal folder on the share has "
+        "what it was before the run, plan.txt in it what it shall become; see docs/in-place.md",
+    )
+
+
+def write_table(disk: str, step: WriteTable, sector: int) -> None:
+    """Write a partition table as for a disk of step.size bytes, so that it holds before and after a cut there."""
+    with Undo() as undo:
+        piece = mappings.Linear(device=disk, offset=0, size=step.size)
+        device = mappings.create("lvpack-table", mappings.linear_table([piece]), undo)
+        partitions.write(device, step.table, sector)

@@ -1,0 +1,122 @@
+"""In-place mode's steps: from the source to the plan's target and back, through states that a later boot can tell."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lvpack_agent import moves, steps
+from lvpack_agent.layout import PV_TYPE, Content, Disk, Layout, Partition, PartitionTable, VolumeGroup
+from lvpack_agent.plan import Plan, make_plan
+from lvpack_agent.sizes import MIB
+from lvpack_agent.steps import MarkVg, MoveExtents, ReduceLv, ResizeFilesystem, Step, WriteTable, same_extents
+from tests.agent.test_plan import MARGIN, blog_layout, ext, vgs
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """A plan for a disk whose only partition is a PV; each LV holds a filesystem, swap or something unknown."""
+    vg = draw(vgs())
+    lvs = []
+    for lv in vg.lvs:
+        size = lv.extents * vg.extent_size
+        contents = (
+            ext(size, draw(st.integers(1, size))),
+            Content(type="swap", uuid="s", size=size, block_size=4096),
+            Content(),
+        )
+        lvs.append(replace(lv, content=draw(st.sampled_from(contents))))
+    [pv] = vg.pvs
+    row = Partition(number=1, start=MIB, size=pv.size, type="8e", content=Content(type=PV_TYPE, uuid="pv"))
+    table = PartitionTable(label="dos", id="0x1", partitions=(row,))
+    disk = Disk(path="/dev/vda", size=row.end + 5 * MIB, sector_size=512, table=table)
+    return make_plan(Layout(disks=(disk,), vgs=(replace(vg, lvs=tuple(lvs)),)), MARGIN)
+
+
+def fold(vg: VolumeGroup, todo: tuple[Step, ...]) -> VolumeGroup:
+    return steps.states(vg, todo)[-1]
+
+
+@given(plans())
+def test_steps_lead_to_the_target_and_back(plan: Plan) -> None:
+    [source], [target] = plan.source.vgs, plan.target.vgs
+    shrunk = fold(source, steps.shrinking(plan))
+    assert same_extents(shrunk, target)
+    assert same_extents(fold(shrunk, steps.regrowing(plan)), source)
+
+
+@given(plans())
+def test_extents_are_always_where_one_lv_alone_has_them(plan: Plan) -> None:
+    todo = steps.shrinking(plan) + steps.regrowing(plan)
+    for state in steps.states(plan.source.vgs[0], todo):
+        taken = [s.pe + i for lv in state.lvs for s in lv.segments for i in range(s.count)]
+        assert len(set(taken)) == len(taken)
+        assert all(extent < state.pvs[0].extents for extent in taken)
+
+
+def test_the_sample_server_in_order(blog: Path) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    todo = steps.shrinking(plan)
+    assert [type(s).__name__ for s in todo if not isinstance(s, MoveExtents)] == [
+        "MarkVg",
+        "ResizeFilesystem",
+        "ReduceLv",
+        "MakeSwap",
+        "ReduceLv",
+        "ResizeFilesystem",
+        "ReduceLv",
+        "ResizeFilesystem",
+        "ReduceLv",
+        "MarkVg",
+        "ResizePv",
+        "WriteTable",
+    ]
+    assert sum(s.move.count for s in todo if isinstance(s, MoveExtents)) * 32 * MIB == plan.moving == 320 * MIB
+
+
+def test_a_packed_disk_needs_no_step(blog: Path) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    assert steps.shrinking(replace(plan, source=plan.target, moves=())) == ()
+
+
+def test_a_journal_to_replay_on_what_is_kept_is_a_step(blog: Path) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    [_, first, *_] = steps.shrinking(plan, ("partition 1",))
+    assert isinstance(first, ResizeFilesystem)
+    assert (first.partition, first.lv, first.old) == (1, "", first.new)
+
+
+def test_a_gpt_written_for_another_end_is_written_again(blog: Path) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    [disk] = plan.target.disks
+    assert disk.table
+    for last, wanted in ((disk.size // 512 - 34, 0), (disk.size // 512 + 100, 1)):
+        table = replace(disk.table, label="gpt", last_sector=last)
+        layout = replace(plan.target, disks=(replace(disk, table=table),))
+        todo = steps.shrinking(replace(plan, source=layout, target=layout, moves=()))
+        assert [isinstance(s, WriteTable) for s in todo] == [True] * wanted
+
+
+def test_states_that_differ_are_told_apart(blog: Path) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    todo = steps.shrinking(plan)
+    states = steps.states(plan.source.vgs[0], todo)
+    changing = [i for i, s in enumerate(todo) if isinstance(s, ReduceLv | MoveExtents)]
+    assert all(not same_extents(states[i], states[i + 1]) for i in changing)
+
+
+def test_a_filesystem_is_only_ever_half_merged_in_a_marked_vg(blog: Path) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    for todo in (steps.shrinking(plan), steps.regrowing(plan)):
+        marked = False
+        for step in todo:
+            marked = step.on if isinstance(step, MarkVg) else marked
+            assert marked or not isinstance(step, ResizeFilesystem)
+        assert not marked
+
+
+def test_mirror_status() -> None:
+    # dmsetup status vg-pvmove0, while it copied and when it had
+    assert moves.in_sync("0 204800 mirror 2 254:0 254:0 2/50 1 AA 1 core") == 0.04
+    assert moves.in_sync("0 204800 mirror 2 254:0 254:0 50/50 1 AA 1 core") == 1
