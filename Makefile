@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := .cache/lvpack/packages-installed
+# Two virtual machines at a time; tests that share a disk stay together (xdist_group).
+TWO_GUESTS := --numprocesses 2 --dist loadgroup
 
-.PHONY: demo test check unit build e2e full clean
+.PHONY: demo test check unit build e2e full cuts clean
 
 demo: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack demo
@@ -17,6 +19,7 @@ check: $(VENV)/ready $(PACKAGES)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	PATH=$(BIN):$$PATH ELEMENTS_DIR=elements LIB_DIR=elements dib-lint
 	shellcheck .ci/run $$(grep -rlE '^#!/bin/(busybox )?(sh|bash)' elements builder)
 
 unit: $(VENV)/ready
@@ -26,19 +29,24 @@ build: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack build
 
 e2e: $(VENV)/ready $(PACKAGES)
-	$(BIN)/pytest qemu-tests -m core -v
+	$(BIN)/pytest qemu-tests -m core -v $(TWO_GUESTS)
 
 full: $(VENV)/ready $(PACKAGES)
-	$(BIN)/pytest qemu-tests -v
+	$(BIN)/pytest qemu-tests -v $(TWO_GUESTS)
+
+# Power cuts in in-place mode: as many as CUTS, from SEED if it is given.
+CUTS ?= 50
+cuts: build
+	$(BIN)/python qemu-tests/powercuts.py --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
 
 $(VENV)/ready: pyproject.toml
-	$(PYTHON) -c 'import ensurepip' || apt-get install -y --no-install-recommends python3-venv
+	$(PYTHON) -c 'import ensurepip' || { apt-get update && apt-get install -y --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
 $(PACKAGES): bindep.txt $(VENV)/ready
-	packages=$$($(BIN)/bindep --brief) || { apt-get update && \
+	packages=$$($(BIN)/bindep --brief test) || { apt-get update && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$packages; }
 	mkdir -p $(@D)
 	touch $@

@@ -10,7 +10,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_builder import initrd, mirror, rootfs
-from lvpack_builder.paths import cache_dir, project_root
+from lvpack_builder.paths import cache_dir, locked, project_root
 
 DEFAULT_RELEASE = "trixie"
 
@@ -53,13 +53,14 @@ def base(release: str = DEFAULT_RELEASE) -> Base:
     Raises Failed, naming the log, if diskimage-builder fails.
     """
     final = cache_dir() / f"base-{inputs_hash(release)}"
-    if not final.exists():
-        partial = final.with_name(final.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _disk_image_create(partial, release)
-        _pack(partial)
-        partial.rename(final)
+    with locked("base"):
+        if not final.exists():
+            partial = final.with_name(final.name + ".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            _disk_image_create(partial, release)
+            _pack(partial)
+            partial.rename(final)
     return _base(final)
 
 

@@ -13,6 +13,8 @@ from lvpack_agent.errors import LvpackError
 from lvpack_builder import sets
 
 FILE = click.Path(path_type=Path)
+# \b keeps click from filling the lines (click: "Preventing Rewrapping").
+KERNEL_OPTIONS = f"\b\nKernel arguments of lvpack, for -a:\n{options.as_text()}"
 
 
 def _reported(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -40,7 +42,7 @@ def main() -> None:
     """Pack a Linux server that lives on LVM into the smallest disk image that still boots."""
 
 
-@main.command()
+@main.command(epilog=KERNEL_OPTIONS)
 @click.option("-o", "--output", type=FILE, default=None, help="Folder for the live image. [default: out]")
 @click.option("-a", "--argument", "arguments", multiple=True, help="Kernel argument, e.g. lvpack.target=nfs://…")
 @click.option("--release", default="trixie", show_default=True, help="Debian release of the live image.")
@@ -54,7 +56,7 @@ def build(output: Path | None, arguments: tuple[str, ...], release: str) -> None
     click.echo(f"built {image.iso}, {image.kernel} and {image.initrd}")
 
 
-@main.command()
+@main.command(epilog=KERNEL_OPTIONS)
 @click.option("--disk", "disks", type=FILE, multiple=True, required=True, help="Disk image file; several times.")
 @click.option("--share", type=FILE, help="Folder that the machine sees as its share.")
 @click.option("--firmware", type=click.Choice(["bios"]), default="bios", show_default=True)
@@ -129,3 +131,7 @@ def demo() -> None:
 def list_options() -> None:
     """Show the kernel command-line options of the live image."""
     click.echo(options.as_markdown(), nl=False)
+
+
+if __name__ == "__main__":
+    main()

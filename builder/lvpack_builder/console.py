@@ -1,8 +1,10 @@
 """The serial console of a virtual machine, driven by markers that cannot be guessed and by deadlines."""
 
 import json
+import os
 import re
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -27,15 +29,26 @@ class Console:
 
     def expect(self, pattern: str, deadline: float) -> re.Match[bytes]:
         """Wait for a pattern. Raises Failed with the last lines seen if it does not come, or the machine ends."""
+        match = self.watch(pattern, deadline)
+        if match is None:
+            raise self._unseen(pattern, f"did not say it in {deadline:.0f} s")
+        return match
+
+    def watch(self, pattern: str, seconds: float) -> re.Match[bytes] | None:
+        """Wait for a pattern that may not come: None after so many seconds. Raises Failed if the machine ends."""
         try:
-            self._child.expect(pattern.encode(), timeout=deadline)
-        except (pexpect.TIMEOUT, pexpect.EOF) as error:
-            what = "ended" if isinstance(error, pexpect.EOF) else f"did not say it in {deadline:.0f} s"
-            last = self.transcript.read_bytes()[-600:].decode(errors="replace")
-            raise Failed(f"cannot see '{pattern}' on the console: the machine {what}; its last words: {last}") from None
+            self._child.expect(pattern.encode(), timeout=seconds)
+        except pexpect.TIMEOUT:
+            return None
+        except pexpect.EOF:
+            raise self._unseen(pattern, "ended") from None
         match = self._child.match
         assert isinstance(match, re.Match)
         return match
+
+    def _unseen(self, pattern: str, what: str) -> Failed:
+        last = self.transcript.read_bytes()[-600:].decode(errors="replace")
+        return Failed(f"cannot see '{pattern}' on the console: the machine {what}; its last words: {last}")
 
     def send(self, text: str) -> None:
         """Type a line."""
@@ -70,8 +83,14 @@ class Console:
             last = self.transcript.read_bytes()[-600:].decode(errors="replace")
             raise Failed(f"cannot run the machine: QEMU ended with {self._child.exitstatus}: {last}")
 
+    def freeze(self) -> None:
+        """Stop the machine between two instructions; return when it stands still, or has ended."""
+        assert self._child.pid is not None
+        self._child.kill(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def kill(self) -> None:
-        """End the machine at once, as a power cut does."""
+        """End the machine at once, as a power cut does; what it had said can still be read."""
         self._child.kill(9)
         self._child.wait()
 
@@ -119,7 +138,13 @@ def running(machine: Machine, accelerator: str, transcript: Path, *, echo: bool 
     transcript.parent.mkdir(parents=True, exist_ok=True)
     with transcript.open("wb") as log:
         log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode())
-        child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
+        try:
+            child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
+        except pexpect.ExceptionPexpect:
+            raise Failed(
+                f"cannot run a virtual machine: there is no program '{command[0]}'",
+                hint="apt-get install qemu-system-x86",
+            ) from None
         # Only what the machine says, not what is typed: the echo brings that back.
         child.logfile_read = _Tee(log, echo)
         child.delaybeforesend = None

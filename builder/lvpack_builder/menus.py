@@ -7,7 +7,8 @@ import jinja2
 
 from lvpack_agent.options import PREFIX
 
-KERNEL_ARGUMENTS = ("quiet", "loglevel=3", "console=tty0", "console=ttyS0,115200")
+# gpt: a disk whose primary GPT was cut off while it was written is read by its backup (kernel-parameters).
+KERNEL_ARGUMENTS = ("quiet", "loglevel=3", "gpt", "console=tty0", "console=ttyS0,115200")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

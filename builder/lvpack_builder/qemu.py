@@ -10,7 +10,7 @@ from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.processes import run
 from lvpack_builder.build import LiveImage
 from lvpack_builder.menus import KERNEL_ARGUMENTS
-from lvpack_builder.paths import cache_dir
+from lvpack_builder.paths import cache_dir, locked
 
 TCG = "tcg,thread=multi"
 PROOF_SECONDS = 15.0
@@ -30,18 +30,24 @@ GUEST_ARGUMENTS = ("panic=-1",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
-    """A disk image of a guest; with temporary, writes are dropped at its end; read_only, the guest sees it so."""
+    """A disk image of a guest; with temporary, writes are dropped at its end; read_only, the guest sees it so.
+
+    nbd: path is the Unix socket of an NBD server that has the image.
+    """
 
     path: Path
     format: str = "raw"
+    nbd: bool = False
     temporary: bool = False
     read_only: bool = False
     serial: str = ""
 
     def options(self) -> str:
         """Return the value of -drive, but for its id."""
+        where = "file.driver=nbd,file.server.type=unix,file.server.path" if self.nbd else "file"
+        words = [f"{where}={_escaped(self.path)}", f"format={self.format}", "if=none"]
         # writeback: a flush of the guest reaches the image file, so a kill of QEMU is a power cut and no worse.
-        words = [f"file={_escaped(self.path)}", f"format={self.format}", "if=none", "cache=writeback", "discard=unmap"]
+        words += ["cache=writeback", "discard=unmap"]
         words += ["snapshot=on"] if self.temporary else []
         words += ["readonly=on"] if self.read_only else []
         return ",".join(words)
@@ -126,10 +132,9 @@ def accelerator(image: LiveImage) -> str:
         return TCG
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     proof = cache_dir() / f"accelerator-{boot}"
-    if not proof.exists():
-        partial = proof.with_suffix(f".{os.getpid()}")
-        partial.write_text("kvm" if guest_runs(image, "kvm") else TCG)
-        partial.rename(proof)
+    with locked("accelerator"):
+        if not proof.exists():
+            proof.write_text("kvm" if guest_runs(image, "kvm") else TCG)
     return proof.read_text()
 
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,10 @@ import pytest
 from lvpack_agent.errors import Refused
 from lvpack_agent.report import Report, parse_result
 from lvpack_builder import menus, mirror
+from lvpack_builder.build import LiveImage
 from lvpack_builder.initrd import module_files
 from lvpack_builder.nfs import Share
-from lvpack_builder.qemu import TCG, Drive, Machine
+from lvpack_builder.qemu import TCG, Drive, Machine, guest_runs
 from lvpack_builder.runs import shared_arguments
 
 SHARE = Share(folder=Path("/x"), url="nfs://10.0.2.2:1/export", port=1)
@@ -54,6 +56,24 @@ def test_mirrors_come_from_apt() -> None:
     assert mirror.parse(text) == mirror.Mirrors(main="http://m/debian", security="http://m/debian-security")
     with pytest.raises(Refused):
         mirror.parse("http://other/x nodistro\n")
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize(
+    ("does", "proven"),
+    [
+        ('for word; do last=$word; done; echo "sum-$(($(echo "$*" | sed "s/.*((\\([0-9]*\\)+1.*/\\1/") + 1))"', True),
+        ("sleep 60", False),
+        ("echo sum-1", False),
+        ("exit 1", False),
+    ],
+)
+def test_kvm_must_be_seen_to_work(does: str, proven: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "qemu-system-x86_64"
+    fake.write_text(f"#!/bin/sh\n{does}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert guest_runs(LiveImage(folder=tmp_path), "kvm", deadline=2) is proven
 
 
 def test_modules_are_loaded_after_what_they_need() -> None:

@@ -13,7 +13,7 @@ from lvpack_agent.sizes import parse_size
 from lvpack_builder import helper, mirror
 from lvpack_builder.build import LiveImage
 from lvpack_builder.guest import make_server
-from lvpack_builder.paths import cache_dir
+from lvpack_builder.paths import cache_dir, locked
 from lvpack_builder.qemu import Drive, create_disk
 
 FOLDER = Path(__file__).parent
@@ -42,6 +42,11 @@ def root_tar(system: dict[str, object]) -> Path:
 
 def make_sample(image: LiveImage, name: str = "blog") -> Path:
     """Return the pristine disk of a recipe (raw, sparse); copy it before anything writes to it."""
+    with locked("sample"):
+        return _make_sample(image, name)
+
+
+def _make_sample(image: LiveImage, name: str) -> Path:
     recipe = recipe_of(name)
     script = Path(make_server.__file__)
     key = hashlib.sha256(json.dumps(recipe).encode() + script.read_bytes()).hexdigest()[:16]
