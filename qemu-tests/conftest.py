@@ -5,15 +5,25 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, fingerprint, sha256
+from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage, build
 from lvpack_builder.demo import sparse_copy
-from lvpack_builder.paths import output_dir
+from lvpack_builder.inventory import Inventory
+from lvpack_builder.paths import cache_dir, locked, output_dir
+from lvpack_builder.qemu import Drive
 from lvpack_builder.sample.server import make_sample
 
 
 @pytest.fixture(scope="session")
-def image() -> LiveImage:
-    return build(output_dir())
+def image(testrun_uid: str) -> LiveImage:
+    """The live image, built once for all processes of a test run (pytest-xdist)."""
+    with locked("tests"):
+        mark = cache_dir() / "image-of-test-run"
+        if mark.exists() and mark.read_text() == testrun_uid:
+            return LiveImage(folder=output_dir())
+        image = build(output_dir())
+        mark.write_text(testrun_uid)
+        return image
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +52,24 @@ def lab(image: LiveImage, tmp_path: Path) -> Lab:
 @pytest.fixture(scope="session")
 def source_fingerprint(source: Path) -> str:
     return fingerprint(source)
+
+
+@pytest.fixture(scope="session")
+def before(image: LiveImage, pristine: Path) -> Inventory:
+    """What is on the sample server."""
+    return inventory.take(image, Drive(path=pristine))
+
+
+@pytest.fixture(scope="session")
+def packed(image: LiveImage, source: Path, source_sha256: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image set of the sample server, made in overlay mode from a disk that must not change."""
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "share").mkdir()
+    lab = Lab(image=image, folder=folder, share=folder / "share")
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.target=.")
+    assert report.status == "ok", report
+    assert sha256(source) == source_sha256
+    [image_set] = lab.share.iterdir()
+    assert image_set.name == report.name
+    assert image_set.name.startswith("blogserver-")
+    return image_set

@@ -9,7 +9,7 @@ from pathlib import Path
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import KIB
 from lvpack_agent.streams import is_zero
-from lvpack_builder import runs
+from lvpack_builder import helper, runs
 from lvpack_builder.build import LiveImage
 from lvpack_builder.qemu import Drive
 
@@ -59,3 +59,17 @@ class Lab:
             deadline=1500,
             **options,  # type: ignore[arg-type]
         )
+
+    def prepare(self, drives: list[Drive], command: str) -> None:
+        """Change disks by a command in the live image's shell."""
+        answer = helper.in_live_image(self.image, drives, self.folder, command, self.folder / "helper.log", 300)
+        assert answer.status == 0, answer.output
+
+
+def assert_ended(report: Report, status: str, *words: str) -> None:
+    """The run ended so, its message has these words, and it says what to do."""
+    assert report.status == status, report
+    assert report.message.startswith("cannot "), report
+    for word in words:
+        assert word in report.message, report
+    assert report.hint, report

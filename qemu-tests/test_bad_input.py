@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, fingerprint, sha256
-from lvpack_agent.report import Report
+from lab import Lab, assert_ended, fingerprint, sha256
 from lvpack_agent.sizes import MIB, parse_size
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
@@ -16,7 +15,7 @@ from lvpack_builder.nfs import limited_folder, nfs_share
 from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.sample.server import recipe_of
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.core, pytest.mark.xdist_group("bad-input"), pytest.mark.timeout(900)]
 
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")
 # The swap header's signature takes the last ten bytes of its first page (kernel: include/linux/swap.h).
@@ -32,19 +31,6 @@ def nothing_remains(lab: Lab, source: Path, source_fingerprint: str) -> Iterator
     assert [p.name for p in lab.share.iterdir() if p.name.startswith("one")] == []
 
 
-def in_helper(lab: Lab, drives: list[Drive], command: str) -> None:
-    answer = helper.in_live_image(lab.image, drives, lab.folder, command, lab.folder / "helper.log", 300)
-    assert answer.status == 0, answer.output
-
-
-def assert_ended(report: Report, status: str, *words: str) -> None:
-    assert report.status == status, report
-    assert report.message.startswith("cannot "), report
-    for word in words:
-        assert word in report.message, report
-    assert report.hint, report
-
-
 @pytest.mark.parametrize("word", ["lvpack.colour=red", "lvpack.margin=much", "lvpack.compress=zstd:20", "lvpack.disk"])
 def test_wrong_option_stops_before_any_disk_is_touched(lab: Lab, source: Path, word: str) -> None:
     report = lab.run([Drive(path=source)], *BACKUP, word)
@@ -54,7 +40,7 @@ def test_wrong_option_stops_before_any_disk_is_touched(lab: Lab, source: Path, w
 
 def test_no_lvm(lab: Lab) -> None:
     disk = create_disk(lab.folder / "data.img", 64 * MIB)
-    in_helper(lab, [Drive(path=disk)], "mkfs.ext4 -q -F /dev/vda")
+    lab.prepare([Drive(path=disk)], "mkfs.ext4 -q -F /dev/vda")
     before = fingerprint(disk)
     assert_ended(lab.run([Drive(path=disk)], *BACKUP), "refused", "no VG", "/dev/vda")
     assert fingerprint(disk) == before
@@ -62,7 +48,7 @@ def test_no_lvm(lab: Lab) -> None:
 
 def test_two_vgs_of_one_name(lab: Lab, source: Path) -> None:
     other = create_disk(lab.folder / "other.img", 128 * MIB)
-    in_helper(lab, [Drive(path=other)], f"pvcreate /dev/vda && vgcreate {vg_name()} /dev/vda")
+    lab.prepare([Drive(path=other)], f"pvcreate /dev/vda && vgcreate {vg_name()} /dev/vda")
     before = fingerprint(other)
     report = lab.run([Drive(path=source), Drive(path=other)], *BACKUP, f"lvpack.vg={vg_name()}")
     assert_ended(report, "refused", f"'{vg_name()}'", "two of that name", "/dev/vda2", "/dev/vdb")

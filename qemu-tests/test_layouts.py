@@ -25,28 +25,38 @@ def identities(found: Inventory) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "whole", "compress", "nfs"),
+    ("recipe", "whole", "compress", "nfs", "scratch"),
     [
-        pytest.param("gpt", 3, "gzip:1", 3, marks=pytest.mark.core),
-        pytest.param("logical", 0, "zstd:1", 4, marks=pytest.mark.core),
-        pytest.param("gpt", 3, "none", 4, marks=pytest.mark.full),
+        pytest.param("gpt", 3, "gzip:1", 3, "ram", marks=pytest.mark.core),
+        pytest.param("logical", 0, "zstd:1", 4, "share", marks=pytest.mark.core),
+        pytest.param("gpt", 3, "none", 4, "share", marks=pytest.mark.full),
     ],
 )
-def test_disk_comes_back(image: LiveImage, lab: Lab, recipe: str, whole: int, compress: str, nfs: int) -> None:
+def test_disk_comes_back(
+    image: LiveImage, lab: Lab, recipe: str, whole: int, compress: str, nfs: int, scratch: str
+) -> None:
     source = sparse_copy(make_sample(image, recipe), lab.folder / "source.img")
     before, untouched = inventory.take(image, Drive(path=source)), fingerprint(source)
 
     words = ["lvpack.action=backup", "lvpack.name=one", f"lvpack.compress={compress}", "lvpack.margin=8M"]
+    words.append(f"lvpack.scratch={scratch}")
     report = lab.run([Drive(path=source)], *words, nfs=nfs)
     assert report.status == "ok", report
     assert fingerprint(source) == untouched
+    assert [p.name for p in lab.share.iterdir()] == ["one"], "a store on the share goes with the run"
     manifest = imageset.read_manifest(lab.share / "one")
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
 
     size = manifest.packed.disks[0].size + 300 * MIB
     assert size < source.stat().st_size
-    target = create_disk(lab.folder / "target.img", size)
-    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one", nfs=nfs)
+    # Another disk beside it, and something old on the target that may be overwritten.
+    target, other = create_disk(lab.folder / "target.img", size), create_disk(lab.folder / "other.img", size)
+    with target.open("r+b") as file:
+        for at in range(0, size, 10 * MIB):
+            file.seek(at)
+            file.write(b"old" * SECTOR)
+    words = ["lvpack.action=restore", "lvpack.source=one", "lvpack.disk=TARGET", "lvpack.overwrite=yes"]
+    report = lab.run([Drive(path=other), Drive(path=target, serial="TARGET")], *words, nfs=nfs)
     assert report.status == "ok", report
 
     after = inventory.take(image, Drive(path=target))

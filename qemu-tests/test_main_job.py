@@ -2,13 +2,12 @@
 
 import json
 import mmap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from lab import Lab, sha256
+from lab import Lab, assert_ended, sha256
 from lvpack_agent import blockmap, imageset
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB, round_up
@@ -21,29 +20,7 @@ from lvpack_builder.guest.make_server import DELETED
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(2400)]
-
-
-@pytest.fixture(scope="module")
-def before(image: LiveImage, pristine: Path) -> Inventory:
-    return inventory.take(image, Drive(path=pristine))
-
-
-@pytest.fixture(scope="module")
-def packed(
-    image: LiveImage, source: Path, source_sha256: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    """The image set of the sample server, made from a disk that must not change."""
-    folder = tmp_path_factory.mktemp("packed")
-    (folder / "share").mkdir()
-    lab = Lab(image=image, folder=folder, share=folder / "share")
-    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.target=.")
-    assert report.status == "ok", report
-    assert sha256(source) == source_sha256
-    [image_set] = lab.share.iterdir()
-    assert image_set.name == report.name
-    assert image_set.name.startswith("blogserver-")
-    yield image_set
+pytestmark = [pytest.mark.core, pytest.mark.xdist_group("server"), pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
@@ -137,23 +114,24 @@ def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
 def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
     good = lab.run([], "lvpack.action=verify", f"lvpack.source={packed.name}", share=packed.parent)
     assert good.status == "ok", good
-    bad = lab.share / "altered"
+    bad = lab.share / "bad"
     run(["cp", "-r", packed, bad])
     with (bad / "disk.img.zst").open("r+b") as file:
         file.seek(-1000000, 2)
         file.write(b"altered")
     for action in ("verify", "restore"):
         target = create_disk(lab.folder / f"{action}.img", imageset.read_manifest(packed).packed.disks[0].size)
-        report = lab.run([Drive(path=target)], f"lvpack.action={action}", "lvpack.source=altered")
-        assert report.status == "failed", report
-        assert "altered" in report.message
+        report = lab.run([Drive(path=target)], f"lvpack.action={action}", "lvpack.source=bad")
+        assert_ended(report, "failed", "image set 'bad'", "disk.img.zst is damaged")
         assert ("unusable" in report.message) == (action == "restore")
         with target.open("rb") as file:
             assert not any(file.read(MIB)), "a failed restore must not leave a disk that looks good"
     with (bad / "disk.img.zst").open("r+b") as file:
         file.truncate(1 << 20)
-    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=altered", "lvpack.overwrite=yes")
-    assert report.status == "failed" and "unusable" in report.message, report
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=bad", "lvpack.overwrite=yes")
+    assert_ended(report, "failed", "1,048,576 bytes, not", "unusable")
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=none", "lvpack.overwrite=yes")
+    assert_ended(report, "refused", "image set 'none'", "no manifest.json")
 
 
 def test_restore_refuses_disks(packed: Path, lab: Lab) -> None:

@@ -1,0 +1,248 @@
+"""In-place mode: the disk itself is shrunk, compacted and truncated, as overlay mode would have it, and boots."""
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, assert_ended, fingerprint
+from lvpack_agent import imageset
+from lvpack_agent.layout import differences
+from lvpack_agent.processes import run
+from lvpack_agent.report import Report
+from lvpack_agent.sizes import MIB
+from lvpack_builder import inventory
+from lvpack_builder.build import LiveImage
+from lvpack_builder.console import running
+from lvpack_builder.demo import boot_to_login, sparse_copy
+from lvpack_builder.inventory import Inventory
+from lvpack_builder.nfs import limited_folder, nfs_share
+from lvpack_builder.qemu import Drive, accelerator, create_disk, live
+from lvpack_builder.runs import shared_arguments
+from lvpack_builder.sample.server import make_sample
+from powercuts import ARGUMENTS, run_cuts
+
+pytestmark = pytest.mark.timeout(2400)
+core, full = pytest.mark.core, pytest.mark.full
+
+# What works on the sample server shares its disk and its image set in overlay mode with test_main_job.
+on_the_server = pytest.mark.xdist_group("server")
+
+IN_PLACE = ("lvpack.action=backup", "lvpack.mode=inplace", "lvpack.name=one")
+SUPERBLOCK_MOUNTS = 1024 + 52  # s_mnt_count (kernel: Documentation/filesystems/ext4/super.rst)
+
+
+def journals(share: Path) -> list[str]:
+    return [p.name for p in share.iterdir() if p.name.startswith("inplace-")]
+
+
+@pytest.fixture(scope="module")
+def server(image: LiveImage, pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Report]:
+    """The sample server after an in-place run: its disk, its image set, and the report."""
+    folder = tmp_path_factory.mktemp("inplace")
+    (folder / "share").mkdir()
+    disk = sparse_copy(pristine, folder / "server.img")
+    lab = Lab(image=image, folder=folder, share=folder / "share")
+    report = lab.run([Drive(path=disk)], *IN_PLACE)
+    assert report.status == "ok", report
+    return disk, lab.share / "one", report
+
+
+def cut_to_size(disk: Path, report: Report, target: Path) -> Path:
+    """Return a copy of a disk that was packed in place, cut to the planned size."""
+    sparse_copy(disk, target)
+    run(["qemu-img", "resize", "--shrink", "-f", "raw", target, str(report.sizes["packed_disk"])])
+    return target
+
+
+@core
+@on_the_server
+def test_both_modes_reach_the_same_layout(server: tuple[Path, Path, Report], packed: Path) -> None:
+    in_place, overlay = imageset.read_manifest(server[1]), imageset.read_manifest(packed)
+    assert differences(overlay.packed, in_place.packed) == []
+    assert overlay.plan.moves == in_place.plan.moves
+
+
+@core
+@on_the_server
+def test_no_more_is_moved_than_was_said(server: tuple[Path, Path, Report]) -> None:
+    sizes = server[2].sizes
+    assert 0 < sizes["shrink_moved"] <= sizes["shrink_estimate"]
+    assert 0 < sizes["compact_moved"] == sizes["compact_estimate"]
+
+
+@core
+@on_the_server
+def test_source_has_every_file_and_boots(
+    server: tuple[Path, Path, Report], before: Inventory, image: LiveImage, tmp_path: Path
+) -> None:
+    after = inventory.take(image, Drive(path=server[0]))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]
+    boot_to_login(image, server[0], tmp_path / "boot.log")
+
+
+@core
+@on_the_server
+def test_disk_that_is_cut_boots(server: tuple[Path, Path, Report], image: LiveImage, tmp_path: Path) -> None:
+    boot_to_login(image, cut_to_size(server[0], server[2], tmp_path / "cut.img"), tmp_path / "boot.log")
+
+
+@core
+@on_the_server
+def test_dump_restores_and_boots(server: tuple[Path, Path, Report], image: LiveImage, lab: Lab) -> None:
+    target = create_disk(lab.folder / "target.img", imageset.read_manifest(server[1]).packed.disks[0].size)
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one", share=server[1].parent)
+    assert report.status == "ok", report
+    boot_to_login(image, target, lab.folder / "boot.log")
+
+
+@core
+def test_five_power_cuts(image: LiveImage, tmp_path: Path) -> None:
+    seed = int(os.environ.get("LVPACK_SEED") or secrets.randbelow(1 << 32))
+    arguments = (*ARGUMENTS, "lvpack.regrow=yes")
+    assert len(run_cuts(image, tmp_path, "logical", arguments, 5, seed, print)) == 5
+
+
+@full
+@on_the_server
+def test_regrown_disk_is_as_it_was_and_boots(image: LiveImage, lab: Lab, pristine: Path, before: Inventory) -> None:
+    disk = sparse_copy(pristine, lab.folder / "disk.img")
+    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.regrow=yes", "lvpack.compress=zstd:1")
+    assert report.status == "ok", report
+    after = inventory.take(image, Drive(path=disk))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert after.table == before.table
+    assert after.pvs == before.pvs
+    assert after.lvs == before.lvs
+    assert after.segments == before.segments
+    assert after.filesystems == before.filesystems
+    boot_to_login(image, disk, lab.folder / "boot.log")
+
+
+@full
+def test_gpt_disk_with_a_scratch_device_holds_when_it_is_cut(image: LiveImage, lab: Lab) -> None:
+    pristine = make_sample(image, "gpt")
+    disk = sparse_copy(pristine, lab.folder / "disk.img")
+    scratch = create_disk(lab.folder / "scratch.img", 256 * MIB)
+    drives = [Drive(path=disk), Drive(path=scratch)]
+    report = lab.run(drives, *IN_PLACE, "lvpack.scratch=/dev/vdb", "lvpack.margin=8M", "lvpack.dump=no")
+    assert report.status == "ok", report
+    assert [p.name for p in lab.share.iterdir()] == journals(lab.share)
+    cut = cut_to_size(disk, report, lab.folder / "cut.img")
+    before, after = (inventory.take(image, Drive(path=d)) for d in (pristine, cut))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert "No errors detected" in run(["sfdisk", "--verify", cut]).stdout
+    # Its store was not on the share, and whoever comes next may use it.
+    assert not any((lab.share / name / "store").exists() for name in journals(lab.share))
+    report = lab.run(drives, "lvpack.action=backup", "lvpack.name=two", "lvpack.scratch=/dev/vdb")
+    assert report.status == "ok", report
+
+
+@core
+def test_full_pv_moves_one_extent_and_then_nothing(image: LiveImage, lab: Lab) -> None:
+    pristine = make_sample(image, "full")
+    disk = sparse_copy(pristine, lab.folder / "disk.img")
+    words = (*IN_PLACE, "lvpack.margin=1G", "lvpack.dump=no")
+    report = lab.run([Drive(path=disk)], *words)
+    assert report.status == "ok", report
+    assert report.sizes["compact_moved"] == MIB
+    before, after = (inventory.take(image, Drive(path=d)) for d in (pristine, disk))
+    assert inventory.differing_files(before, after) == []
+    assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]
+    assert [p.name for p in lab.share.iterdir()] == journals(lab.share)
+
+    packed = fingerprint(disk)
+    report = lab.run([Drive(path=disk)], *words)
+    assert report.status == "ok", report
+    assert "journal" not in report.timings
+    assert fingerprint(disk) == packed
+
+
+@pytest.fixture
+def small(image: LiveImage, lab: Lab) -> Path:
+    return sparse_copy(make_sample(image, "logical"), lab.folder / "disk.img")
+
+
+def assert_untouched(report: Report, status: str, words: str, disk: Path, untouched: str) -> None:
+    assert_ended(report, status, words)
+    assert fingerprint(disk) == untouched
+
+
+@core
+def test_share_that_takes_no_journal(lab: Lab, small: Path) -> None:
+    untouched = fingerprint(small)
+    report = lab.run([Drive(path=small)], *IN_PLACE, read_only=True)
+    assert_untouched(report, "failed", "write the journal", small, untouched)
+
+
+@core
+def test_share_without_room_for_the_store(lab: Lab, small: Path) -> None:
+    untouched = fingerprint(small)
+    with limited_folder(lab.folder / "small", 16 * MIB) as folder:
+        report = lab.run([Drive(path=small)], *IN_PLACE, share=folder)
+        assert_untouched(report, "refused", "has room for", small, untouched)
+        assert "lvpack.scratch=" in report.hint
+        assert list(folder.iterdir()) == []
+
+
+@full
+def test_scratch_device_that_holds_something(lab: Lab, small: Path) -> None:
+    other = create_disk(lab.folder / "other.img", 256 * MIB)
+    with other.open("r+b") as file:
+        file.seek(100 * MIB)
+        file.write(b"the only copy" * MIB)
+    untouched, kept = fingerprint(small), fingerprint(other)
+    report = lab.run([Drive(path=small), Drive(path=other)], *IN_PLACE, "lvpack.scratch=/dev/vdb")
+    assert_untouched(report, "refused", "not empty", small, untouched)
+    assert fingerprint(other) == kept
+    assert journals(lab.share) == []
+
+
+@full
+def test_damaged_filesystem_is_not_repaired_on_the_only_copy(lab: Lab, small: Path) -> None:
+    # The root directory is gone: e2fsck -p does not dare to repair that.
+    lab.prepare(
+        [Drive(path=small)],
+        "vgchange -ay host-vg && debugfs -w -R 'clri <2>' /dev/host-vg/home && vgchange -an host-vg",
+    )
+    untouched = fingerprint(small)
+    report = lab.run([Drive(path=small)], *IN_PLACE)
+    assert_untouched(report, "refused", "LV home: e2fsck found damage", small, untouched)
+    assert journals(lab.share) == []
+
+
+@core
+def test_what_a_resume_does_not_trust(image: LiveImage, lab: Lab, small: Path) -> None:
+    pristine = sparse_copy(small, lab.folder / "pristine.img")
+    with nfs_share(lab.share) as share:
+        machine = live(image, shared_arguments(IN_PLACE, share), drives=(Drive(path=small),))
+        with running(machine, accelerator(image), lab.folder / "console.log") as console:
+            console.expect("-- merge LV root", 600)
+            console.kill()
+    [name] = journals(lab.share)
+    cut = fingerprint(small)
+    # Another mode.
+    report = lab.run([Drive(path=small)], "lvpack.action=backup", "lvpack.name=two")
+    assert_untouched(report, "refused", "not finished", small, cut)
+    # Another share, where nothing tells of the run.
+    empty = lab.folder / "empty"
+    empty.mkdir()
+    report = lab.run([Drive(path=small)], *IN_PLACE, share=empty)
+    assert_untouched(report, "refused", "tag lvpack-inplace", small, cut)
+    # A filesystem that was mounted in the middle of its merge.
+    device = "/dev/host-vg/root"
+    mounted = f"printf '\\x77' | dd of={device} bs=1 seek={SUPERBLOCK_MOUNTS} conv=notrunc,fsync status=none"
+    lab.prepare([Drive(path=small)], f"vgchange -ay host-vg && {mounted} && vgchange -an host-vg")
+    used = fingerprint(small)
+    report = lab.run([Drive(path=small)], *IN_PLACE)
+    assert_untouched(report, "failed", "used in between", small, used)
+    # A disk that was rolled back, so that it does not have what the journal says: home was resized, not yet reduced.
+    (lab.share / name / "progress.json").write_text('{"done": 2}')
+    back = fingerprint(pristine)
+    report = lab.run([Drive(path=pristine)], *IN_PLACE)
+    assert_untouched(report, "failed", "LV home holds", pristine, back)
