@@ -19,7 +19,7 @@ check: $(VENV)/ready $(PACKAGES)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	PATH=$(BIN):$$PATH ELEMENTS_DIR=elements LIB_DIR=elements dib-lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" ELEMENTS_DIR=elements LIB_DIR=elements dib-lint
 	shellcheck .ci/run $$(grep -rlE '^#!/bin/(busybox )?(sh|bash)' elements builder)
 
 unit: $(VENV)/ready
