@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := .cache/lvpack/packages-installed
-# Two virtual machines at a time; tests that share a disk stay together (xdist_group).
-TWO_GUESTS := --numprocesses 2 --dist loadgroup
+# Two virtual machines at a time; the tests of a file share disks and stay together.
+TWO_GUESTS := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test check unit build e2e full cuts clean
 
@@ -29,7 +29,7 @@ build: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack build
 
 e2e: $(VENV)/ready $(PACKAGES)
-	$(BIN)/pytest qemu-tests -m core -v $(TWO_GUESTS)
+	$(BIN)/pytest qemu-tests -m 'not full' -v $(TWO_GUESTS)
 
 full: $(VENV)/ready $(PACKAGES)
 	$(BIN)/pytest qemu-tests -v $(TWO_GUESTS)

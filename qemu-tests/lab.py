@@ -6,14 +6,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import KIB
 from lvpack_agent.streams import is_zero
 from lvpack_builder import helper, runs
 from lvpack_builder.build import LiveImage
+from lvpack_builder.demo import sparse_copy
 from lvpack_builder.qemu import Drive
 
 BLOCK = 256 * KIB
+IN_PLACE = ("lvpack.action=backup", "lvpack.mode=inplace", "lvpack.name=one")
 
 
 def sha256(path: Path) -> str:
@@ -73,3 +76,10 @@ def assert_ended(report: Report, status: str, *words: str) -> None:
     for word in words:
         assert word in report.message, report
     assert report.hint, report
+
+
+def cut_to_size(disk: Path, report: Report, target: Path) -> Path:
+    """Return a copy of a disk that was packed in place, cut to the planned size."""
+    sparse_copy(disk, target)
+    run(["qemu-img", "resize", "--shrink", "-f", "raw", target, str(report.sizes["packed_disk"])])
+    return target

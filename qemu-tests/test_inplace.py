@@ -1,4 +1,7 @@
-"""In-place mode: the disk itself is shrunk, compacted and truncated, as overlay mode would have it, and boots."""
+"""In-place mode on small disks: power cuts, a full PV, GPT, a scratch device, and what it refuses.
+
+test_main_job.py has the sample server.
+"""
 
 import os
 import secrets
@@ -6,17 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, assert_ended, fingerprint
-from lvpack_agent import imageset
-from lvpack_agent.layout import differences
+from lab import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
-from lvpack_builder.demo import boot_to_login, sparse_copy
-from lvpack_builder.inventory import Inventory
+from lvpack_builder.demo import sparse_copy
 from lvpack_builder.nfs import limited_folder, nfs_share
 from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.runs import shared_arguments
@@ -26,10 +26,6 @@ from powercuts import ARGUMENTS, run_cuts
 pytestmark = pytest.mark.timeout(2400)
 core, full = pytest.mark.core, pytest.mark.full
 
-# What works on the sample server shares its disk and its image set in overlay mode with test_main_job.
-on_the_server = pytest.mark.xdist_group("server")
-
-IN_PLACE = ("lvpack.action=backup", "lvpack.mode=inplace", "lvpack.name=one")
 SUPERBLOCK_MOUNTS = 1024 + 52  # s_mnt_count (kernel: Documentation/filesystems/ext4/super.rst)
 
 
@@ -37,90 +33,11 @@ def journals(share: Path) -> list[str]:
     return [p.name for p in share.iterdir() if p.name.startswith("inplace-")]
 
 
-@pytest.fixture(scope="module")
-def server(image: LiveImage, pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Report]:
-    """The sample server after an in-place run: its disk, its image set, and the report."""
-    folder = tmp_path_factory.mktemp("inplace")
-    (folder / "share").mkdir()
-    disk = sparse_copy(pristine, folder / "server.img")
-    lab = Lab(image=image, folder=folder, share=folder / "share")
-    report = lab.run([Drive(path=disk)], *IN_PLACE)
-    assert report.status == "ok", report
-    return disk, lab.share / "one", report
-
-
-def cut_to_size(disk: Path, report: Report, target: Path) -> Path:
-    """Return a copy of a disk that was packed in place, cut to the planned size."""
-    sparse_copy(disk, target)
-    run(["qemu-img", "resize", "--shrink", "-f", "raw", target, str(report.sizes["packed_disk"])])
-    return target
-
-
-@core
-@on_the_server
-def test_both_modes_reach_the_same_layout(server: tuple[Path, Path, Report], packed: Path) -> None:
-    in_place, overlay = imageset.read_manifest(server[1]), imageset.read_manifest(packed)
-    assert differences(overlay.packed, in_place.packed) == []
-    assert overlay.plan.moves == in_place.plan.moves
-
-
-@core
-@on_the_server
-def test_no_more_is_moved_than_was_said(server: tuple[Path, Path, Report]) -> None:
-    sizes = server[2].sizes
-    assert 0 < sizes["shrink_moved"] <= sizes["shrink_estimate"]
-    assert 0 < sizes["compact_moved"] == sizes["compact_estimate"]
-
-
-@core
-@on_the_server
-def test_source_has_every_file_and_boots(
-    server: tuple[Path, Path, Report], before: Inventory, image: LiveImage, tmp_path: Path
-) -> None:
-    after = inventory.take(image, Drive(path=server[0]))
-    assert inventory.differing_files(before, after) == []
-    assert after.identities() == before.identities()
-    assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]
-    boot_to_login(image, server[0], tmp_path / "boot.log")
-
-
-@core
-@on_the_server
-def test_disk_that_is_cut_boots(server: tuple[Path, Path, Report], image: LiveImage, tmp_path: Path) -> None:
-    boot_to_login(image, cut_to_size(server[0], server[2], tmp_path / "cut.img"), tmp_path / "boot.log")
-
-
-@core
-@on_the_server
-def test_dump_restores_and_boots(server: tuple[Path, Path, Report], image: LiveImage, lab: Lab) -> None:
-    target = create_disk(lab.folder / "target.img", imageset.read_manifest(server[1]).packed.disks[0].size)
-    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one", share=server[1].parent)
-    assert report.status == "ok", report
-    boot_to_login(image, target, lab.folder / "boot.log")
-
-
 @core
 def test_five_power_cuts(image: LiveImage, tmp_path: Path) -> None:
     seed = int(os.environ.get("LVPACK_SEED") or secrets.randbelow(1 << 32))
     arguments = (*ARGUMENTS, "lvpack.regrow=yes")
     assert len(run_cuts(image, tmp_path, "logical", arguments, 5, seed, print)) == 5
-
-
-@full
-@on_the_server
-def test_regrown_disk_is_as_it_was_and_boots(image: LiveImage, lab: Lab, pristine: Path, before: Inventory) -> None:
-    disk = sparse_copy(pristine, lab.folder / "disk.img")
-    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.regrow=yes", "lvpack.compress=zstd:1")
-    assert report.status == "ok", report
-    after = inventory.take(image, Drive(path=disk))
-    assert inventory.differing_files(before, after) == []
-    assert after.identities() == before.identities()
-    assert after.table == before.table
-    assert after.pvs == before.pvs
-    assert after.lvs == before.lvs
-    assert after.segments == before.segments
-    assert after.filesystems == before.filesystems
-    boot_to_login(image, disk, lab.folder / "boot.log")
 
 
 @full

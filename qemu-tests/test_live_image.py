@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, fingerprint
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import MIB
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
 from lvpack_builder.demo import sparse_copy
 from lvpack_builder.nfs import nfs_share
-from lvpack_builder.qemu import Drive, accelerator, live
+from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.sample.server import make_sample
 
-pytestmark = [pytest.mark.core, pytest.mark.xdist_group("live-image"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +33,15 @@ def test_iso_boots_by_bios_and_plans(lab: Lab, gpt: Path) -> None:
 
 
 def test_nothing_happens_by_itself_and_a_killed_agent_says_so(image: LiveImage, lab: Lab, gpt: Path) -> None:
-    disk = sparse_copy(gpt, lab.folder / "disk.img")
+    disk, swap = sparse_copy(gpt, lab.folder / "disk.img"), create_disk(lab.folder / "swap.img", 64 * MIB)
+    run(["mkswap", swap])
     before = fingerprint(disk)
-    machine = live(image, ["lvpack.action=shell"], drives=(Drive(path=disk),))
+    machine = live(image, ["lvpack.action=shell"], drives=(Drive(path=disk), Drive(path=swap)))
     with running(machine, accelerator(image), lab.folder / "console.log") as console:
         helper.shell_ready(console)
         assert "vda5" in console.shell("udevadm settle; ls /dev", 60).output, "the kernel has seen the disk"
         assert console.shell("dmsetup ls", 30).output.strip() == "No devices found"
+        assert "swap" in console.shell("blkid -p /dev/vdb", 30).output
         assert len(console.shell("cat /proc/swaps", 30).output.splitlines()) == 1
         assert "/dev/vd" not in console.shell("cat /proc/mounts", 30).output
         assert "md" not in console.shell("ls /sys/block", 30).output

@@ -1,4 +1,4 @@
-"""The whole way: pack the sample server, restore it to a smaller empty disk, compare everything, boot it."""
+"""The whole way: pack the sample server in both modes, restore it to a smaller disk, compare everything, boot it."""
 
 import json
 import mmap
@@ -7,20 +7,22 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lab import Lab, assert_ended, sha256
+from lab import IN_PLACE, Lab, assert_ended, cut_to_size, sha256
 from lvpack_agent import blockmap, imageset
+from lvpack_agent.layout import differences
 from lvpack_agent.processes import run
+from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB, round_up
 from lvpack_agent.streams import is_zero
 from lvpack_builder import inventory, runs
 from lvpack_builder.build import LiveImage
 from lvpack_builder.cli import main
-from lvpack_builder.demo import boot_to_login
+from lvpack_builder.demo import boot_to_login, sparse_copy
 from lvpack_builder.guest.make_server import DELETED
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 
-pytestmark = [pytest.mark.core, pytest.mark.xdist_group("server"), pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.core, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +149,64 @@ def test_restore_refuses_disks(packed: Path, lab: Lab) -> None:
         report = lab.run([Drive(path=disk)], *arguments, share=packed.parent)
         assert report.status == "refused" and words in report.message, report
         assert sha256(disk) == fingerprint
+
+
+@pytest.fixture(scope="module")
+def in_place(image: LiveImage, pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Report]:
+    """The sample server after an in-place run: its disk, its image set, and the report."""
+    folder = tmp_path_factory.mktemp("inplace")
+    (folder / "share").mkdir()
+    disk = sparse_copy(pristine, folder / "server.img")
+    lab = Lab(image=image, folder=folder, share=folder / "share")
+    report = lab.run([Drive(path=disk)], *IN_PLACE)
+    assert report.status == "ok", report
+    return disk, lab.share / "one", report
+
+
+def test_both_modes_reach_the_same_layout(in_place: tuple[Path, Path, Report], packed: Path) -> None:
+    ours, overlay = imageset.read_manifest(in_place[1]), imageset.read_manifest(packed)
+    assert differences(overlay.packed, ours.packed) == []
+    assert overlay.plan.moves == ours.plan.moves
+
+
+def test_no_more_is_moved_than_was_said(in_place: tuple[Path, Path, Report]) -> None:
+    sizes = in_place[2].sizes
+    assert 0 < sizes["shrink_moved"] <= sizes["shrink_estimate"]
+    assert 0 < sizes["compact_moved"] == sizes["compact_estimate"]
+
+
+def test_source_has_every_file_and_boots(
+    in_place: tuple[Path, Path, Report], before: Inventory, image: LiveImage, tmp_path: Path
+) -> None:
+    after = inventory.take(image, Drive(path=in_place[0]))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]
+    boot_to_login(image, in_place[0], tmp_path / "boot.log")
+
+
+def test_disk_that_is_cut_boots(in_place: tuple[Path, Path, Report], image: LiveImage, tmp_path: Path) -> None:
+    boot_to_login(image, cut_to_size(in_place[0], in_place[2], tmp_path / "cut.img"), tmp_path / "boot.log")
+
+
+def test_dump_restores_and_boots(in_place: tuple[Path, Path, Report], image: LiveImage, lab: Lab) -> None:
+    target = create_disk(lab.folder / "target.img", imageset.read_manifest(in_place[1]).packed.disks[0].size)
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one", share=in_place[1].parent)
+    assert report.status == "ok", report
+    boot_to_login(image, target, lab.folder / "boot.log")
+
+
+@pytest.mark.full
+def test_regrown_disk_is_as_it_was_and_boots(image: LiveImage, lab: Lab, pristine: Path, before: Inventory) -> None:
+    disk = sparse_copy(pristine, lab.folder / "disk.img")
+    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.regrow=yes", "lvpack.compress=zstd:1")
+    assert report.status == "ok", report
+    after = inventory.take(image, Drive(path=disk))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert after.table == before.table
+    assert after.pvs == before.pvs
+    assert after.lvs == before.lvs
+    assert after.segments == before.segments
+    assert after.filesystems == before.filesystems
+    boot_to_login(image, disk, lab.folder / "boot.log")
