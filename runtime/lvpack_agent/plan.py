@@ -253,7 +253,7 @@ def as_text(plan: Plan, costs: str = "") -> str:
             f"  {verb:<{widths[0]}}  {what:<{widths[1]}}  {holds:<{widths[2]}}"
             f"  {now:>{widths[3]}}  {packed:>{widths[4]}}  {why}".rstrip()
         )
-    lines.append(f"  The extents of PV {vg.name}, of {human(vg.extent_size)} each, as they are and as they will be:")
+    lines.append(f"  Extents of the PV, {human(vg.extent_size)} each, as they are and as they will be:")
     width = max((len(lv.name) for lv in vg.lvs), default=0)
     for old, new in zip(vg.lvs, plan.target.vgs[0].lvs, strict=True):
         lines.append(f"    LV {old.name:<{width}}  {_extents(old)} -> {_extents(new)}")
