@@ -164,7 +164,7 @@ def configure(recipe: dict[str, Any], rows: list[tuple[str, dict[str, Any]]], di
     run("chroot", str(NEW), "chpasswd", text=f"root:{system['password']}\n")
     (NEW / "etc/default/grub").write_text(
         "GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISABLE_OS_PROBER=true\nGRUB_TERMINAL=serial\n"
-        'GRUB_CMDLINE_LINUX="console=ttyS0,115200 mitigations=off no_timer_check net.ifnames=0"\n'
+        'GRUB_CMDLINE_LINUX="console=ttyS0,115200 mitigations=off no_timer_check tsc=reliable net.ifnames=0"\n'
     )
     for name in ("dev", "proc", "sys", "run"):
         run("mount", "--rbind", f"/{name}", str(NEW / name))
