@@ -24,7 +24,7 @@ PROOF_MEMORY = 512
 EMULATED_CPU = "Nehalem,vendor=AuthenticAMD,+rdrand,-ssse3,-sse4.1,-sse4.2"
 
 # No mitigations: page-table isolation makes an emulated guest about 1.5 times slower. no_timer_check avoids a
-# rare panic of emulated guests on a loaded host. So does tsc=reliable: without it the kernel compares the TSC with other
+# rare panic of emulated guests on a loaded host. So does tsc=reliable: else the kernel compares the TSC with other
 # clocks, finds it wanting when the host is late, and patches its own scheduler while both processors run that.
 EMULATED_ARGUMENTS = ("mitigations=off", "no_timer_check", "tsc=reliable")
 # A guest whose kernel panics ends at once, and with it the wait for its result.
