@@ -62,11 +62,11 @@ def before(image: LiveImage, pristine: Path) -> Inventory:
 
 @pytest.fixture(scope="session")
 def packed(image: LiveImage, source: Path, source_sha256: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image set of the sample server, made in overlay mode from a disk that must not change."""
+    """The image set of the sample server, made in overlay mode, by UEFI, from a disk that must not change."""
     folder = tmp_path_factory.mktemp("packed")
     (folder / "share").mkdir()
     lab = Lab(image=image, folder=folder, share=folder / "share")
-    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.target=.")
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.target=.", firmware="uefi", boot="iso")
     assert report.status == "ok", report
     assert sha256(source) == source_sha256
     [image_set] = lab.share.iterdir()

@@ -25,13 +25,6 @@ def gpt(image: LiveImage) -> Path:
     return make_sample(image, "gpt")
 
 
-def test_iso_boots_by_bios_and_plans(lab: Lab, gpt: Path) -> None:
-    report = lab.run([Drive(path=gpt, temporary=True)], "lvpack.action=plan", boot="iso")
-    assert report.status == "ok", report
-    assert report.sizes["packed_disk"] < report.sizes["source_disk"]
-    assert list(lab.share.iterdir()) == []
-
-
 def test_nothing_happens_by_itself_and_a_killed_agent_says_so(image: LiveImage, lab: Lab, gpt: Path) -> None:
     disk, swap = sparse_copy(gpt, lab.folder / "disk.img"), create_disk(lab.folder / "swap.img", 64 * MIB)
     run(["mkswap", swap])

@@ -32,7 +32,8 @@ def restored(image: LiveImage, packed: Path, tmp_path_factory: pytest.TempPathFa
     lab = Lab(image=image, folder=folder, share=packed.parent)
     manifest = imageset.read_manifest(packed)
     target = create_disk(folder / "target.img", manifest.packed.disks[0].size + 100 * MIB)
-    report = lab.run([Drive(path=target)], "lvpack.action=restore", f"lvpack.source={packed.name}")
+    words = ("lvpack.action=restore", f"lvpack.source={packed.name}")
+    report = lab.run([Drive(path=target)], *words, firmware="uefi", boot="iso")
     assert report.status == "ok", report
     return target
 
@@ -153,12 +154,12 @@ def test_restore_refuses_disks(packed: Path, lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def in_place(image: LiveImage, pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Report]:
-    """The sample server after an in-place run: its disk, its image set, and the report."""
+    """The sample server after an in-place run, netbooted: its disk, its image set, and the report."""
     folder = tmp_path_factory.mktemp("inplace")
     (folder / "share").mkdir()
     disk = sparse_copy(pristine, folder / "server.img")
     lab = Lab(image=image, folder=folder, share=folder / "share")
-    report = lab.run([Drive(path=disk)], *IN_PLACE)
+    report = lab.run([Drive(path=disk)], *IN_PLACE, boot="pxe")
     assert report.status == "ok", report
     return disk, lab.share / "one", report
 
@@ -191,7 +192,8 @@ def test_disk_that_is_cut_boots(in_place: tuple[Path, Path, Report], image: Live
 
 def test_dump_restores_and_boots(in_place: tuple[Path, Path, Report], image: LiveImage, lab: Lab) -> None:
     target = create_disk(lab.folder / "target.img", imageset.read_manifest(in_place[1]).packed.disks[0].size)
-    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one", share=in_place[1].parent)
+    words = ("lvpack.action=restore", "lvpack.source=one")
+    report = lab.run([Drive(path=target)], *words, share=in_place[1].parent, boot="pxe")
     assert report.status == "ok", report
     boot_to_login(image, target, lab.folder / "boot.log")
 

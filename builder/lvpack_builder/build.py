@@ -12,8 +12,10 @@ from pathlib import Path
 from lvpack_agent import VERSION, options
 from lvpack_agent.errors import Refused
 from lvpack_agent.sizes import GIB, human
-from lvpack_builder import initrd, iso, menus, rootfs
+from lvpack_builder import initrd, iso, netboot, rootfs
 from lvpack_builder.base import DEFAULT_RELEASE, base
+from lvpack_builder.loaders import PACKAGES
+from lvpack_builder.netboot import Host
 from lvpack_builder.paths import cache_dir
 
 # Program → Debian package that has it.
@@ -21,7 +23,7 @@ TOOLS = {
     "cpio": "cpio",
     "debootstrap": "debootstrap",
     "depmod": "kmod",
-    "grub-mkrescue": "grub-common",
+    "grub-mkimage": "grub-common",
     "mksquashfs": "squashfs-tools",
     "mformat": "mtools",
     "qemu-img": "qemu-utils",
@@ -39,12 +41,16 @@ class LiveImage:
     folder: Path
 
     @property
+    def kit(self) -> Path:
+        return self.folder / "pxe"
+
+    @property
     def kernel(self) -> Path:
-        return self.folder / "pxe/vmlinuz"
+        return self.kit / "vmlinuz"
 
     @property
     def initrd(self) -> Path:
-        return self.folder / "pxe/initrd.img"
+        return self.kit / "initrd.img"
 
     @property
     def iso(self) -> Path:
@@ -52,15 +58,14 @@ class LiveImage:
 
 
 def check_host() -> None:
-    """Raise Refused, with the way out, if this machine cannot build: root, tools, GRUB's BIOS modules, space."""
+    """Raise Refused, with the way out, if this machine cannot build: root, tools, boot loaders, space."""
     if os.geteuid() != 0:
         raise Refused("cannot build the live image: it needs root", hint="run it with sudo")
     missing = {package for tool, package in TOOLS.items() if not shutil.which(tool)}
-    if not Path("/usr/lib/grub/i386-pc").is_dir():
-        missing.add("grub-pc-bin")
+    missing |= {package for file, package in PACKAGES.items() if not file.exists()}
     if missing:
         names = " ".join(sorted(missing))
-        raise Refused(f"cannot build the live image: programs of {names} are missing", hint=f"apt-get install {names}")
+        raise Refused(f"cannot build the live image: {names} is missing", hint=f"apt-get install {names}")
     free = shutil.disk_usage(cache_dir()).free
     if free < SPACE:
         raise Refused(
@@ -69,24 +74,30 @@ def check_host() -> None:
         )
 
 
-def build(out: Path, *, arguments: Sequence[str] = (), release: str = DEFAULT_RELEASE) -> LiveImage:
+def build(
+    out: Path, *, arguments: Sequence[str] = (), hosts: Sequence[Host] = (), release: str = DEFAULT_RELEASE
+) -> LiveImage:
     """Build the live image into a folder; arguments are for the kernel, lvpack.* among them is checked now.
+
+    hosts are machines with a menu of their own in the netboot kit.
 
     Raises Refused before it starts if this machine or an argument is not fit, Failed if a tool fails.
     """
     check_host()
-    options.check_words(arguments)
+    for words in (arguments, *(host.arguments for host in hosts)):
+        options.check_words(words)
     made = base(release)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         new = Path(scratch) / "new"
-        (new / "pxe").mkdir(parents=True)
+        LiveImage(folder=new).kit.mkdir(parents=True)
         layer = Path(scratch) / "10-agent.squashfs"
         rootfs.agent_layer(made.tree, layer)
         image = LiveImage(folder=new)
         shutil.copy(made.kernel, image.kernel)
         initrd.assemble(made.early, [made.layer, layer], image.initrd)
-        iso.write_iso(image.kernel, image.initrd, menus.grub(arguments), image.iso)
+        iso.write_iso(image.kernel, image.initrd, arguments, image.iso)
+        netboot.write_kit(image.kit, arguments, hosts)
         _write_manifest(image, made.tree, made.version, release, arguments)
         _write_sums(new)
         if out.exists():

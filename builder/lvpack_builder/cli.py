@@ -42,25 +42,55 @@ def main() -> None:
     """Pack a Linux server that lives on LVM into the smallest disk image that still boots."""
 
 
-@main.command(epilog=KERNEL_OPTIONS)
+class BuildCommand(click.Command):
+    """A command whose -a belong to the --host before them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        ctx.meta["order"] = [parameter.name for parameter in order]
+        return super().parse_args(ctx, args)
+
+
+def _grouped(order: list[str], arguments: tuple[str, ...], hosts: tuple[str, ...]) -> list[tuple[str, list[str]]]:
+    """Return MAC and arguments as they were given: those for every machine come first, with no MAC."""
+    words, macs = iter(arguments), iter(hosts)
+    groups: list[tuple[str, list[str]]] = [("", [])]
+    for name in order:
+        if name == "hosts":
+            groups.append((next(macs), []))
+        elif name == "arguments":
+            groups[-1][1].append(next(words))
+    return groups
+
+
+@main.command(cls=BuildCommand, epilog=KERNEL_OPTIONS)
 @click.option("-o", "--output", type=FILE, default=None, help="Folder for the live image. [default: out]")
 @click.option("-a", "--argument", "arguments", multiple=True, help="Kernel argument, e.g. lvpack.target=nfs://…")
+@click.option(
+    "--host", "hosts", multiple=True, metavar="MAC", help="The -a that follow are for this machine's netboot menu only."
+)
 @click.option("--release", default="trixie", show_default=True, help="Debian release of the live image.")
+@click.pass_context
 @_reported
-def build(output: Path | None, arguments: tuple[str, ...], release: str) -> None:
-    """Build the live image: ISO, kernel and initrd."""
+def build(
+    ctx: click.Context, output: Path | None, arguments: tuple[str, ...], hosts: tuple[str, ...], release: str
+) -> None:
+    """Build the live image: a hybrid ISO and a netboot kit, for BIOS and UEFI."""
     from lvpack_builder import build as builder
+    from lvpack_builder.netboot import Host, mac_address
     from lvpack_builder.paths import output_dir
 
-    image = builder.build(output or output_dir(), arguments=arguments, release=release)
-    click.echo(f"built {image.iso}, {image.kernel} and {image.initrd}")
+    (_, common), *groups = _grouped(ctx.meta["order"], arguments, hosts)
+    machines = [Host(mac=mac_address(mac), arguments=(*common, *own)) for mac, own in groups]
+    image = builder.build(output or output_dir(), arguments=common, hosts=machines, release=release)
+    click.echo(f"built {image.iso} and the netboot kit {image.kit}")
 
 
 @main.command(epilog=KERNEL_OPTIONS)
 @click.option("--disk", "disks", type=FILE, multiple=True, required=True, help="Disk image file; several times.")
 @click.option("--share", type=FILE, help="Folder that the machine sees as its share.")
-@click.option("--firmware", type=click.Choice(["bios"]), default="bios", show_default=True)
-@click.option("--boot", type=click.Choice(["direct", "iso"]), default="direct", show_default=True)
+@click.option("--firmware", type=click.Choice(["bios", "uefi", "secure"]), default="bios", show_default=True)
+@click.option("--boot", type=click.Choice(["direct", "iso", "usb", "pxe"]), default="direct", show_default=True)
 @click.option("-a", "--argument", "arguments", multiple=True, help="Kernel argument such as lvpack.action=plan.")
 @click.option("--memory", type=int, default=1024, show_default=True, help="MiB of the machine.")
 @click.option("--image", "folder", type=FILE, help="Folder of the live image. [default: out]")
@@ -79,7 +109,9 @@ def run(
 
     image = runs.built_image(folder)
     drives = [runs.drive(path) for path in disks]
-    report = runs.run_image(image, drives, arguments, share=share, boot=boot, memory=memory, echo=True)
+    report = runs.run_image(
+        image, drives, arguments, share=share, firmware=firmware, boot=boot, memory=memory, echo=True
+    )
     return {"ok": 0, "refused": 2}.get(report.status, 1)
 
 

@@ -1,27 +1,54 @@
-"""Boot menus from jinja2 templates."""
+"""Boot menus from jinja2 templates: for GRUB, pxelinux and iPXE."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 
+from lvpack_agent.console import named
 from lvpack_agent.options import PREFIX
 
 # gpt: a disk whose primary GPT was cut off while it was written is read by its backup (kernel-parameters).
-KERNEL_ARGUMENTS = ("quiet", "loglevel=3", "gpt", "console=tty0", "console=ttyS0,115200")
+KERNEL_ARGUMENTS = ("quiet", "loglevel=3", "gpt")
+CONSOLES = ("console=tty0", "console=ttyS0,115200")
+SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A menu entry: its title and the kernel's arguments."""
+    """A menu entry: its title and the kernel's arguments, each a word of its own."""
 
     title: str
-    arguments: str
+    arguments: tuple[str, ...]
+
+    def kernel_line(self) -> str:
+        """Return the arguments as the kernel reads them from one line."""
+        return " ".join(kernel_word(a) for a in self.arguments)
+
+    def grub_line(self) -> str:
+        """Return the arguments as GRUB reads them; it quotes for the kernel what has blanks in it."""
+        return " ".join(a if _plain(a) else "'" + a + "'" for a in self.arguments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serial:
+    """The serial port that a menu is shown on beside the screen: its number and its speed in bit/s."""
+
+    unit: int
+    speed: int
+
+
+def kernel_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return all arguments of the kernel; the usual consoles among them unless arguments name others."""
+    consoles = () if any(a.startswith("console=") for a in arguments) else CONSOLES
+    return (*KERNEL_ARGUMENTS, *consoles, *arguments)
 
 
 def entries(arguments: Sequence[str]) -> tuple[Entry, ...]:
     """Return the menu: the default entry with the build's arguments, plan only, console menu, shell."""
-    common = [*KERNEL_ARGUMENTS, *(a for a in arguments if not a.startswith(PREFIX))]
+    common = [a for a in kernel_arguments(arguments) if not a.startswith(PREFIX)]
     own = [a for a in arguments if a.startswith(PREFIX)]
     choices = [
         ("lvpack", own),
@@ -30,21 +57,38 @@ def entries(arguments: Sequence[str]) -> tuple[Entry, ...]:
         ("lvpack: menu on the console", []),
         ("lvpack: shell", [f"{PREFIX}action=shell"]),
     ]
-    return tuple(Entry(title=title, arguments=_quoted([*common, *extra])) for title, extra in choices)
+    return tuple(Entry(title=title, arguments=(*common, *extra)) for title, extra in choices)
 
 
-def _quoted(arguments: Sequence[str]) -> str:
-    # GRUB reads $, quotes, braces and the like as a shell does; single quotes keep them.
-    return " ".join(a if a.replace("%", "").isidentifier() or _plain(a) else "'" + a + "'" for a in arguments)
+def serial(arguments: Sequence[str]) -> Serial | None:
+    """Return the last serial port among the consoles; None if there is none."""
+    consoles = named(" ".join(kernel_arguments(arguments)))
+    found = [Serial(unit=int(n[4:]), speed=int(s or 9600)) for n, s in consoles.items() if re.fullmatch(r"ttyS\d+", n)]
+    return found[-1] if found else None
+
+
+def kernel_word(word: str) -> str:
+    """Return an argument as the kernel's command line has it: with double quotes if there are blanks in it."""
+    if " " not in word:
+        return word
+    key, equals, value = word.partition("=")
+    return f'{key}="{value}"' if equals and " " not in key else f'"{word}"'
 
 
 def _plain(text: str) -> bool:
+    # GRUB reads $, quotes, braces and the like as a shell does; single quotes keep them.
     return all(c.isalnum() or c in "._-=:/,%@+" for c in text)
 
 
-def grub(arguments: Sequence[str]) -> str:
-    """Return grub.cfg."""
+def render(template: str, arguments: Sequence[str] = (), **values: Any) -> str:
+    """Return a template of this package with the menu of these arguments."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lvpack_builder"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        loader=jinja2.PackageLoader("lvpack_builder"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template("grub.cfg.j2").render(entries=entries(arguments))
+    return environment.get_template(template).render(
+        entries=entries(arguments), serial=serial(arguments), seconds=SECONDS, **values
+    )

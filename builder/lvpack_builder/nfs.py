@@ -23,7 +23,7 @@ _CONFIG = """
 NFS_CORE_PARAM {{
     NFS_Port = {port};
     NFS_Protocols = {protocols};
-    Bind_addr = 127.0.0.1;
+    Bind_addr = {address};
     Enable_NLM = false;
     Enable_RQUOTA = false;
     Enable_UDP = false;
@@ -65,15 +65,19 @@ class Share:
     port: int
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def nfs_share(folder: Path, *, version: int = 4, read_only: bool = False, port: int | None = None) -> Iterator[Share]:
-    """Serve a folder by NFS 4, or by NFS 3 with MOUNT on the same port, on loopback; stop the server at the end.
+def nfs_share(
+    folder: Path, *, version: int = 4, read_only: bool = False, port: int | None = None, address: str = LOOPBACK
+) -> Iterator[Share]:
+    """Serve a folder by NFS 4, or by NFS 3 with MOUNT on the same port; stop the server at the end.
+
+    address: where it listens, by default loopback, which only guests on QEMU's user network reach.
 
     Raises Refused if the folder is missing, Failed with the server's last words if it does not start.
     """
@@ -81,9 +85,11 @@ def nfs_share(folder: Path, *, version: int = 4, read_only: bool = False, port: 
     if not folder.is_dir():
         raise Refused(f"cannot serve share '{folder}': there is no such folder", hint="make it with mkdir")
     with ExitStack() as undo:
-        own, mount = (port or _free_port()) if version == 4 else _free_port(), _free_port()
+        own = port if port and version == 4 else _free_port(address)
+        mount = _free_port(address)
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-nfs-")))
         config = _CONFIG.format(
+            address=address,
             port=own,
             mount_port=mount,
             protocols=version,
@@ -98,16 +104,17 @@ def nfs_share(folder: Path, *, version: int = 4, read_only: bool = False, port: 
             command = [*_WITH_RPCBIND, _START, *command]
         server = spawn(command, stdout=DEVNULL, stderr=DEVNULL, new_session=True)
         undo.callback(_stop, server)
-        _wait(server, own, state / "log")
+        _wait(server, (address, own), state / "log")
         public = undo.enter_context(relay({NFS: own, MOUNT: mount}, port or 0)) if version == 3 else own
-        yield Share(folder=folder, url=f"nfs://{HOST_FROM_GUEST}:{public}{PSEUDO}", port=public)
+        host = HOST_FROM_GUEST if address == LOOPBACK else address
+        yield Share(folder=folder, url=f"nfs://{host}:{public}{PSEUDO}", port=public)
 
 
-def _wait(server: "Process[bytes]", port: int, log: Path) -> None:
+def _wait(server: "Process[bytes]", address: tuple[str, int], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            socket.create_connection((LOOPBACK, port), timeout=1).close()
+            socket.create_connection(address, timeout=1).close()
             return
         except OSError:
             if server.poll() is not None or time.monotonic() > deadline:

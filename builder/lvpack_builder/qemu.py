@@ -9,7 +9,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.processes import run
 from lvpack_builder.build import LiveImage
-from lvpack_builder.menus import KERNEL_ARGUMENTS
+from lvpack_builder.menus import kernel_arguments, kernel_word
 from lvpack_builder.paths import cache_dir, locked
 
 TCG = "tcg,thread=multi"
@@ -29,6 +29,12 @@ EMULATED_CPU = "Nehalem,vendor=AuthenticAMD,+rdrand,-ssse3,-sse4.1,-sse4.2"
 EMULATED_ARGUMENTS = ("mitigations=off", "no_timer_check", "tsc=reliable")
 # A guest whose kernel panics ends at once, and with it the wait for its result.
 GUEST_ARGUMENTS = ("panic=-1",)
+
+# OVMF as Debian has it; its variables with Microsoft's keys are "ms".
+UEFI = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+UEFI_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+UEFI_SECURE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
+UEFI_SECURE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +64,11 @@ class Drive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A virtual machine; memory in MiB. It boots kernel and initrd, else the ISO, else its first disk.
+    """A virtual machine; memory in MiB. It boots kernel and initrd, else ISO, else network, else its first disk.
 
+    nvram: a file of UEFI variables (see new_nvram); None: the firmware is a BIOS. secure: Secure Boot is enforced.
+    usb: the ISO is a USB stick. kit: a folder to netboot from, by QEMU's TFTP server, boot_file being in it.
+    tap: an interface of the host that the network is, instead of QEMU's own; the machine netboots from it.
     isolated: the network gives an address by DHCP and leads nowhere. second_console: a file that gets what the
     guest says on its second serial port.
     """
@@ -71,6 +80,12 @@ class Machine:
     initrd: Path | None = None
     arguments: tuple[str, ...] = ()
     iso: Path | None = None
+    usb: bool = False
+    kit: Path | None = None
+    boot_file: str = ""
+    tap: str = ""
+    nvram: Path | None = None
+    secure: bool = False
     folders: tuple[tuple[str, Path], ...] = ()
     network: bool = True
     isolated: bool = False
@@ -80,7 +95,7 @@ class Machine:
     def command(self, accelerator: str) -> list[str]:
         """Return the QEMU command line; the serial console is on standard input and output."""
         words = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "stdio"]
-        words += ["-accel", accelerator, "-machine", "pc", "-smp", str(self.cpus), "-m", str(self.memory)]
+        words += ["-accel", accelerator, "-smp", str(self.cpus), "-m", str(self.memory), *self._board()]
         words += ["-cpu", "host" if accelerator.startswith("kvm") else EMULATED_CPU]
         words += ["-serial", f"file:{_escaped(self.second_console)}"] if self.second_console else []
         for number, drive in enumerate(self.drives):
@@ -88,35 +103,51 @@ class Machine:
             serial = f",serial={drive.serial}" if drive.serial else ""
             words += ["-device", f"virtio-blk-pci,drive=d{number}{serial}"]
         if self.network:
-            words += ["-netdev", "user,id=n0" + (",restrict=on" if self.isolated else "")]
-            # romfile: no network boot, which would only cost time here.
-            words += ["-device", "virtio-net-pci,netdev=n0,romfile="]
+            tftp = f",tftp={_escaped(self.kit)},bootfile={self.boot_file}" if self.kit else ""
+            user = "user,id=n0" + (",restrict=on" if self.isolated else "") + tftp
+            words += ["-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no" if self.tap else user]
+            # Without a ROM a BIOS does not boot from the network, which would only cost time.
+            boots = self.kit or (self.tap and not self.kernel)
+            words += ["-device", "virtio-net-pci,netdev=n0," + ("bootindex=0" if boots else "romfile=")]
         for tag, folder in self.folders:
             words += ["-virtfs", f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"]
         if self.kernel:
-            append = [
-                *KERNEL_ARGUMENTS,
-                *GUEST_ARGUMENTS,
-                *(EMULATED_ARGUMENTS if accelerator.startswith("tcg") else ()),
-                *self.arguments,
-            ]
-            words += ["-kernel", str(self.kernel), "-append", " ".join(_kernel_word(w) for w in append)]
+            append = kernel_arguments((*guest_arguments(accelerator), *self.arguments))
+            words += ["-kernel", str(self.kernel), "-append", " ".join(kernel_word(w) for w in append)]
             words += ["-initrd", str(self.initrd)] if self.initrd else []
         elif self.iso:
-            words += ["-cdrom", str(self.iso), "-boot", "d"]
+            words += ["-drive", f"file={_escaped(self.iso)},format=raw,if=none,id=iso,readonly=on"]
+            words += ["-device", "usb-storage,drive=iso,bootindex=0" if self.usb else "ide-cd,drive=iso,bootindex=0"]
         words += [] if self.reboot else ["-no-reboot"]
         return words
+
+    def _board(self) -> list[str]:
+        words = ["-machine", ("q35" if self.nvram else "pc") + (",smm=on" if self.secure else "")]
+        if self.nvram:
+            words += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={UEFI_SECURE if self.secure else UEFI}"]
+            words += ["-drive", f"if=pflash,unit=1,format=raw,file={_escaped(self.nvram)}"]
+            # Only code in system management mode may write variables, else Secure Boot could be switched off.
+            words += ["-global", "driver=cfi.pflash01,property=secure,value=on"] if self.secure else []
+        return [*words, "-device", "qemu-xhci"] if self.usb else words
+
+
+def new_nvram(path: Path, *, secure: bool = False) -> Path:
+    """Make a file of UEFI variables as they are in a new machine; secure: with Microsoft's keys, Secure Boot on."""
+    source = UEFI_SECURE_VARIABLES if secure else UEFI_VARIABLES
+    try:
+        path.write_bytes(source.read_bytes())
+    except FileNotFoundError:
+        raise Failed(f"cannot make UEFI variables: there is no '{source}'", hint="apt-get install ovmf") from None
+    return path
+
+
+def guest_arguments(accelerator: str) -> tuple[str, ...]:
+    """Return the kernel arguments that a guest needs beside those of its menu."""
+    return (*GUEST_ARGUMENTS, *(EMULATED_ARGUMENTS if accelerator.startswith("tcg") else ()))
 
 
 def _escaped(path: Path) -> str:
     return str(path).replace(",", ",,")  # a comma ends an option of QEMU
-
-
-def _kernel_word(word: str) -> str:
-    if " " not in word:
-        return word
-    key, equals, value = word.partition("=")
-    return f'{key}="{value}"' if equals and " " not in key else f'"{word}"'
 
 
 def live(image: LiveImage, arguments: Sequence[str], **options: object) -> Machine:

@@ -1,20 +1,22 @@
 """`lvpack run`: the live image in a virtual machine, its share a folder of this machine."""
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.options import PREFIX
 from lvpack_agent.report import Report
-from lvpack_builder import menus
+from lvpack_builder import netboot
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
 from lvpack_builder.iso import write_iso
 from lvpack_builder.nfs import Share, nfs_share
 from lvpack_builder.paths import cache_dir, output_dir
-from lvpack_builder.qemu import Drive, Machine, accelerator, live
+from lvpack_builder.qemu import Drive, Machine, accelerator, guest_arguments, new_nvram
 
 URLS = {f"{PREFIX}target", f"{PREFIX}source", f"{PREFIX}config"}
 
@@ -59,6 +61,7 @@ def run_image(
     arguments: Sequence[str],
     *,
     share: Path | None = None,
+    firmware: str = "bios",
     boot: str = "direct",
     memory: int = 1024,
     transcript: Path | None = None,
@@ -69,20 +72,20 @@ def run_image(
 ) -> Report:
     """Run the live image to its result and switch-off; return the result.
 
-    boot is direct, or iso: the built ISO as it is, or one like it with these arguments in its menu. memory in MiB,
-    deadline in seconds, nfs the version that the share is served by (4 or 3). Raises Failed if no result comes in time.
+    firmware is bios, uefi, or secure: UEFI with Secure Boot enforced. boot is direct, or one of iso, usb and pxe: then
+    by the built ISO or netboot kit as it is, or, with arguments or a share, by one like it with these in its menu.
+    memory in MiB, deadline in seconds, nfs the version that the share is served by (4 or 3).
+    Raises Failed if no result comes in time.
     """
     with ExitStack() as undo:
         served = undo.enter_context(nfs_share(share, version=nfs, read_only=read_only)) if share else None
         words = shared_arguments(arguments, served)
-        if boot == "direct":
-            machine = live(image, words, drives=tuple(drives), memory=memory)
-        else:
-            iso = image.iso
-            if arguments or served:
-                iso = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="iso-", dir=cache_dir()))) / iso.name
-                write_iso(image.kernel, image.initrd, menus.grub(words), iso)
-            machine = Machine(drives=tuple(drives), memory=memory, iso=iso)
+        scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=cache_dir())))
+        machine = Machine(drives=tuple(drives), memory=memory)
+        if firmware != "bios":
+            secure = firmware == "secure"
+            machine = replace(machine, nvram=new_nvram(scratch / "nvram", secure=secure), secure=secure)
+        machine = _booting(machine, image, boot, words if arguments or served else None, scratch)
         log = transcript or cache_dir() / "run.log"
         console = undo.enter_context(running(machine, accelerator(image), log, echo=echo))
         report = console.result(deadline)
@@ -94,3 +97,27 @@ def run_image(
         except Exception as error:
             raise Failed("cannot end the run: the machine does not switch itself off", hint=f"see {log}") from error
         return report
+
+
+def _booting(machine: Machine, image: LiveImage, boot: str, arguments: Sequence[str] | None, scratch: Path) -> Machine:
+    """Return a machine that boots the live image in some way; given arguments, by an ISO or a kit made in scratch."""
+    if boot == "direct":
+        return replace(machine, kernel=image.kernel, initrd=image.initrd, arguments=tuple(arguments or ()))
+    words = None if arguments is None else (*guest_arguments(accelerator(image)), *arguments)
+    if boot == "pxe":
+        kit = image.kit if words is None else copied_kit(image, words, scratch / "kit")
+        return replace(machine, kit=kit, boot_file=netboot.BOOT_FILES["uefi" if machine.nvram else "bios"])
+    iso = image.iso
+    if words is not None:
+        iso = scratch / iso.name
+        write_iso(image.kernel, image.initrd, words, iso)
+    return replace(machine, iso=iso, usb=boot == "usb")
+
+
+def copied_kit(image: LiveImage, arguments: Sequence[str], folder: Path) -> Path:
+    """Make a netboot kit like that of an image, with other arguments in its menus, and return its folder."""
+    folder.mkdir()
+    for file in (image.kernel, image.initrd):
+        shutil.copy(file, folder)
+    netboot.write_kit(folder, arguments)
+    return folder

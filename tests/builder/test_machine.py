@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,27 @@ def test_result_line_survives() -> None:
 
 
 def test_menu_has_four_entries_and_the_plan_overrides() -> None:
-    text = menus.grub(["lvpack.target=nfs://h/x", "lvpack.action=backup", "console=ttyS1"])
-    assert text.count("menuentry") == 4
-    assert "lvpack.action=backup lvpack.action=plan lvpack.after=shell" in text
+    for template in ("grub.cfg.j2", "pxelinux.cfg.j2", "lvpack.ipxe.j2"):
+        words = ["lvpack.target=nfs://h/x", "lvpack.action=backup"]
+        text = menus.render(template, words, folder="", suffix="", by_host=True, up="")
+        lines = re.findall(r".* gpt .*", text)
+        assert len(lines) == 4
+        assert "console=tty0 console=ttyS0,115200" in lines[0]
+        assert "lvpack.action=backup lvpack.action=plan lvpack.after=shell" in lines[1]
+        assert "lvpack." not in lines[2]
+
+
+def test_menus_are_on_the_serial_port_that_the_kernel_is_told_to_use() -> None:
+    assert menus.serial([]) == menus.Serial(unit=0, speed=115200)
+    words = ["console=tty0", "console=ttyS1,57600n8", "lvpack.disk=a b"]
+    assert menus.serial(words) == menus.Serial(unit=1, speed=57600)
+    assert menus.serial(["console=tty0"]) is None
+    grub = menus.render("grub.cfg.j2", words, folder="", suffix="")
+    assert "serial --unit=1 --speed=57600" in grub
+    assert "ttyS0" not in grub
+    assert "'lvpack.disk=a b'" in grub
+    assert 'lvpack.disk="a b"' in menus.render("pxelinux.cfg.j2", words)
+    assert "serial" not in menus.render("grub.cfg.j2", ["console=tty0"], folder="", suffix="").lower()
 
 
 def test_mirrors_come_from_apt() -> None:

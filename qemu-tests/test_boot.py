@@ -1,0 +1,90 @@
+"""The sample server there and back by each way of booting; test_main_job.py has UEFI from an ISO and BIOS by PXE."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, sha256
+from lvpack_agent import imageset
+from lvpack_agent.report import Report
+from lvpack_agent.sizes import MIB
+from lvpack_builder import inventory
+from lvpack_builder.build import LiveImage
+from lvpack_builder.console import running
+from lvpack_builder.inventory import Inventory
+from lvpack_builder.nfs import nfs_share
+from lvpack_builder.qemu import Drive, Machine, accelerator, create_disk, guest_arguments, new_nvram
+from lvpack_builder.runs import copied_kit, shared_arguments
+from wire import ADDRESS, INTERFACE, boot_server, wire
+
+pytestmark = pytest.mark.timeout(2400)
+core, full = pytest.mark.core, pytest.mark.full
+
+FIRMWARE = {
+    "bios": "firmware: BIOS",
+    "uefi": "firmware: UEFI, Secure Boot disabled",
+    "secure": "firmware: UEFI, Secure Boot enabled",
+}
+
+
+@pytest.mark.parametrize(
+    ("firmware", "boot"),
+    [
+        pytest.param("bios", "iso", marks=core),
+        pytest.param("bios", "usb", marks=full),
+        pytest.param("uefi", "usb", marks=full),
+        pytest.param("secure", "iso", marks=full),
+        pytest.param("secure", "pxe", marks=full),
+    ],
+)
+def test_there_and_back(
+    image: LiveImage, lab: Lab, source: Path, source_sha256: str, before: Inventory, firmware: str, boot: str
+) -> None:
+    def pack(disk: Path, *words: str) -> Report:
+        return lab.run([Drive(path=disk)], *words, firmware=firmware, boot=boot)
+
+    there_and_back(image, lab, source, before, FIRMWARE[firmware], pack)
+    assert sha256(source) == source_sha256
+
+
+@full
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_there_and_back_from_a_real_boot_server(
+    image: LiveImage, lab: Lab, source: Path, before: Inventory, firmware: str
+) -> None:
+    """UEFI asks by PXE and gets GRUB; QEMU's BIOS has iPXE, which gets the script by HTTP."""
+
+    def pack(disk: Path, *words: str) -> Report:
+        with nfs_share(lab.share, address=ADDRESS) as share:
+            arguments = (*guest_arguments(accelerator(image)), *shared_arguments(words, share))
+            kit = copied_kit(image, arguments, lab.folder / f"kit-{words[0]}")
+            with boot_server(kit, lab.folder / "boot-server.log"):
+                nvram = new_nvram(lab.folder / "nvram") if firmware == "uefi" else None
+                machine = Machine(drives=(Drive(path=disk),), tap=INTERFACE, nvram=nvram)
+                with running(machine, accelerator(image), lab.folder / "console.log") as console:
+                    report = console.result(1500)
+                    console.wait(120)
+                    return report
+
+    with wire():
+        there_and_back(image, lab, source, before, FIRMWARE[firmware], pack)
+    served = (lab.folder / "boot-server.log").read_text()
+    assert ("GET /vmlinuz" in served) == (firmware == "bios"), served
+    assert ("/grub/lvpack.cfg" in served) == (firmware == "uefi"), served
+
+
+def there_and_back(
+    image: LiveImage, lab: Lab, source: Path, before: Inventory, firmware: str, pack: Callable[..., Report]
+) -> None:
+    """Pack the sample server by `pack`, restore it by the same to a smaller disk, and compare."""
+    report = pack(source, "lvpack.action=backup", "lvpack.name=one")
+    assert report.status == "ok", report
+    assert firmware in (lab.share / "one/agent.log").read_text()
+    size = imageset.read_manifest(lab.share / "one").packed.disks[0].size
+    target = create_disk(lab.folder / "target.img", size + 100 * MIB)
+    report = pack(target, "lvpack.action=restore", "lvpack.source=one")
+    assert report.status == "ok", report
+    after = inventory.take(image, Drive(path=target))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
