@@ -1,5 +1,6 @@
 """The sample server there and back by each way of booting; test_main_job.py has UEFI from an ISO and BIOS by PXE."""
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from lvpack_agent.sizes import MIB
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
+from lvpack_builder.demo import sparse_copy
 from lvpack_builder.inventory import Inventory
+from lvpack_builder.loaders import GRUB_CD
+from lvpack_builder.netboot import BOOT_FILES
 from lvpack_builder.nfs import nfs_share
 from lvpack_builder.qemu import Drive, Machine, accelerator, create_disk, guest_arguments, new_nvram
 from lvpack_builder.runs import copied_kit, shared_arguments
+from lvpack_builder.sample.server import make_sample
 from wire import ADDRESS, INTERFACE, boot_server, wire
 
 pytestmark = pytest.mark.timeout(2400)
@@ -72,6 +77,29 @@ def test_there_and_back_from_a_real_boot_server(
     served = (lab.folder / "boot-server.log").read_text()
     assert ("GET /vmlinuz" in served) == (firmware == "bios"), served
     assert ("/grub/lvpack.cfg" in served) == (firmware == "uefi"), served
+
+
+@full
+def test_network_first_but_the_disk_is_next(image: LiveImage, lab: Lab) -> None:
+    """A UEFI machine that boots from the network first, and again after a run, boots its disk then."""
+    disk = sparse_copy(make_sample(image, "uefi"), lab.folder / "disk.img")
+    mark = secrets.token_hex(8)
+    (lab.folder / "grub.cfg").write_text(
+        f"serial --unit=0\nterminal_output console serial\necho {mark}\nsleep 1\nhalt\n"
+    )
+    (lab.folder / "loader.efi").write_bytes(GRUB_CD.read_bytes())
+    boot = "/mnt/EFI/BOOT"
+    there = f"mkdir -p {boot} && cp /host/grub.cfg {boot} && cp /host/loader.efi {boot}/BOOTX64.EFI"
+    lab.prepare([Drive(path=disk)], f"mount /dev/vda1 /mnt && {there} && umount /mnt")
+    with nfs_share(lab.share) as share:
+        words = shared_arguments(["lvpack.action=backup", "lvpack.name=one", "lvpack.after=reboot"], share)
+        kit = copied_kit(image, (*guest_arguments(accelerator(image)), *words), lab.folder / "kit")
+        nvram = new_nvram(lab.folder / "nvram")
+        machine = Machine(drives=(Drive(path=disk),), kit=kit, boot_file=BOOT_FILES["uefi"], nvram=nvram, reboot=True)
+        with running(machine, accelerator(image), lab.folder / "console.log") as console:
+            report = console.result(900)
+            assert report.status == "ok", report
+            console.expect(mark, 300)
 
 
 def there_and_back(

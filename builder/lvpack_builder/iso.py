@@ -1,8 +1,8 @@
 """The ISO: one file that boots from a CD or, copied with `dd`, from a USB stick, by BIOS and by UEFI with Secure Boot.
 
 BIOS: El Torito and an MBR, both with GRUB. UEFI: an EFI system partition, appended to the ISO and shown as El Torito
-image and as partition 2, with Debian's signed shim and GRUB. That GRUB finds the ISO by /.disk/info, then reads
-/boot/grub/grub.cfg.
+image and as partition 2, with Debian's signed shim and GRUB. Both GRUBs find the ISO by its label: other media with
+GRUB may be in the machine.
 """
 
 import os
@@ -17,6 +17,7 @@ from lvpack_builder import menus
 from lvpack_builder.loaders import BIOS_MODULES, GRUB_BIOS, GRUB_CD, MOK_MANAGER, SHIM
 
 VOLUME = "LVPACK"
+FIND = f"search --label --set=root {VOLUME}\nset prefix=($root)/boot/grub\n"
 # Any number will do as the FAT volume's; a fixed one keeps builds the same.
 FAT_SERIAL = "4c56504b"
 
@@ -26,8 +27,6 @@ def write_iso(kernel: Path, initrd: Path, arguments: Sequence[str], out: Path) -
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         root, esp = Path(folder) / "root", Path(folder) / "esp.img"
         (root / "boot/grub").mkdir(parents=True)
-        (root / ".disk").mkdir()
-        (root / ".disk/info").write_text("lvpack\n")
         os.link(kernel, root / "boot/vmlinuz")
         os.link(initrd, root / "boot/initrd.img")
         (root / "boot/grub/grub.cfg").write_text(menus.render("grub.cfg.j2", arguments, folder="/boot", suffix=""))
@@ -47,20 +46,23 @@ def write_iso(kernel: Path, initrd: Path, arguments: Sequence[str], out: Path) -
 def _bios_image(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         early = Path(folder) / "early.cfg"
-        early.write_text("search --file --set=root /.disk/info\nset prefix=($root)/boot/grub\n")
+        early.write_text(FIND)
         command: list[str | Path] = ["grub-mkimage", "--format=i386-pc-eltorito", f"--directory={GRUB_BIOS}"]
         run([*command, "--prefix=/boot/grub", f"--config={early}", f"--output={out}", *BIOS_MODULES])
 
 
 def _efi_partition(folder: Path, out: Path) -> None:
     """Make a FAT filesystem with EFI/BOOT/BOOTX64.EFI (UEFI 3.5.1.1: removable media) and what it loads."""
-    boot = folder / "EFI/BOOT"
+    boot, grub = folder / "EFI/BOOT", folder / "boot/grub"
     boot.mkdir(parents=True)
+    grub.mkdir(parents=True)
+    # The prefix that is built into the signed GRUB is /boot/grub, and first of all it looks there, on this filesystem.
+    (grub / "grub.cfg").write_text(f"{FIND}configfile $prefix/grub.cfg\n")
     # shim loads grubx64.efi from its own folder, and mmx64.efi to enroll keys.
     for name, source in (("BOOTX64.EFI", SHIM), ("grubx64.efi", GRUB_CD), ("mmx64.efi", MOK_MANAGER)):
         shutil.copy(source, boot / name)
     files = sum(p.stat().st_size for p in boot.iterdir())
     with out.open("wb") as file:
         file.truncate(round_up(files + 256 * KIB, MIB))
-    run(["mformat", "-i", out, "-N", FAT_SERIAL, "-v", VOLUME, "::"])
-    run(["mcopy", "-i", out, "-s", folder / "EFI", "::"])
+    run(["mformat", "-i", out, "-N", FAT_SERIAL, "-v", f"{VOLUME}_EFI", "::"])
+    run(["mcopy", "-i", out, "-s", folder / "EFI", folder / "boot", "::"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 SHIM = Path("/usr/lib/shim/shimx64.efi.signed")
 MOK_MANAGER = Path("/usr/lib/shim/mmx64.efi.signed")
-# "gcd" looks for its configuration on a CD, "grubnet" on the server that it came from.
+# "gcd" has the modules for a CD, "grubnet" those for the network, and looks on the server that it came from.
 GRUB_CD = Path("/usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed")
 GRUB_NET = Path("/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed")
 GRUB_BIOS = Path("/usr/lib/grub/i386-pc")
@@ -15,7 +15,7 @@ IPXE_EFI = Path("/usr/lib/ipxe/snponly.efi")
 
 # All that the menu needs is in GRUB's image: a BIOS reads a CD slowly, and no more files of GRUB are on it.
 BIOS_MODULES = (
-    *("biosdisk", "iso9660", "part_msdos", "search", "search_fs_file", "normal", "configfile", "linux"),
+    *("biosdisk", "iso9660", "part_msdos", "search", "search_label", "normal", "configfile", "linux"),
     *("serial", "terminal", "test", "echo", "reboot", "halt"),
 )
 

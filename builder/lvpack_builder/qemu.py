@@ -101,7 +101,8 @@ class Machine:
         for number, drive in enumerate(self.drives):
             words += ["-drive", f"{drive.options()},id=d{number}"]
             serial = f",serial={drive.serial}" if drive.serial else ""
-            words += ["-device", f"virtio-blk-pci,drive=d{number}{serial}"]
+            # After CD or network, at 0, the disks are booted in their order, also when the guest starts again.
+            words += ["-device", f"virtio-blk-pci,drive=d{number},bootindex={number + 1}{serial}"]
         if self.network:
             tftp = f",tftp={_escaped(self.kit)},bootfile={self.boot_file}" if self.kit else ""
             user = "user,id=n0" + (",restrict=on" if self.isolated else "") + tftp
