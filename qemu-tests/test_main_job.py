@@ -46,6 +46,16 @@ def test_image_set_is_complete(packed: Path) -> None:
     assert json.loads((packed / "manifest.json").read_text())["schema"] == 1
 
 
+def test_second_boot_of_a_day_packs_nothing(packed: Path, image: LiveImage, source: Path, tmp_path: Path) -> None:
+    """A machine whose first boot device stays the network comes back with the same options."""
+    lab = Lab(image=image, folder=tmp_path, share=packed.parent)
+    report = lab.run([Drive(path=source)], "lvpack.action=backup")
+    assert_ended(report, "refused", "again today", f"'{packed.name}'")
+    assert "lvpack.name=NAME" in report.hint
+    assert "plan" not in report.timings
+    assert list(packed.parent.iterdir()) == [packed]
+
+
 def test_packed_disk_is_small_and_has_no_hole(
     packed: Path, before: Inventory, restored: Path, image: LiveImage
 ) -> None:

@@ -1,8 +1,9 @@
 """lvpack.action=backup and plan: probe, plan, shrink and compact in an overlay, verify, dump."""
 
+import time
 from pathlib import Path
 
-from lvpack_agent import imageset, inplace, journal, lvm, mappings, overlay, plan, rescue, shares, stores
+from lvpack_agent import imageset, inplace, journal, lvm, mappings, overlay, plan, rescue, sameday, shares, stores
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.dumping import dump, set_name
 from lvpack_agent.errors import Refused
@@ -54,6 +55,8 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
         all_disks, found = find_source(settings, run, undo)
         journal.refuse_unfinished(share, found.vg_uuid)
         refuse_marked(found)
+        if not settings.name:
+            sameday.refuse_second(share, found.vg_uuid, time.time())
 
         def make_store(at_end: Undo) -> Store:
             return _store(settings, all_disks, found.disk, share, scratch, at_end)

@@ -4,6 +4,7 @@ Before the first write the plan and the source's tables are on the share. A boot
 machine there goes on where the last one stopped and never plans again.
 """
 
+import time
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +22,7 @@ from lvpack_agent import (
     overlay,
     plan,
     rescue,
+    sameday,
     shrink,
     steps,
     stores,
@@ -87,6 +89,8 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
             entry = None
         if entry is None:
             refuse_marked(found)
+            if settings.dump and not settings.name:
+                sameday.refuse_second(share, found.vg_uuid, time.time())
             begun = _begin(settings, run, share, scratch, store, found)
         else:
             run.say(

@@ -1,0 +1,55 @@
+"""Which image sets on a share keep a machine from being packed a second time in a day."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import sameday
+from lvpack_agent.errors import Refused
+
+NOON = 1_780_315_200.0  # 2026-06-01T12:00:00Z
+DAY = 86400.0
+VG, OTHER = "BMuc0A-yGe9-4bWc-xxxx-3Y1m-ZPdN-aaaaaa", "q0q0q0-yGe9-4bWc-xxxx-3Y1m-ZPdN-bbbbbb"
+
+
+def make_set(share: Path, name: str, created: str, vg_uuid: str, written: float = NOON) -> Path:
+    """Write what this is about of a manifest; written is the time of the server's clock."""
+    folder = share / name
+    folder.mkdir()
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps({"created": created, "plan": {"source": {"vgs": [{"uuid": vg_uuid}]}}}))
+    os.utime(manifest, (written, written))
+    return manifest
+
+
+def test_a_set_of_this_machine_and_day_is_named(tmp_path: Path) -> None:
+    make_set(tmp_path, "renamed", "2026-06-01T00:00:01Z", VG)
+    with pytest.raises(Refused, match=r"'renamed'.*2026-06-01T00:00:01Z") as refused:
+        sameday.refuse_second(tmp_path, VG, NOON)
+    assert "lvpack.name=NAME" in refused.value.hint
+    sameday.refuse_second(tmp_path, OTHER, NOON)
+    sameday.refuse_second(tmp_path, VG, NOON + DAY)
+
+
+def test_the_stamp_in_a_name_counts_when_the_servers_clock_is_wrong(tmp_path: Path) -> None:
+    make_set(tmp_path, "web-20260601T080000Z", "2026-06-01T08:09:10Z", VG, written=NOON - 9 * DAY)
+    with pytest.raises(Refused, match="'web-20260601T080000Z'"):
+        sameday.refuse_second(tmp_path, VG, NOON)
+
+
+def test_what_is_no_finished_set_of_today_is_passed_over(tmp_path: Path) -> None:
+    make_set(tmp_path, "old-20260531T080000Z", "2026-05-31T08:09:10Z", VG, written=NOON - DAY)
+    make_set(tmp_path, "copied-today", "2026-05-31T08:09:10Z", VG)
+    make_set(tmp_path, "web-20260601T090000Z.partial", "2026-06-01T09:00:00Z", VG)
+    make_set(tmp_path, "broken-20260601T080000Z", "2026-06-01T08:00:00Z", VG).write_text(f'{{"created": "{VG}')
+    make_set(tmp_path, "foreign-20260601T080000Z", "2026-06-01T08:00:00Z", VG).write_text(f'["{VG}"]')
+    (tmp_path / "empty-20260601T080000Z").mkdir()
+    (tmp_path / "file").write_text("")
+    sameday.refuse_second(tmp_path, VG, NOON)
+
+
+def test_a_manifest_is_not_read_if_name_and_time_are_of_another_day(tmp_path: Path) -> None:
+    make_set(tmp_path, "old-20260531T080000Z", "2026-06-01T08:09:10Z", VG, written=NOON - DAY)
+    sameday.refuse_second(tmp_path, VG, NOON)
