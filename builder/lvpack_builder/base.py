@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.processes import run
-from lvpack_builder import initrd, mirror, rootfs
+from lvpack_agent.processes import ToolFailed
+from lvpack_builder import initrd, isolated, mirror, rootfs
+from lvpack_builder.outputs import remove
 from lvpack_builder.paths import cache_dir, locked, project_root
 
 DEFAULT_RELEASE = "trixie"
@@ -55,12 +56,16 @@ def base(release: str = DEFAULT_RELEASE) -> Base:
     final = cache_dir() / f"base-{inputs_hash(release)}"
     with locked("base"):
         if not final.exists():
+            for left in cache_dir().glob("base-*.partial"):  # by a build that was killed
+                remove(left)
             partial = final.with_name(final.name + ".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            _disk_image_create(partial, release)
-            _pack(partial)
-            partial.rename(final)
+            try:
+                partial.mkdir()
+                _disk_image_create(partial, release)
+                _pack(partial)
+                partial.rename(final)
+            finally:
+                remove(partial)
     return _base(final)
 
 
@@ -68,6 +73,8 @@ def _disk_image_create(folder: Path, release: str) -> None:
     mirrors = mirror.read()
     log = cache_dir() / "disk-image-create.log"
     scripts = Path(sys.executable).parent
+    scratch = folder / "tmp"
+    scratch.mkdir()
     environment = {
         "PATH": f"{scripts}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
         "ELEMENTS_PATH": str(project_root() / "elements"),
@@ -75,25 +82,30 @@ def _disk_image_create(folder: Path, release: str) -> None:
         "DIB_DISTRIBUTION_MIRROR": mirrors.main,
         "DIB_DEBIAN_SECURITY_MIRROR": mirrors.security,
         "DIB_IMAGE_CACHE": str(cache_dir() / "dib"),
+        "DIB_LOCKFILES": str(scratch / "locks"),
+        "TMP_DIR": str(scratch),
+        "TMPDIR": str(scratch),
         # The inputs of its build are in the hash; its outputs are ours to cache.
         "LVPACK_TREE": str(folder / "tree"),
     }
-    command: list[str | Path] = [
-        scripts / "disk-image-create",
-        "-n",
-        "-o",
-        folder / "none",
-        "--logfile",
-        log,
-        "lvpack-image",
-    ]
+    command: list[str | Path] = [scripts / "disk-image-create", "-n", "-o", scratch / "none", "lvpack-image"]
     try:
-        run(command, env=environment)
-    except Failed as failed:
-        last = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
-        raise Failed(
-            f"cannot build the live image: disk-image-create failed: {'; '.join(last)}", hint=f"its log is {log}"
-        ) from failed
+        isolated.run(command, log=log, env=environment)
+    except ToolFailed as failed:
+        cause = last_words(failed.completed.stdout) or failed.message
+        raise Failed(f"cannot build the live image: disk-image-create: {cause}", hint=f"its log is {log}") from failed
+    remove(scratch)
+
+
+def last_words(log: str) -> str:
+    """Return what a failed disk-image-create said last before it tidied up, from its log."""
+    said: list[str] = []
+    for line in log.splitlines():
+        text = line.partition(" | ")[2].strip() or line.strip()
+        if text.startswith("Unmount "):
+            break
+        said.append(text)
+    return "; ".join([text for text in said if text][-3:])
 
 
 def _pack(folder: Path) -> None:

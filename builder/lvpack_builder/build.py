@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent import VERSION, options
-from lvpack_agent.errors import Refused
+from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.sizes import GIB, human
 from lvpack_builder import initrd, iso, netboot, rootfs
-from lvpack_builder.base import DEFAULT_RELEASE, base
+from lvpack_builder.base import DEFAULT_RELEASE, Base, base
 from lvpack_builder.loaders import PACKAGES
 from lvpack_builder.netboot import Host
+from lvpack_builder.outputs import check_replaceable, replacing
 from lvpack_builder.paths import cache_dir
 
 # Program → Debian package that has it.
@@ -27,7 +28,9 @@ TOOLS = {
     "mksquashfs": "squashfs-tools",
     "mformat": "mtools",
     "qemu-img": "qemu-utils",
+    "setpriv": "util-linux",
     "sudo": "sudo",
+    "unshare": "util-linux",
     "xorriso": "xorriso",
     "zstd": "zstd",
 }
@@ -86,24 +89,30 @@ def build(
     check_host()
     for words in (arguments, *(host.arguments for host in hosts)):
         options.check_words(words)
-    made = base(release)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        new = Path(scratch) / "new"
-        LiveImage(folder=new).kit.mkdir(parents=True)
+    check_replaceable(out)
+    try:
+        made = base(release)
+        with replacing(out) as new:
+            _write(LiveImage(folder=new), made, release, arguments, hosts)
+    except OSError as error:
+        raise Failed(
+            f"cannot build the live image: {error.filename or 'a file'}: {error.strerror}",
+            hint=f"see that {out.parent} and {cache_dir()} can be written and have room",
+        ) from error
+    return LiveImage(folder=out)
+
+
+def _write(image: LiveImage, made: Base, release: str, arguments: Sequence[str], hosts: Sequence[Host]) -> None:
+    image.kit.mkdir()
+    shutil.copy(made.kernel, image.kernel)
+    with tempfile.TemporaryDirectory(dir=image.folder.parent) as scratch:
         layer = Path(scratch) / "10-agent.squashfs"
         rootfs.agent_layer(made.tree, layer)
-        image = LiveImage(folder=new)
-        shutil.copy(made.kernel, image.kernel)
         initrd.assemble(made.early, [made.layer, layer], image.initrd)
-        iso.write_iso(image.kernel, image.initrd, arguments, image.iso)
-        netboot.write_kit(image.kit, arguments, hosts)
-        _write_manifest(image, made.tree, made.version, release, arguments)
-        _write_sums(new)
-        if out.exists():
-            out.rename(Path(scratch) / "old")
-        new.rename(out)
-    return LiveImage(folder=out)
+    iso.write_iso(image.kernel, image.initrd, arguments, image.iso)
+    netboot.write_kit(image.kit, arguments, hosts)
+    _write_manifest(image, made.tree, made.version, release, arguments)
+    _write_sums(image.folder)
 
 
 def _write_manifest(image: LiveImage, tree: Path, version: str, release: str, arguments: Sequence[str]) -> None:

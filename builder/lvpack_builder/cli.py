@@ -1,5 +1,6 @@
 """The command line of the workstation."""
 
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -17,11 +18,29 @@ FILE = click.Path(path_type=Path)
 KERNEL_OPTIONS = f"\b\nKernel arguments of lvpack, for -a:\n{options.as_text()}"
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks a process to end; it undoes what was begun, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _interrupt(number: int, _: object) -> None:
+    raise Interrupted(number)
+
+
 def _reported(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Turn lvpack's errors into a message and an exit status: 1 failed, 2 refused."""
+    """Turn lvpack's errors and signals into a message and an exit status.
+
+    1 failed, 2 refused, 128 and the number of a signal (sh(1)).
+    """
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+                signal.signal(number, _interrupt)
         try:
             sys.exit(command(*args, **kwargs) or 0)
         except LvpackError as error:
@@ -29,9 +48,10 @@ def _reported(command: Callable[..., int | None]) -> Callable[..., None]:
             if error.hint:
                 click.echo(f"  {error.hint}", err=True)
             sys.exit(2 if error.status == "refused" else 1)
-        except KeyboardInterrupt:
-            click.echo("lvpack: interrupted", err=True)
-            sys.exit(130)
+        except Interrupted as interrupted:
+            name = signal.Signals(interrupted.number).name
+            click.echo(f"lvpack: interrupted by {name}", err=True)
+            sys.exit(128 + interrupted.number)
 
     return wrapper
 
