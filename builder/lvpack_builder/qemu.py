@@ -107,9 +107,11 @@ class Machine:
             tftp = f",tftp={_escaped(self.kit)},bootfile={self.boot_file}" if self.kit else ""
             user = "user,id=n0" + (",restrict=on" if self.isolated else "") + tftp
             words += ["-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no" if self.tap else user]
-            # Without a ROM a BIOS does not boot from the network, which would only cost time.
+            # Without a ROM a BIOS does not boot from the network, which would only cost time. UEFI has a driver of its
+            # own; the ROM's gives shim the size of its buffer as that of the file, and Secure Boot fails.
             boots = self.kit or (self.tap and not self.kernel)
-            words += ["-device", "virtio-net-pci,netdev=n0," + ("bootindex=0" if boots else "romfile=")]
+            words += ["-device", "virtio-net-pci,netdev=n0" + (",bootindex=0" if boots else "")]
+            words[-1] += ",romfile=" if self.nvram or not boots else ""
         for tag, folder in self.folders:
             words += ["-virtfs", f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"]
         if self.kernel:
