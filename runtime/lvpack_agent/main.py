@@ -6,7 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
-from lvpack_agent import VERSION, imageset, menu, shares, shells
+from lvpack_agent import VERSION, efi, imageset, menu, shares, shells
 from lvpack_agent.backup import backup
 from lvpack_agent.console import COMMAND_LINE, Console, set_speeds
 from lvpack_agent.errors import Failed, LvpackError
@@ -43,10 +43,10 @@ def fetch(url: str, console: Console) -> str:
             ) from None
 
 
-def perform(settings: Settings, console: Console) -> Report:
+def perform(settings: Settings, run: Run) -> Report:
     """Run an action and return its report; no error leaves this function but as a report."""
-    run = Run(action=settings.action, out=console.say, name=settings.name)
-    console.say(f"action: {settings.action}")
+    run.say(f"firmware: {efi.firmware()}")
+    run.say(f"action: {settings.action}")
     try:
         with run.speaking():
             if settings.action == "restore":
@@ -58,7 +58,7 @@ def perform(settings: Settings, console: Console) -> Report:
         return run.ended(message)
     except LvpackError as error:
         for note in getattr(error, "__notes__", ()):
-            console.say(f"while cleaning up: {note}")
+            run.say(f"while cleaning up: {note}")
         return run.stopped(error)
     except Exception as error:
         _keep_traceback()
@@ -82,8 +82,11 @@ def tell(report: Report, console: Console) -> None:
     console.say(report.line())
 
 
-def follow(what: str, console: Console) -> None:
-    """Do what lvpack.after or lvpack.onerror says."""
+def follow(what: str, console: Console, disk: str = "") -> None:
+    """Do what lvpack.after or lvpack.onerror says; disk is the one that was packed or restored, "" if none was."""
+    if what == "reboot":
+        # A machine that booted from the network first would come back here.
+        efi.boot_next(disk, console.say)
     console.say(f"then: {what}")
     time.sleep(0.2)  # the last line is still on its way through the serial port
     if what == "shell":
@@ -126,10 +129,11 @@ def main(arguments: list[str]) -> int:
         console.say("a root shell on every console; `poweroff` ends it")
         shells.on_every_console()
         return 0
-    report = perform(settings, console)
+    run = Run(action=settings.action, out=console.say, name=settings.name)
+    report = perform(settings, run)
     tell(report, console)
     if options.cmdline is None:
-        follow(settings.after if report.status == "ok" else settings.onerror, console)
+        follow(settings.after if report.status == "ok" else settings.onerror, console, run.disk)
     return 0 if report.status == "ok" else 1
 
 

@@ -45,11 +45,12 @@ def parse_result(line: str) -> Report:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What gathers while an action runs; out prints a line to every console."""
+    """What gathers while an action runs; out prints a line to every console, disk is the one packed or restored."""
 
     action: str
     out: Callable[[str], None]
     name: str = ""
+    disk: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from lvpack_agent import ext, imageset
+from lvpack_agent import efi, ext, imageset
 from lvpack_agent.probe import Opened
 from lvpack_agent.processes import run
 
@@ -11,8 +11,8 @@ DMI = Path("/sys/class/dmi/id")
 
 
 def machine() -> dict[str, str]:
-    """Return who made this machine and which it is (kernel: Documentation/ABI/testing/sysfs-firmware-dmi-tables)."""
-    facts = {}
+    """Return who made this machine, which it is, and how it booted (kernel: ABI/testing/sysfs-firmware-dmi-tables)."""
+    facts = {"firmware": str(efi.firmware())}
     for name in ("sys_vendor", "product_name", "product_serial", "product_uuid", "board_name", "bios_version"):
         try:
             facts[name] = (DMI / name).read_text().strip()

@@ -44,6 +44,7 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             manifest = imageset.read_manifest(share / name)
         with run.phase("probe"):
             target = choose_target(disks.read(), manifest, settings)
+            run.disk = target.path
             run.say(f"target: {target.describe()}")
             others = tuple(d for d in disks.read() if d.path != target.path)
             disks.set_read_only(others, undo)

@@ -32,6 +32,7 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     spared = disks.holding(all_disks, settings.scratch)
     disks.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
     found = find(disks.select(all_disks, settings.disk), settings.vg)
+    run.disk = found.disk.path
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     run.say(f"source: {found.disk.describe()}, VG {found.vg}; {until}")
     for other in (d for d in all_disks if d is not found.disk and d not in spared):

@@ -1,0 +1,213 @@
+"""UEFI firmware: whether this machine booted by it, whether Secure Boot is on, and what it boots next.
+
+Variables are files of efivarfs: four bytes of attributes, then the value (kernel: filesystems/efivarfs.rst).
+Their formats are the UEFI specification's (2.10): load options 3.1.3, boot variables 3.3, device paths 10.3.
+"""
+
+import re
+import struct
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent import partitions
+from lvpack_agent.errors import LvpackError
+from lvpack_agent.layout import PartitionTable
+from lvpack_agent.processes import run
+
+FIRMWARE = Path("/sys/firmware/efi")
+VARIABLES = FIRMWARE / "efivars"
+GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+# Non-volatile, for boot services, at run time: what the specification gives BootNext (3.3, table of variables).
+ATTRIBUTES = 7
+
+_ACTIVE = 0x01
+# A load option's category: 0 is for booting, 1 an application such as the firmware's setup (3.1.3).
+_CATEGORY = 0x1F00
+# Device path nodes as (type, subtype).
+_END, _PCI, _SATA, _HARD_DRIVE = 0x7F, (1, 1), (3, 18), (4, 1)
+_SYSFS_PCI = re.compile(r"/[0-9a-f]{4}:[0-9a-f]{2}:([0-9a-f]{2})\.([0-7])(?=/)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """How this machine booted; secure_boot is None if the firmware has no Secure Boot, or does not say."""
+
+    uefi: bool
+    secure_boot: bool | None = None
+
+    def __str__(self) -> str:
+        if not self.uefi:
+            return "BIOS"
+        state = {True: "enabled", False: "disabled", None: "unknown"}[self.secure_boot]
+        return f"UEFI, Secure Boot {state}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A boot entry: its number, its name, and the disk that it names, which it does in one of two ways.
+
+    partition is a PARTUUID as lsblk(8) prints it; else place is where the whole disk is attached: (device, function)
+    of each PCI bridge on the way and of the controller, then the port of a SATA controller. Both are empty for what
+    else there is, such as the firmware's own programs.
+    """
+
+    number: int
+    active: bool
+    title: str
+    place: tuple[tuple[int, ...], ...] = ()
+    partition: str = ""
+
+    def __str__(self) -> str:
+        return f"Boot{self.number:04X} '{self.title}'"
+
+
+def parse_entry(number: int, value: bytes) -> Entry:
+    """Read a load option. Raises ValueError if it is cut off."""
+    try:
+        attributes, paths = struct.unpack_from("<IH", value)
+        end = next(i for i in range(6, len(value) - 1, 2) if value[i : i + 2] == b"\0\0")
+    except (struct.error, StopIteration):
+        raise ValueError(f"Boot{number:04X} is no load option") from None
+    nodes = tuple(_nodes(value[end + 2 : end + 2 + paths]))
+    partition = next((_partition(data) for kind, data in nodes if kind == _HARD_DRIVE), "")
+    return Entry(
+        number=number,
+        active=bool(attributes & _ACTIVE) and not attributes & _CATEGORY,
+        title=value[6:end].decode("utf-16-le", errors="replace"),
+        place=() if partition else tuple(filter(None, (_place(*node) for node in nodes))),
+        partition=partition,
+    )
+
+
+def _nodes(path: bytes) -> Iterator[tuple[tuple[int, int], bytes]]:
+    at = 0
+    while at + 4 <= len(path):
+        kind, subtype, length = struct.unpack_from("<BBH", path, at)
+        if kind == _END or length < 4:
+            return
+        yield (kind, subtype), path[at + 4 : at + length]
+        at += length
+
+
+def _place(kind: tuple[int, int], node: bytes) -> tuple[int, ...]:
+    if kind == _PCI and len(node) == 2:  # 10.3.2.1
+        function, device = node
+        return device, function
+    if kind == _SATA and len(node) >= 2:  # 10.3.4.16
+        return (int.from_bytes(node[:2], "little"),)
+    return ()
+
+
+def _partition(node: bytes) -> str:
+    """Return the PARTUUID of a hard drive node (10.3.5.1): number, start, size, signature, formats of both."""
+    try:
+        number, _, _, signature, _, kind = struct.unpack_from("<IQQ16sBB", node)
+    except struct.error:
+        return ""
+    if kind == 2:
+        return str(uuid.UUID(bytes_le=signature))
+    if kind == 1:
+        return f"{int.from_bytes(signature[:4], 'little'):08x}-{number:02x}"
+    return ""
+
+
+def parse_numbers(value: bytes) -> tuple[int, ...]:
+    """Read BootOrder, BootCurrent or BootNext."""
+    return struct.unpack(f"<{len(value) // 2}H", value[: len(value) // 2 * 2])
+
+
+def choose(
+    order: Sequence[Entry],
+    current: int | None,
+    of_disk: frozenset[str],
+    place: tuple[tuple[int, ...], ...],
+    here: frozenset[str],
+) -> Entry | None:
+    """Return the entry that boots a disk: the first of BootOrder that names one of its partitions (PARTUUIDs).
+
+    Else the one that names the disk by its place; else the first that names a partition of any disk (here: an entry
+    may have outlived its disk), but for the one that this machine booted by (current). Never a guess: what else the
+    firmware lists may be an installer.
+    """
+    active = [e for e in order if e.active]
+    of_it = [e for e in active if e.partition in of_disk]
+    at_it = [e for e in active if place and e.place == place]
+    others = [e for e in active if e.partition in here and e.number != current]
+    # Several at one place are the disks of one controller, and which is which is not known.
+    return next(iter(of_it + (at_it if len(at_it) == 1 else []) + others), None)
+
+
+def place_of(sysfs: str, sata_port: int | None) -> tuple[tuple[int, ...], ...]:
+    """Return where a disk is attached, as Entry.place has it, by its path in /sys/devices; sata_port counts from 0."""
+    pci = tuple((int(device, 16), int(function)) for device, function in _SYSFS_PCI.findall(sysfs))
+    return pci if sata_port is None else (*pci, (sata_port,))
+
+
+def part_uuids(table: PartitionTable) -> frozenset[str]:
+    """Return the PARTUUIDs of a partition table as lsblk(8) prints them."""
+    if table.label == "gpt":
+        return frozenset(p.uuid.lower() for p in table.partitions)
+    return frozenset(f"{int(table.id, 16):08x}-{p.number:02x}" for p in table.partitions if table.label == "dos")
+
+
+def firmware() -> Firmware:
+    """Return how this machine booted."""
+    if not FIRMWARE.is_dir():
+        return Firmware(uefi=False)
+    value = _read("SecureBoot")
+    return Firmware(uefi=True, secure_boot=bool(value[0]) if value else None)
+
+
+def boot_next(disk: str, say: Callable[[str], None]) -> None:
+    """Let a UEFI machine boot a disk (a path; "": any) at its next start, once; say so, or why not. BIOS: nothing."""
+    if not FIRMWARE.is_dir():
+        return
+    try:
+        table = partitions.read(disk)[0] if disk else None
+        of_disk = part_uuids(table) if table else frozenset()
+        # Of the disk's own partitions after a restore, udev may not have heard yet.
+        here = of_disk.union(run(["lsblk", "--noheadings", "--raw", "-o", "PARTUUID"]).stdout.lower().split())
+        entry = choose(tuple(_order()), _current(), of_disk, _place_of(disk) if disk else (), here)
+        if entry is None:
+            say("warning: the firmware has no boot entry for this machine's disk; it boots what comes first")
+            return
+        data = struct.pack("<IH", ATTRIBUTES, entry.number)
+        # One write: the firmware gets what a write() has as the whole variable.
+        (VARIABLES / f"BootNext-{GLOBAL}").write_bytes(data)
+        say(f"the firmware boots {entry} next")
+    except (LvpackError, OSError) as error:
+        say(f"warning: cannot set the firmware's next boot entry: {error}; it boots what comes first")
+
+
+def _place_of(disk: str) -> tuple[tuple[int, ...], ...]:
+    path = (Path("/sys/class/block") / Path(disk).name).resolve()
+    port = next((p for p in path.parents if re.fullmatch(r"ata\d+", p.name)), None)
+    if port is None:
+        return place_of(str(path), None)
+    # The kernel counts a controller's ports from 1 (kernel: libata-core.c, local_port_no).
+    return place_of(str(path), int((port / "ata_port" / port.name / "port_no").read_text()) - 1)
+
+
+def _order() -> Iterator[Entry]:
+    for number in parse_numbers(_read("BootOrder")):
+        try:
+            yield parse_entry(number, _read(f"Boot{number:04X}"))
+        except ValueError:
+            continue  # the firmware passes over it as well
+
+
+def _current() -> int | None:
+    found = parse_numbers(_read("BootCurrent"))
+    return found[0] if found else None
+
+
+def _read(name: str) -> bytes:
+    """Return the value of a variable, b"" if there is none or it cannot be read."""
+    try:
+        if not any(VARIABLES.iterdir()):
+            run(["mount", "-t", "efivarfs", "efivarfs", str(VARIABLES)])
+        return (VARIABLES / f"{name}-{GLOBAL}").read_bytes()[4:]
+    except (LvpackError, OSError):
+        return b""

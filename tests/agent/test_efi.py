@@ -1,0 +1,108 @@
+"""Which entry the firmware of a UEFI machine shall boot next, by the variables of a real one."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import efi, partitions
+from lvpack_agent.efi import Entry
+
+OVMF = Path(__file__).parents[1] / "data/efi-ovmf"
+VARIABLES = {
+    name: bytes.fromhex(text)
+    for name, text in (row.split() for row in (OVMF / "variables.txt").read_text().split("\n") if row)
+}
+SYSFS, ESP, OTHER = (OVMF / "disk.txt").read_text().split()
+STICK = "2b53107b-c75c-8e42-809e-381e210debf2"
+DISK, HERE = frozenset((ESP, OTHER)), frozenset((ESP, OTHER, STICK))
+
+
+def entries() -> dict[int, Entry]:
+    """The entries in their order, by number."""
+    order = efi.parse_numbers(VARIABLES["BootOrder"][4:])
+    return {n: efi.parse_entry(n, VARIABLES[f"Boot{n:04X}"][4:]) for n in order}
+
+
+def test_entries_of_ovmf() -> None:
+    found = entries()
+    assert list(found) == [2, 4, 5, 6, 7, 1, 3, 0, 8, 0xAB]
+    assert {n: e.title for n, e in found.items() if n in (3, 4, 0xAB)} == {
+        3: "UEFI Misc Device",
+        4: "UEFI PXEv4 (MAC:525400123456)",
+        0xAB: "debian",
+    }
+    assert found[0xAB].partition == ESP
+    assert {n for n, e in found.items() if not e.active} == {0}  # the firmware's setup is an application
+    assert found[1].place == ((0x1F, 2), (5,))
+    assert found[8].place == ()
+    assert efi.parse_numbers(VARIABLES["BootCurrent"][4:]) == (2,)
+
+
+def test_an_entry_that_names_a_partition_of_the_disk_comes_first() -> None:
+    found = entries()
+    assert efi.choose([*found.values()], 2, DISK, efi.place_of(SYSFS, None), HERE) == found[0xAB]
+
+
+def test_else_the_entry_of_the_disk_where_it_is_attached() -> None:
+    found = entries()
+    del found[0xAB]
+    assert efi.choose([*found.values()], 2, DISK, efi.place_of(SYSFS, None), HERE) == found[3]
+
+
+def test_neither_a_dvd_nor_the_network_nor_a_stick_is_taken_for_the_disk() -> None:
+    found = entries()
+    del found[0xAB], found[3]
+    assert efi.choose([*found.values()], 2, DISK, efi.place_of(SYSFS, None), HERE) is None
+    assert efi.choose([*found.values()], 2, DISK, (), HERE) is None
+    # The disk at the next port of the DVD drive's controller.
+    assert efi.choose([*found.values()], 2, DISK, ((0x1F, 2), (1,)), HERE) is None
+
+
+def test_two_disks_of_one_controller_are_not_guessed_between() -> None:
+    first, second = (Entry(number=n, active=True, title="RAID volume", place=((3, 0), (0, 0))) for n in (1, 2))
+    assert efi.choose([first], None, frozenset(), ((3, 0), (0, 0)), frozenset()) == first
+    assert efi.choose([first, second], None, frozenset(), ((3, 0), (0, 0)), frozenset()) is None
+
+
+def test_a_server_whose_esp_is_on_another_disk_boots_from_there() -> None:
+    gone = Entry(number=7, active=True, title="old disk", partition="00000000-0000-0000-0000-000000000000")
+    stick = Entry(number=8, active=True, title="lvpack", partition=STICK)
+    off = Entry(number=9, active=False, title="debian", partition=OTHER)
+    esp = Entry(number=10, active=True, title="debian", partition=ESP)
+    assert efi.choose([gone, stick, off, esp], 8, frozenset(("ab12cd34-02",)), ((3, 0),), HERE) == esp
+    assert efi.choose([gone, stick, off], 8, frozenset(("ab12cd34-02",)), ((3, 0),), HERE) is None
+
+
+def test_place_of_disks() -> None:
+    assert efi.place_of("/sys/devices/pci0000:00/0000:00:1f.2/ata3/host2/target2:0:0/2:0:0:0/block/sda", 2) == (
+        (0x1F, 2),
+        (2,),
+    )
+    assert efi.place_of("/sys/devices/pci0000:40/0000:40:01.1/0000:41:00.0/nvme/nvme0/nvme0n1", None) == (
+        (1, 1),
+        (0, 0),
+    )
+
+
+def test_partitions_of_a_msdos_disk_have_the_names_of_lsblk(blog: Path) -> None:
+    table, _ = partitions.parse((blog / "sfdisk.json").read_text())
+    uuids = efi.part_uuids(table)
+    signature = int(table.id, 16)
+    assert f"{signature:08x}-02" in uuids
+    node = struct.pack("<BBHIQQ16sBB", 4, 1, 42, 2, 2048, 4096, signature.to_bytes(4, "little"), 1, 1)
+    path = node + b"\x7f\xff\x04\x00"
+    option = struct.pack("<IH", 1, len(path)) + "old\0".encode("utf-16-le") + path
+    assert efi.parse_entry(5, option).partition in uuids
+
+
+@pytest.mark.parametrize("value", [b"", b"\1\0\0", b"\1\0\0\0\4\0ab"])
+def test_what_is_no_load_option_is_an_error(value: bytes) -> None:
+    with pytest.raises(ValueError, match="Boot0001"):
+        efi.parse_entry(1, value)
+
+
+def test_damaged_device_paths_name_nothing() -> None:
+    for path in (b"\4\1\x2a\0", b"\4\1\0\0", b"\1"):
+        option = struct.pack("<IH", 1, len(path)) + "x\0".encode("utf-16-le") + path
+        assert efi.parse_entry(1, option) == Entry(number=1, active=True, title="x")
