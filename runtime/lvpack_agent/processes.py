@@ -97,10 +97,11 @@ def run(
     """
     command = [os.fspath(a) for a in argv]
     pipe = subprocess.PIPE if capture else None
+    stdin = subprocess.DEVNULL if input is None else _in_memory(input)
     try:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdin=stdin,
             stdout=pipe,
             stderr=pipe,
             env=environment(env),
@@ -112,10 +113,13 @@ def run(
         raise Failed(
             f"cannot run '{command[0]}': no such program", hint="install it, or run inside the live image"
         ) from None
+    finally:
+        if stdin >= 0:
+            os.close(stdin)
     deadline = None if timeout is None else time.monotonic() + timeout
     with process:
         try:
-            stdout, stderr = _communicate(process, input, tick, deadline, command)
+            stdout, stderr = _communicate(process, tick, deadline, command)
         except BaseException:
             process.kill()
             raise
@@ -124,18 +128,28 @@ def run(
     return completed
 
 
+def _in_memory(text: str) -> int:
+    """Return a file descriptor from which text can be read.
+
+    Not a pipe: after its timeout communicate() forgets what it has not yet written (CPython 3.11 to 3.13).
+    """
+    fd = os.memfd_create("input")
+    with open(fd, "w", encoding="utf-8", errors="surrogateescape", closefd=False) as file:
+        file.write(text)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
 def _communicate(
     process: "subprocess.Popen[str]",
-    input: str | None,
     tick: Callable[[], None] | None,
     deadline: float | None,
     command: list[str],
 ) -> tuple[str | None, str | None]:
     while True:
         try:
-            return process.communicate(input, timeout=TICK_SECONDS)
+            return process.communicate(timeout=TICK_SECONDS)
         except subprocess.TimeoutExpired:
-            input = None  # communicate() has it already and goes on where it stopped
             if tick:
                 tick()
             if deadline is not None and time.monotonic() > deadline:
