@@ -4,12 +4,14 @@ import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import ToolFailed
-from lvpack_builder import initrd, isolated, mirror, rootfs
+from lvpack_builder import initrd, isolated, mirror, prune, rootfs
 from lvpack_builder.outputs import remove
 from lvpack_builder.paths import cache_dir, locked, project_root
 
@@ -18,8 +20,9 @@ DEFAULT_RELEASE = "trixie"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """A built base: tree is the root filesystem, layer its squashfs, early the first part of the initrd."""
+    """A built base: what diskimage-builder made, what of it goes into the image, its squashfs, the initrd's start."""
 
+    whole: Path
     tree: Path
     layer: Path
     early: Path
@@ -27,19 +30,28 @@ class Base:
     version: str
 
 
+def whole_hash(release: str) -> str:
+    """Return a hash of all that diskimage-builder's tree is made from but the archive's own state."""
+    elements = project_root() / "elements"
+    return _hash(release, [*sorted(p for p in elements.rglob("*") if p.is_file()), Path(__file__)])
+
+
 def inputs_hash(release: str) -> str:
     """Return a hash of all that the base is made from but the archive's own state."""
-    digest = hashlib.sha256(release.encode())
-    root = project_root()
-    files = [p for p in sorted((root / "elements").rglob("*")) if p.is_file()]
-    files += [initrd.STAGE1, Path(initrd.__file__), Path(rootfs.__file__), Path(__file__)]
+    sources = [Path(__file__).with_name(f"{name}.py") for name in ("elf", "initrd", "modules", "prune", "rootfs")]
+    return _hash(whole_hash(release), [initrd.STAGE1, prune.RULES, *sources])
+
+
+def _hash(start: str, files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(start.encode())
     for path in files:
         digest.update(f"{path.name} {path.stat().st_mode & 0o111}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _base(folder: Path) -> Base:
+def _base(folder: Path, whole: Path) -> Base:
     return Base(
+        whole=whole,
         tree=folder / "tree",
         layer=folder / "00-base.squashfs",
         early=folder / "early.cpio.zst",
@@ -51,22 +63,36 @@ def _base(folder: Path) -> Base:
 def base(release: str = DEFAULT_RELEASE) -> Base:
     """Return the base for a Debian release, from the cache if its inputs have not changed.
 
-    Raises Failed, naming the log, if diskimage-builder fails.
+    Raises Failed, naming the log, if diskimage-builder fails, or if a rule of prune.list does not fit the tree.
     """
+    whole = cache_dir() / f"whole-{whole_hash(release)}"
     final = cache_dir() / f"base-{inputs_hash(release)}"
     with locked("base"):
-        if not final.exists():
-            for left in cache_dir().glob("base-*.partial"):  # by a build that was killed
-                remove(left)
-            partial = final.with_name(final.name + ".partial")
-            try:
-                partial.mkdir()
+        with _making(whole) as partial:
+            if partial:
                 _disk_image_create(partial, release)
-                _pack(partial)
-                partial.rename(final)
-            finally:
-                remove(partial)
-    return _base(final)
+        with _making(final) as partial:
+            if partial:
+                _pack(whole / "tree", partial)
+    return _base(final, whole / "tree")
+
+
+@contextmanager
+def _making(final: Path) -> Iterator[Path | None]:
+    """Yield a folder to fill, which then becomes final; None if final is there already."""
+    if final.exists():
+        yield None
+        return
+    kind = final.name.partition("-")[0]
+    for left in final.parent.glob(f"{kind}-*.partial"):  # by a build that was killed
+        remove(left)
+    partial = final.with_name(final.name + ".partial")
+    try:
+        partial.mkdir()
+        yield partial
+        partial.rename(final)
+    finally:
+        remove(partial)
 
 
 def _disk_image_create(folder: Path, release: str) -> None:
@@ -108,14 +134,13 @@ def last_words(log: str) -> str:
     return "; ".join([text for text in said if text][-3:])
 
 
-def _pack(folder: Path) -> None:
-    tree = folder / "tree"
-    versions = sorted(p.name for p in (tree / "usr/lib/modules").iterdir())
+def _pack(whole: Path, folder: Path) -> None:
+    versions = sorted(p.name for p in (whole / "usr/lib/modules").iterdir())
     if len(versions) != 1:
         raise Failed(f"cannot build the live image: it has {len(versions)} kernels: {', '.join(versions)}")
-    shutil.move(tree / f"boot/vmlinuz-{versions[0]}", folder / "vmlinuz")
+    shutil.copy(whole / f"boot/vmlinuz-{versions[0]}", folder / "vmlinuz")
     (folder / "kernel-version").write_text(versions[0])
+    tree = folder / "tree"
+    prune.prune(whole, tree)
     initrd.write_early(tree, versions[0], folder / "early.cpio.zst")
-    shutil.rmtree(tree / "boot")
-    (tree / "boot").mkdir()
-    rootfs.squash(tree, folder / "00-base.squashfs", level=19)
+    rootfs.squash(tree, folder / "00-base.squashfs", rootfs.SMALL)

@@ -4,34 +4,17 @@ The kernel unpacks concatenated cpio archives one after another, compressed or n
 (Documentation/driver-api/early-userspace/buffer-format.rst).
 """
 
-import lzma
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
+from lvpack_builder.modules import dependencies, loading_order
 
 STAGE1 = Path(__file__).parent / "templates/stage1.sh"
 # Stage 1 needs these to show the layers; all other modules come from the layers.
 MODULES = ("loop", "squashfs", "overlay")
-
-
-def module_files(depends: str, wanted: Sequence[str]) -> list[str]:
-    """Return the files of modules and all they depend on, in loading order, from the text of modules.dep."""
-    rows = {}
-    for line in depends.splitlines():
-        path, _, needs = line.partition(":")
-        rows[path] = needs.split()
-    by_name = {re.sub(r"\.ko(\.\w+)?$", "", Path(path).name).replace("-", "_"): path for path in rows}
-    files: list[str] = []
-    for name in wanted:
-        if name in by_name:  # else it is built in
-            # modules.dep lists what a module needs, nearest first (depmod(8)).
-            files += [f for f in [*reversed(rows[by_name[name]]), by_name[name]] if f not in files]
-    return files
 
 
 def write_early(tree: Path, version: str, out: Path) -> None:
@@ -42,13 +25,9 @@ def write_early(tree: Path, version: str, out: Path) -> None:
         for name in ("bin", "proc", "sys", "dev", "modules", "layers", "lower", "cow", "new"):
             (root / name).mkdir()
         shutil.copy(tree / "usr/bin/busybox", root / "bin/busybox")
-        for number, name in enumerate(module_files((modules / "modules.dep").read_text(), MODULES)):
-            data = (modules / name).read_bytes()
-            if name.endswith(".xz"):  # busybox insmod does not decompress
-                data = lzma.decompress(data)
-            elif not name.endswith(".ko"):
-                raise Failed(f"cannot pack module '{name}': its compression is not known")
-            (root / f"modules/{number:02}-{Path(name).name.split('.')[0]}.ko").write_bytes(data)
+        depends = dependencies((modules / "modules.dep").read_text())
+        for number, name in enumerate(loading_order(depends, MODULES)):
+            shutil.copy(modules / name, root / f"modules/{number:02}-{Path(name).name}")
         init = root / "init"
         shutil.copy(STAGE1, init)
         init.chmod(0o755)

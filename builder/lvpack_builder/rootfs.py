@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import lvpack_agent
@@ -10,11 +11,16 @@ from lvpack_agent.processes import run
 AGENT_PATH = "usr/lib/python3/dist-packages/lvpack_agent"
 
 
-def squash(tree: Path, out: Path, *, level: int) -> None:
-    """Pack a tree into a squashfs file, compressed by zstd at a level from 1 to 22."""
+# docs/image.md says what others were measured.
+SMALL = ("xz",)
+QUICK = ("zstd", "-Xcompression-level", "3")
+
+
+def squash(tree: Path, out: Path, compression: Sequence[str]) -> None:
+    """Pack a tree into a squashfs file; compression is one of those above."""
     out.unlink(missing_ok=True)
     command: list[str | Path] = ["mksquashfs", tree, out, "-noappend", "-no-progress", "-quiet", "-no-exports"]
-    command += ["-comp", "zstd", "-Xcompression-level", str(level), "-b", "256K"]
+    command += ["-b", "256K", "-comp", *compression]
     # What stands in these is mounted over, or made at boot.
     command += ["-wildcards", "-e", "proc/*", "sys/*", "dev/*", "run/*", "tmp/*"]
     run(command)
@@ -29,4 +35,4 @@ def agent_layer(tree: Path, out: Path) -> None:
         shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
         compile_all = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
         run(["chroot", tree, *compile_all, "-s", str(inside), "-p", "/", str(inside / AGENT_PATH)])
-        squash(Path(scratch), out, level=3)
+        squash(Path(scratch), out, QUICK)

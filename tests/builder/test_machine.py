@@ -8,7 +8,6 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.report import Report, parse_result
 from lvpack_builder import menus, mirror
 from lvpack_builder.build import LiveImage
-from lvpack_builder.initrd import module_files
 from lvpack_builder.nfs import Share
 from lvpack_builder.qemu import TCG, Drive, Machine, guest_runs
 from lvpack_builder.runs import shared_arguments
@@ -93,8 +92,3 @@ def test_kvm_must_be_seen_to_work(does: str, proven: bool, tmp_path: Path, monke
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert guest_runs(LiveImage(folder=tmp_path), "kvm", deadline=2) is proven
-
-
-def test_modules_are_loaded_after_what_they_need() -> None:
-    depends = "k/fs/a.ko.xz: k/lib/b.ko.xz k/lib/c.ko.xz\nk/lib/b.ko.xz: k/lib/c.ko.xz\nk/lib/c.ko.xz:\n"
-    assert module_files(depends, ["a", "builtin"]) == ["k/lib/c.ko.xz", "k/lib/b.ko.xz", "k/fs/a.ko.xz"]
