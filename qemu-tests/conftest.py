@@ -66,7 +66,9 @@ def packed(image: LiveImage, source: Path, source_sha256: str, tmp_path_factory:
     folder = tmp_path_factory.mktemp("packed")
     (folder / "share").mkdir()
     lab = Lab(image=image, folder=folder, share=folder / "share")
-    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.target=.", firmware="uefi", boot="iso")
+    report = lab.run(
+        [Drive(path=source)], "lvpack.action=backup", "lvpack.target=.", firmware="uefi", boot="iso", cpus=2
+    )
     assert report.status == "ok", report
     assert sha256(source) == source_sha256
     [image_set] = lab.share.iterdir()

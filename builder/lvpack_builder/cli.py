@@ -130,7 +130,7 @@ def run(
     image = runs.built_image(folder)
     drives = [runs.drive(path) for path in disks]
     report = runs.run_image(
-        image, drives, arguments, share=share, firmware=firmware, boot=boot, memory=memory, echo=True
+        image, drives, arguments, share=share, firmware=firmware, boot=boot, memory=memory, cpus=2, echo=True
     )
     return {"ok": 0, "refused": 2}.get(report.status, 1)
 

@@ -58,12 +58,12 @@ def demo(say: Callable[[str], None]) -> None:
         step("pack it to an NFS share")
         source = runs.drive(pristine, temporary=True)
         arguments = ["lvpack.action=backup", "lvpack.name=demo"]
-        packed = _checked(runs.run_image(image, [source], arguments, share=share, echo=True))
+        packed = _checked(runs.run_image(image, [source], arguments, share=share, cpus=2, echo=True))
         size = round_up(packed.sizes["packed_disk"], MIB) + 64 * MIB
         target = create_disk(folder / "target.img", size)
         step(f"restore it to an empty disk of {human(size)}")
         arguments = ["lvpack.action=restore", "lvpack.source=demo"]
-        restored = _checked(runs.run_image(image, [runs.drive(target)], arguments, share=share, echo=True))
+        restored = _checked(runs.run_image(image, [runs.drive(target)], arguments, share=share, cpus=2, echo=True))
         step("boot the restored disk to its login prompt")
         boot_to_login(image, target, folder / "boot.log")
         times["end"] = time.monotonic()

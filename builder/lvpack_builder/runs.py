@@ -64,6 +64,7 @@ def run_image(
     firmware: str = "bios",
     boot: str = "direct",
     memory: int = 1024,
+    cpus: int = 1,
     transcript: Path | None = None,
     echo: bool = False,
     deadline: float = 3600,
@@ -81,7 +82,7 @@ def run_image(
         served = undo.enter_context(nfs_share(share, version=nfs, read_only=read_only)) if share else None
         words = shared_arguments(arguments, served)
         scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=cache_dir())))
-        machine = Machine(drives=tuple(drives), memory=memory)
+        machine = Machine(drives=tuple(drives), memory=memory, cpus=cpus)
         if firmware != "bios":
             secure = firmware == "secure"
             machine = replace(machine, nvram=new_nvram(scratch / "nvram", secure=secure), secure=secure)
