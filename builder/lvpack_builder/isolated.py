@@ -19,8 +19,16 @@ _NAMESPACES = [
     *("setpriv", "--pdeathsig", "KILL"),
     *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "--kill-child"),
 ]
-# The end of the first process would cut off helpers of the program that still write its last words; cat waits for them.
-_TO_THE_LAST_WORD = ("bash", "-c", 'set -o pipefail; "$@" 2>&1 | cat', "bash")
+# The end of the first process cuts off helpers of the program that still write its last words (DIB's outfilter). cat
+# ends after them; a process that somebody left in the background may hold it, and is not waited for longer.
+_LAST_WORDS_SECONDS = 5
+_TO_THE_LAST_WORD = (
+    "bash",
+    "-c",
+    'exec 3> >(exec cat); cat=$!; "$@" >&3 2>&1; status=$?; exec 3>&-; '
+    f"timeout {_LAST_WORDS_SECONDS} tail --pid=$cat --sleep-interval=0.1 --follow /dev/null; exit $status",
+    "bash",
+)
 
 
 def run(argv: Sequence[str | os.PathLike[str]], *, log: Path, env: Mapping[str, str] | None = None) -> None:

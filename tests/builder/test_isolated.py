@@ -69,6 +69,14 @@ def test_the_last_words_of_a_helper_are_in_the_log(tmp_path: Path) -> None:
     assert log.read_text() == "slow one\nslow two\n"
 
 
+def test_a_process_in_the_background_is_not_waited_for(tmp_path: Path) -> None:
+    began = time.monotonic()
+    isolated.run(["bash", "-c", "sleep 86399 & echo done"], log=tmp_path / "log")
+    assert time.monotonic() - began < 30
+    assert (tmp_path / "log").read_text() == "done\n"
+    assert processes() == []
+
+
 def test_an_interrupt_leaves_no_mount_and_no_process(tmp_path: Path) -> None:
     folder, log = tmp_path / "mnt", tmp_path / "log"
     folder.mkdir()
