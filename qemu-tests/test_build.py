@@ -1,23 +1,35 @@
 """The build by itself: from an empty cache, as a user runs it, and what is left when it is stopped half way."""
 
+import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
-from lvpack_agent.processes import STDOUT, Process, spawn
+from lab import sha256
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import STDOUT, Process, run, spawn
+from lvpack_agent.sizes import MIB
+from lvpack_builder import build as builder
+from lvpack_builder.build import LiveImage
+from lvpack_builder.netboot import Host
+from lvpack_builder.nfs import limited_folder
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
 
 LVPACK = Path(sys.executable).with_name("lvpack")
 
 
-def start(cache: Path, out: Path, said: Path, *options: str) -> "Process[bytes]":
+def start(cache: Path, out: Path, said: Path, *options: str, env: Mapping[str, str] | None = None) -> "Process[bytes]":
+    """Start `lvpack build` with a cache of its own, its output to a file."""
+    env = {"LVPACK_CACHE": str(cache), **(env or {})}
     with said.open("wb") as file:
-        env = {"LVPACK_CACHE": str(cache)}
         return spawn([LVPACK, "build", "-o", out, *options], stdout=file.fileno(), stderr=STDOUT, env=env)
 
 
@@ -44,7 +56,95 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+def sums(folder: Path) -> dict[str, str]:
+    """Return file → SHA-256 of all files below a folder."""
+    return {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def assert_nothing_left(folder: Path, cache: Path) -> None:
+    assert processes_with(str(cache)) == []
+    assert str(folder) not in Path("/proc/self/mountinfo").read_text()
+    assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["cache", "out"]
+    assert [p.name for p in (folder / "out").iterdir()] == ["manifest.json"]
+    assert (folder / "out/manifest.json").read_text() == "an earlier build"
+
+
+def made(cache: Path) -> list[str]:
+    """Return what is in the cache of what disk-image-create made and what was made of that."""
+    return [p.name for kind in ("base-*", "whole-*") for p in cache.glob(kind)]
+
+
+def earlier_build(folder: Path) -> tuple[Path, Path]:
+    """Return a cache, which is not there yet, and the folder of an earlier build."""
+    out = folder / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text("an earlier build")
+    return folder / "cache", out
+
+
+@pytest.mark.core
+def test_two_images_from_one_base_are_the_same_bytes(image: LiveImage, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "elsewhere/two"
+    for folder in (one, two):
+        builder.build(folder, arguments=["lvpack.action=plan"], hosts=[Host(mac="52:54:00:12:34:56", arguments=())])
+    assert sums(one) == sums(two)
+    run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=one)
+    manifest = json.loads((one / "manifest.json").read_text())
+    assert manifest["source_date_epoch"] <= (one / "lvpack.iso").stat().st_mtime
+    text = (one / manifest["sbom"]).read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    components = {c["name"]: c["version"] for c in json.loads(text)["components"]}
+    assert components.items() >= manifest["packages"].items() and "shim-signed" in components
+
+
+@pytest.mark.core
+def test_a_hook_that_fails_is_quoted_and_leaves_nothing(tmp_path: Path) -> None:
+    cache, out = earlier_build(tmp_path)
+    hook = tmp_path / "elements/broken/root.d/00-break"
+    hook.parent.mkdir(parents=True)
+    hook.write_text('#!/bin/sh\nmount -t tmpfs broken "$TARGET_ROOT" && sleep 1000 & echo no luck today; exit 7\n')
+    hook.chmod(0o755)
+    said = tmp_path / "said"
+    elements = {"ELEMENTS_PATH": str(hook.parent.parent.parent)}
+    process = start(cache, out, said, "--element", "broken", env=elements)
+    assert process.wait(300) == 1, said.read_text()
+    assert "cannot build the live image: disk-image-create: " in said.read_text()
+    assert "no luck today" in said.read_text()
+    hook.parent.parent.parent.rename(cache / "elements")
+    assert_nothing_left(tmp_path, cache)
+    assert made(cache) == []
+
+
+@pytest.mark.core
+def test_a_disk_that_gets_full_leaves_nothing(
+    image: LiveImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "OUTPUT_SPACE", 0)
+    with limited_folder(tmp_path / "small", 40 * MIB) as folder:
+        _, out = earlier_build(folder)
+        with pytest.raises(Failed, match="No space left on device"):
+            builder.build(out)
+        assert [p.name for p in folder.iterdir()] == ["out"]
+        assert (out / "manifest.json").read_text() == "an earlier build"
+
+
+@pytest.mark.full
+def test_two_builds_from_scratch_are_the_same_bytes(tmp_path: Path) -> None:
+    """The second one, with the first one's package versions pinned, in a folder of another depth."""
+    outs = []
+    for name, options in (("one", []), ("deeper/two", ["--pin", str(tmp_path / "one/out/manifest.json")])):
+        cache, out = tmp_path / name / "cache", tmp_path / name / "out"
+        for left in ("base-0.partial", "whole-0.partial"):  # as a killed build leaves them
+            (cache / left).mkdir(parents=True)
+        process = start(cache, out, tmp_path / "said", *options)
+        assert process.wait(1800) == 0, (tmp_path / "said").read_text()
+        assert len(made(cache)) == 2, "what the killed build left is gone"
+        outs.append(sums(out))
+    assert outs[0] == outs[1]
+
+
 # The host's side of DIB, its chroot with /dev, /proc and /sys mounted, and a kill that nothing can catch.
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("number", "at"),
     [
@@ -54,9 +154,7 @@ def processes_with(text: str) -> list[str]:
     ],
 )
 def test_an_interrupted_build_leaves_nothing(tmp_path: Path, number: int, at: str) -> None:
-    cache, out, said = tmp_path / "cache", tmp_path / "out", tmp_path / "said"
-    out.mkdir()
-    (out / "manifest.json").write_text("an earlier build")
+    (cache, out), said = earlier_build(tmp_path), tmp_path / "said"
     process = start(cache, out, said)
     wait_for(cache / "disk-image-create.log", at, process)
     process.send_signal(number)
@@ -64,11 +162,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path, number: int, at: st
     deadline = time.monotonic() + 10
     while number == signal.SIGKILL and processes_with(str(cache)) and time.monotonic() < deadline:
         time.sleep(0.1)  # nobody is left to wait for them
-    assert processes_with(str(cache)) == []
-    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
-    assert [p.name for p in out.iterdir()] == ["manifest.json"]
-    assert (out / "manifest.json").read_text() == "an earlier build"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "out", "said"]
+    assert_nothing_left(tmp_path, cache)
     if number != signal.SIGKILL:
         assert said.read_text() == f"lvpack: interrupted by {signal.Signals(number).name}\n"
-        assert list(cache.glob("base-*")) == []
+        assert made(cache) == []

@@ -1,26 +1,30 @@
 """The base of the live image: Debian's root filesystem by diskimage-builder, packed and cached by its inputs."""
 
-import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import ToolFailed
-from lvpack_builder import initrd, isolated, mirror, prune, rootfs
+from lvpack_builder import initrd, isolated, mirror, packages, prune, reproducible, rootfs
 from lvpack_builder.outputs import remove
-from lvpack_builder.paths import cache_dir, locked, project_root
+from lvpack_builder.paths import cache_dir, locked
+from lvpack_builder.recipe import Recipe, elements_path, hashed
 
-DEFAULT_RELEASE = "trixie"
+# What makes of diskimage-builder's tree what goes into the image.
+SOURCES = ("base", "elf", "initrd", "modules", "prune", "reproducible", "rootfs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """A built base: what diskimage-builder made, what of it goes into the image, its squashfs, the initrd's start."""
+    """A built base: what diskimage-builder made, what of it goes into the image, its squashfs, the initrd's start.
+
+    epoch is the date of all files of the image, in seconds since 1970.
+    """
 
     whole: Path
     tree: Path
@@ -28,25 +32,7 @@ class Base:
     early: Path
     kernel: Path
     version: str
-
-
-def whole_hash(release: str) -> str:
-    """Return a hash of all that diskimage-builder's tree is made from but the archive's own state."""
-    elements = project_root() / "elements"
-    return _hash(release, [*sorted(p for p in elements.rglob("*") if p.is_file()), Path(__file__)])
-
-
-def inputs_hash(release: str) -> str:
-    """Return a hash of all that the base is made from but the archive's own state."""
-    sources = [Path(__file__).with_name(f"{name}.py") for name in ("elf", "initrd", "modules", "prune", "rootfs")]
-    return _hash(whole_hash(release), [initrd.STAGE1, prune.RULES, *sources])
-
-
-def _hash(start: str, files: Sequence[Path]) -> str:
-    digest = hashlib.sha256(start.encode())
-    for path in files:
-        digest.update(f"{path.name} {path.stat().st_mode & 0o111}\n".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    epoch: int
 
 
 def _base(folder: Path, whole: Path) -> Base:
@@ -57,23 +43,31 @@ def _base(folder: Path, whole: Path) -> Base:
         early=folder / "early.cpio.zst",
         kernel=folder / "vmlinuz",
         version=(folder / "kernel-version").read_text(),
+        epoch=int((folder / "epoch").read_text()),
     )
 
 
-def base(release: str = DEFAULT_RELEASE) -> Base:
-    """Return the base for a Debian release, from the cache if its inputs have not changed.
+def base(recipe: Recipe | None = None) -> Base:
+    """Return the base by a recipe, from the cache if its inputs have not changed.
 
-    Raises Failed, naming the log, if diskimage-builder fails, or if a rule of prune.list does not fit the tree.
+    Raises Refused before it starts if an element or something of the mirror is missing; Failed, naming the log, if
+    diskimage-builder fails, or if a rule of prune.list does not fit the tree.
     """
-    whole = cache_dir() / f"whole-{whole_hash(release)}"
-    final = cache_dir() / f"base-{inputs_hash(release)}"
+    recipe = recipe or Recipe()
+    whole_key = recipe.key()
+    sources = [Path(__file__).with_name(f"{name}.py") for name in SOURCES]
+    key = hashed([whole_key, str(reproducible.given())], [initrd.STAGE1, prune.RULES, *sources])
+    whole, final = cache_dir() / f"whole-{whole_key}", cache_dir() / f"base-{key}"
     with locked("base"):
         with _making(whole) as partial:
             if partial:
-                _disk_image_create(partial, release)
+                _disk_image_create(partial, recipe)
         with _making(final) as partial:
             if partial:
-                _pack(whole / "tree", partial)
+                epoch = reproducible.date_of(whole / "tree")
+                (partial / "epoch").write_text(str(epoch))
+                with reproducible.dated(epoch):
+                    _pack(whole / "tree", partial)
     return _base(final, whole / "tree")
 
 
@@ -95,16 +89,19 @@ def _making(final: Path) -> Iterator[Path | None]:
         remove(partial)
 
 
-def _disk_image_create(folder: Path, release: str) -> None:
+def _disk_image_create(folder: Path, recipe: Recipe) -> None:
     mirrors = mirror.read()
+    recipe.check_mirror(mirrors)
     log = cache_dir() / "disk-image-create.log"
     scripts = Path(sys.executable).parent
     scratch = folder / "tmp"
     scratch.mkdir()
     environment = {
         "PATH": f"{scripts}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
-        "ELEMENTS_PATH": str(project_root() / "elements"),
-        "DIB_RELEASE": release,
+        "ELEMENTS_PATH": ":".join(elements_path()),
+        "DIB_RELEASE": recipe.release,
+        "DIB_DEBIAN_COMPONENTS": ",".join(recipe.components),
+        "DIB_MMDEBSTRAP_EXTRA_ARGS": _pin_hooks(scratch, recipe),
         "DIB_DISTRIBUTION_MIRROR": mirrors.main,
         "DIB_DEBIAN_SECURITY_MIRROR": mirrors.security,
         "DIB_IMAGE_CACHE": str(cache_dir() / "dib"),
@@ -114,13 +111,26 @@ def _disk_image_create(folder: Path, release: str) -> None:
         # The inputs of its build are in the hash; its outputs are ours to cache.
         "LVPACK_TREE": str(folder / "tree"),
     }
-    command: list[str | Path] = [scripts / "disk-image-create", "-n", "-o", scratch / "none", "lvpack-image"]
+    command: list[str | Path] = [scripts / "disk-image-create", "-n", "-o", scratch / "none", *recipe.all_elements]
     try:
         isolated.run(command, log=log, env=environment)
     except ToolFailed as failed:
         cause = last_words(failed.completed.stdout) or failed.message
         raise Failed(f"cannot build the live image: disk-image-create: {cause}", hint=f"its log is {log}") from failed
     remove(scratch)
+    if recipe.pins:
+        recipe.pins.check_installed(packages.of_tree(folder / "tree"))
+
+
+def _pin_hooks(scratch: Path, recipe: Recipe) -> str:
+    """Return mmdebstrap's arguments that pin packages from its first step on; DIB hands them to a shell."""
+    if not recipe.pins:
+        return ""
+    pins, downgrades = scratch / "lvpack-pins", scratch / "90lvpack-pins"
+    pins.write_text(recipe.pins.preferences())
+    downgrades.write_text('APT::Get::allow-downgrades "true";\n')
+    copies = ((pins, "/etc/apt/preferences.d"), (downgrades, "/etc/apt/apt.conf.d"))
+    return " ".join(f"--setup-hook='copy-in {file} {folder}'" for file, folder in copies)
 
 
 def last_words(log: str) -> str:
@@ -142,5 +152,6 @@ def _pack(whole: Path, folder: Path) -> None:
     (folder / "kernel-version").write_text(versions[0])
     tree = folder / "tree"
     prune.prune(whole, tree)
+    reproducible.normalise(tree)
     initrd.write_early(tree, versions[0], folder / "early.cpio.zst")
     rootfs.squash(tree, folder / "00-base.squashfs", rootfs.SMALL)

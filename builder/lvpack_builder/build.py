@@ -11,13 +11,15 @@ from pathlib import Path
 
 from lvpack_agent import VERSION, options
 from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import GIB, human
-from lvpack_builder import initrd, iso, netboot, rootfs
-from lvpack_builder.base import DEFAULT_RELEASE, Base, base
+from lvpack_builder import initrd, iso, netboot, packages, reproducible, rootfs, sbom
+from lvpack_builder.base import Base, base
 from lvpack_builder.loaders import PACKAGES
 from lvpack_builder.netboot import Host
 from lvpack_builder.outputs import check_replaceable, replacing
 from lvpack_builder.paths import cache_dir
+from lvpack_builder.recipe import Recipe
 
 # Program → Debian package that has it.
 TOOLS = {
@@ -26,7 +28,10 @@ TOOLS = {
     "depmod": "kmod",
     "grub-mkimage": "grub-common",
     "mksquashfs": "squashfs-tools",
+    "lsattr": "e2fsprogs",
+    "mcopy": "mtools",
     "mformat": "mtools",
+    "mmdebstrap": "mmdebstrap",
     "qemu-img": "qemu-utils",
     "setpriv": "util-linux",
     "sudo": "sudo",
@@ -34,7 +39,9 @@ TOOLS = {
     "xorriso": "xorriso",
     "zstd": "zstd",
 }
+# In the cache for a new base; where the image goes, for it and for what it is made of.
 SPACE = 4 * GIB
+OUTPUT_SPACE = 1 * GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +67,40 @@ class LiveImage:
         return self.folder / "lvpack.iso"
 
 
-def check_host() -> None:
-    """Raise Refused, with the way out, if this machine cannot build: root, tools, boot loaders, space."""
+def check_host(out: Path) -> None:
+    """Raise Refused, with the way out, if this machine cannot build: root, tools, boot loaders, namespaces, space."""
     if os.geteuid() != 0:
         raise Refused("cannot build the live image: it needs root", hint="run it with sudo")
-    missing = {package for tool, package in TOOLS.items() if not shutil.which(tool)}
-    missing |= {package for file, package in PACKAGES.items() if not file.exists()}
+    missing = {tool: package for tool, package in TOOLS.items() if not shutil.which(tool)}
+    missing |= {str(file): package for file, package in PACKAGES.items() if not file.exists()}
     if missing:
-        names = " ".join(sorted(missing))
-        raise Refused(f"cannot build the live image: {names} is missing", hint=f"apt-get install {names}")
-    free = shutil.disk_usage(cache_dir()).free
-    if free < SPACE:
         raise Refused(
-            f"cannot build the live image: {human(free)} free at {cache_dir()}, it needs {human(SPACE)}",
-            hint="make room, or set LVPACK_CACHE to a bigger disk",
+            f"cannot build the live image: this machine lacks {', '.join(missing)}",
+            hint=f"apt-get install {' '.join(sorted(set(missing.values())))}",
         )
+    try:
+        run(["unshare", "--mount", "--pid", "--fork", "true"])
+    except ToolFailed as failed:
+        raise Refused(
+            f"cannot build the live image: root may not mount here: {failed.completed.stderr.strip()}",
+            hint="in a container, give it the capability CAP_SYS_ADMIN, such as by --privileged",
+        ) from None
+    for folder, needed in ((cache_dir(), SPACE), (_existing(out), OUTPUT_SPACE)):
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise Refused(
+                f"cannot build the live image: {human(free)} free at '{folder}', it needs {human(needed)}",
+                hint="make room, or name a bigger disk: LVPACK_CACHE for the cache, -o for the image",
+            )
+
+
+def _existing(path: Path) -> Path:
+    """Return the folder that a path will be made in, or the nearest above that there is."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
 def build(
-    out: Path, *, arguments: Sequence[str] = (), hosts: Sequence[Host] = (), release: str = DEFAULT_RELEASE
+    out: Path, *, arguments: Sequence[str] = (), hosts: Sequence[Host] = (), recipe: Recipe | None = None
 ) -> LiveImage:
     """Build the live image into a folder; arguments are for the kernel, lvpack.* among them is checked now.
 
@@ -86,14 +108,17 @@ def build(
 
     Raises Refused before it starts if this machine or an argument is not fit, Failed if a tool fails.
     """
-    check_host()
+    recipe = recipe or Recipe()
+    check_host(out)
     for words in (arguments, *(host.arguments for host in hosts)):
         options.check_words(words)
+        netboot.check_words(words)
+    recipe.check()
     check_replaceable(out)
     try:
-        made = base(release)
-        with replacing(out) as new:
-            _write(LiveImage(folder=new), made, release, arguments, hosts)
+        made = base(recipe)
+        with reproducible.dated(made.epoch), replacing(out) as new:
+            _write(LiveImage(folder=new), made, recipe, arguments, hosts)
     except OSError as error:
         raise Failed(
             f"cannot build the live image: {error.filename or 'a file'}: {error.strerror}",
@@ -102,7 +127,7 @@ def build(
     return LiveImage(folder=out)
 
 
-def _write(image: LiveImage, made: Base, release: str, arguments: Sequence[str], hosts: Sequence[Host]) -> None:
+def _write(image: LiveImage, made: Base, recipe: Recipe, arguments: Sequence[str], hosts: Sequence[Host]) -> None:
     image.kit.mkdir()
     shutil.copy(made.kernel, image.kernel)
     with tempfile.TemporaryDirectory(dir=image.folder.parent) as scratch:
@@ -111,19 +136,27 @@ def _write(image: LiveImage, made: Base, release: str, arguments: Sequence[str],
         initrd.assemble(made.early, [made.layer, layer], image.initrd)
     iso.write_iso(image.kernel, image.initrd, arguments, image.iso)
     netboot.write_kit(image.kit, arguments, hosts)
-    _write_manifest(image, made.tree, made.version, release, arguments)
+    _write_manifest(image, made, recipe, arguments)
     _write_sums(image.folder)
 
 
-def _write_manifest(image: LiveImage, tree: Path, version: str, release: str, arguments: Sequence[str]) -> None:
-    packages = (tree / "usr/lib/lvpack/packages").read_text().splitlines()
+def _write_manifest(image: LiveImage, made: Base, recipe: Recipe, arguments: Sequence[str]) -> None:
+    inside = packages.of_tree(made.tree)
+    # Their files, or what they make of ours, are in the image as well.
+    here = packages.of_this_machine([*TOOLS.values(), *PACKAGES.values()])
+    loaders = [p for p in here if p.name in PACKAGES.values()]
+    (image.folder / sbom.NAME).write_text(sbom.render([*inside, *loaders], made.epoch))
     facts = {
         "lvpack": VERSION,
-        "release": release,
-        "kernel": version,
+        "release": recipe.release,
+        "kernel": made.version,
+        "source_date_epoch": made.epoch,
+        "elements": list(recipe.elements),
         "arguments": list(arguments),
         "sizes": {p.name: p.stat().st_size for p in (image.kernel, image.initrd, image.iso)},
-        "packages": dict(line.split(" ", 1) for line in packages),
+        "sbom": sbom.NAME,
+        "packages": {p.name: p.version for p in inside},
+        "build_machine": {p.name: p.version for p in here},
     }
     (image.folder / "manifest.json").write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -90,19 +90,31 @@ def _grouped(order: list[str], arguments: tuple[str, ...], hosts: tuple[str, ...
     "--host", "hosts", multiple=True, metavar="MAC", help="The -a that follow are for this machine's netboot menu only."
 )
 @click.option("--release", default="trixie", show_default=True, help="Debian release of the live image.")
+@click.option("--element", "elements", multiple=True, metavar="NAME", help="Add a diskimage-builder element.")
+@click.option("--pin", type=FILE, metavar="MANIFEST", help="Take the package versions of an earlier manifest.json.")
 @click.pass_context
 @_reported
 def build(
-    ctx: click.Context, output: Path | None, arguments: tuple[str, ...], hosts: tuple[str, ...], release: str
+    ctx: click.Context,
+    output: Path | None,
+    arguments: tuple[str, ...],
+    hosts: tuple[str, ...],
+    release: str,
+    elements: tuple[str, ...],
+    pin: Path | None,
 ) -> None:
     """Build the live image: a hybrid ISO and a netboot kit, for BIOS and UEFI."""
     from lvpack_builder import build as builder
     from lvpack_builder.netboot import Host, mac_address
+    from lvpack_builder.packages import read_pins
     from lvpack_builder.paths import output_dir
+    from lvpack_builder.recipe import Recipe
 
     (_, common), *groups = _grouped(ctx.meta["order"], arguments, hosts)
     machines = [Host(mac=mac_address(mac), arguments=(*common, *own)) for mac, own in groups]
-    image = builder.build(output or output_dir(), arguments=common, hosts=machines, release=release)
+    pins = read_pins(pin) if pin else None
+    recipe = Recipe(release=release, elements=elements, pins=pins)
+    image = builder.build(output or output_dir(), arguments=common, hosts=machines, recipe=recipe)
     click.echo(f"built {image.iso} and the netboot kit {image.kit}")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lvpack_agent.processes import run
 from lvpack_builder.modules import dependencies, loading_order
+from lvpack_builder.reproducible import stamp
 
 STAGE1 = Path(__file__).parent / "templates/stage1.sh"
 # Stage 1 needs these to show the layers; all other modules come from the layers.
@@ -40,7 +41,8 @@ def write_early(tree: Path, version: str, out: Path) -> None:
 
 
 def write_cpio(root: Path, out: Path) -> None:
-    """Pack a folder into a cpio archive, as root:root."""
+    """Pack a folder into a cpio archive, as root:root; all dates become SOURCE_DATE_EPOCH."""
+    stamp(root)
     names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*"))
     command: list[str | Path] = [
         "cpio",

@@ -15,6 +15,7 @@ from lvpack_agent.processes import run
 from lvpack_agent.sizes import KIB, MIB, round_up
 from lvpack_builder import menus
 from lvpack_builder.loaders import BIOS_MODULES, GRUB_BIOS, GRUB_CD, MOK_MANAGER, SHIM
+from lvpack_builder.reproducible import stamp
 
 VOLUME = "LVPACK"
 FIND = f"search --label --set=root {VOLUME}\nset prefix=($root)/boot/grub\n"
@@ -40,6 +41,7 @@ def write_iso(kernel: Path, initrd: Path, arguments: Sequence[str], out: Path) -
         command += ["-partition_offset", "16", "--mbr-force-bootable"]
         command += ["-append_partition", "2", "0xef", esp]
         command += ["-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"]
+        stamp(root)
         run([*command, root])
 
 

@@ -31,14 +31,18 @@ def mac_address(text: str) -> str:
     return ":".join(pairs)
 
 
+def check_words(words: Sequence[str]) -> None:
+    """Raise Refused for an argument that a boot loader would change."""
+    for word in words:
+        if "${" in word:
+            raise Refused(f"cannot netboot with argument '{word}': iPXE expands '${{'", hint="leave '${' out")
+
+
 def write_kit(folder: Path, arguments: Sequence[str], hosts: Sequence[Host] = ()) -> None:
     """Add boot loaders, menus and a README to a folder that has vmlinuz and initrd.img.
 
-    Raises Refused for an argument that a boot loader would change.
+    Arguments are such as check_words() lets pass.
     """
-    for word in (*arguments, *(a for host in hosts for a in host.arguments)):
-        if "${" in word:
-            raise Refused(f"cannot netboot with argument '{word}': iPXE expands '${{'", hint="leave '${' out")
     for name in ("pxelinux.cfg", "grub/hosts", "hosts", "ipxe"):
         (folder / name).mkdir(parents=True)
     copies = {"lpxelinux.0": PXELINUX, "shimx64.efi": SHIM, "grubx64.efi": GRUB_NET, "mmx64.efi": MOK_MANAGER}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lvpack_agent
 from lvpack_agent.processes import run
+from lvpack_builder.reproducible import stamp
 
 AGENT_PATH = "usr/lib/python3/dist-packages/lvpack_agent"
 
@@ -17,7 +18,8 @@ QUICK = ("zstd", "-Xcompression-level", "3")
 
 
 def squash(tree: Path, out: Path, compression: Sequence[str]) -> None:
-    """Pack a tree into a squashfs file; compression is one of those above."""
+    """Pack a tree into a squashfs file; compression is one of those above, all dates become SOURCE_DATE_EPOCH."""
+    stamp(tree)
     out.unlink(missing_ok=True)
     command: list[str | Path] = ["mksquashfs", tree, out, "-noappend", "-no-progress", "-quiet", "-no-exports"]
     command += ["-b", "256K", "-comp", *compression]
