@@ -143,6 +143,20 @@ def test_two_builds_from_scratch_are_the_same_bytes(tmp_path: Path) -> None:
     assert outs[0] == outs[1]
 
 
+@pytest.mark.full
+def test_firmware_of_the_drivers_that_stay_is_in_the_image(tmp_path: Path) -> None:
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    process = start(cache, out, tmp_path / "said", "--firmware")
+    assert process.wait(1800) == 0, (tmp_path / "said").read_text()
+    [base] = cache.glob("base-*/00-base.squashfs")
+    listed = run(["unsquashfs", "-ls", base]).stdout
+    files = {line.partition("/usr/lib/firmware/")[2] for line in listed.splitlines()}
+    # BCM5709 and 57810, QLogic 2500, Intel E810, Realtek 8168: by the kernel's WHENCE of linux-firmware.
+    for name in ("bnx2/bnx2-mips-09-6.2.1b.fw", "ql2500_fw.bin", "rtl_nic/rtl8168g-3.fw"):
+        assert name in files, sorted(files)
+    assert "firmware-bnx2" in json.loads((out / "manifest.json").read_text())["packages"]
+
+
 # The host's side of DIB, its chroot with /dev, /proc and /sys mounted, and a kill that nothing can catch.
 @pytest.mark.full
 @pytest.mark.parametrize(

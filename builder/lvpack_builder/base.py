@@ -10,13 +10,13 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import ToolFailed
-from lvpack_builder import initrd, isolated, mirror, packages, prune, reproducible, rootfs
+from lvpack_builder import firmware, initrd, isolated, mirror, packages, prune, reproducible, rootfs
 from lvpack_builder.outputs import remove
 from lvpack_builder.paths import cache_dir, locked
 from lvpack_builder.recipe import Recipe, elements_path, hashed
 
 # What makes of diskimage-builder's tree what goes into the image.
-SOURCES = ("base", "elf", "initrd", "modules", "prune", "reproducible", "rootfs")
+SOURCES = ("base", "elf", "firmware", "initrd", "modules", "prune", "reproducible", "rootfs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +152,7 @@ def _pack(whole: Path, folder: Path) -> None:
     (folder / "kernel-version").write_text(versions[0])
     tree = folder / "tree"
     prune.prune(whole, tree)
+    firmware.copy_named(whole, tree)
     reproducible.normalise(tree)
     initrd.write_early(tree, versions[0], folder / "early.cpio.zst")
     rootfs.squash(tree, folder / "00-base.squashfs", rootfs.SMALL)

@@ -151,6 +151,7 @@ def _write_manifest(image: LiveImage, made: Base, recipe: Recipe, arguments: Seq
         "release": recipe.release,
         "kernel": made.version,
         "source_date_epoch": made.epoch,
+        "firmware": recipe.firmware,
         "elements": list(recipe.elements),
         "arguments": list(arguments),
         "sizes": {p.name: p.stat().st_size for p in (image.kernel, image.initrd, image.iso)},

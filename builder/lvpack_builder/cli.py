@@ -90,6 +90,7 @@ def _grouped(order: list[str], arguments: tuple[str, ...], hosts: tuple[str, ...
     "--host", "hosts", multiple=True, metavar="MAC", help="The -a that follow are for this machine's netboot menu only."
 )
 @click.option("--release", default="trixie", show_default=True, help="Debian release of the live image.")
+@click.option("--firmware", is_flag=True, help="Add non-free firmware of network cards and host adapters.")
 @click.option("--element", "elements", multiple=True, metavar="NAME", help="Add a diskimage-builder element.")
 @click.option("--pin", type=FILE, metavar="MANIFEST", help="Take the package versions of an earlier manifest.json.")
 @click.pass_context
@@ -100,6 +101,7 @@ def build(
     arguments: tuple[str, ...],
     hosts: tuple[str, ...],
     release: str,
+    firmware: bool,
     elements: tuple[str, ...],
     pin: Path | None,
 ) -> None:
@@ -113,7 +115,7 @@ def build(
     (_, common), *groups = _grouped(ctx.meta["order"], arguments, hosts)
     machines = [Host(mac=mac_address(mac), arguments=(*common, *own)) for mac, own in groups]
     pins = read_pins(pin) if pin else None
-    recipe = Recipe(release=release, elements=elements, pins=pins)
+    recipe = Recipe(release=release, firmware=firmware, elements=elements, pins=pins)
     image = builder.build(output or output_dir(), arguments=common, hosts=machines, recipe=recipe)
     click.echo(f"built {image.iso} and the netboot kit {image.kit}")
 

@@ -62,7 +62,7 @@ def check(mirrors: Mirrors, release: str, components: Iterable[str]) -> None:
             if component not in has:
                 raise Refused(
                     f"cannot build with component '{component}': the mirror's {suite} has only {' '.join(has)}",
-                    hint="name a full Debian mirror in /etc/apt/sources.list.d",
+                    hint="build without --firmware, or name a full Debian mirror in /etc/apt/sources.list.d",
                 )
 
 

@@ -24,18 +24,19 @@ class Recipe:
     """What a user can choose of the root filesystem; elements are names, added to lvpack's own."""
 
     release: str = DEFAULT_RELEASE
+    firmware: bool = False
     elements: tuple[str, ...] = ()
     pins: Pins | None = None
 
     @property
     def components(self) -> tuple[str, ...]:
         """The components of Debian's archive."""
-        return ("main",)
+        return ("main", "non-free-firmware") if self.firmware else ("main",)
 
     @property
     def all_elements(self) -> tuple[str, ...]:
         """The elements for disk-image-create, without those that they need."""
-        return ("lvpack-image", *self.elements)
+        return ("lvpack-image", *(["lvpack-firmware"] if self.firmware else []), *self.elements)
 
     def key(self) -> str:
         """Return a hash of all that decides what diskimage-builder makes, but not of the archive's own state.

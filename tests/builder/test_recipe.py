@@ -45,7 +45,7 @@ def mirrors(tmp_path: Path) -> Iterator[Mirrors]:
 
 
 def test_a_full_mirror_will_do(mirrors: Mirrors) -> None:
-    mirror.check(mirrors, "trixie", ["main", "non-free-firmware"])
+    Recipe(firmware=True).check_mirror(mirrors)
     found = mirror.offered(mirrors, "trixie", ["main"])
     assert found == {"bash": frozenset(["5.2.37-2"]), "zstd": frozenset(["1.5.7", "1.5.8"])}
 
@@ -58,8 +58,9 @@ def test_what_the_mirror_lacks_is_refused_before_a_build(mirrors: Mirrors, tmp_p
         Recipe(pins=pins).check_mirror(mirrors)
     (tmp_path / "dists/trixie-security/Release").write_text("Components: updates/main\n")
     Recipe().check_mirror(mirrors)
-    with pytest.raises(Refused, match="'non-free-firmware': the mirror's trixie-security has only main"):
-        mirror.check(mirrors, "trixie", ["main", "non-free-firmware"])
+    with pytest.raises(Refused, match="'non-free-firmware': the mirror's trixie-security has only main") as refused:
+        Recipe(firmware=True).check_mirror(mirrors)
+    assert "without --firmware" in refused.value.hint
     dead = Mirrors(main="http://127.0.0.1:9", security="http://127.0.0.1:9")
     with pytest.raises(Refused, match=r"cannot reach the Debian mirror.*refused"):
         Recipe().check_mirror(dead)
@@ -100,11 +101,11 @@ def test_the_files_of_elements_decide_the_key(tmp_path: Path, monkeypatch: pytes
     hook.write_text("#!/bin/sh\n")
     plain, own = Recipe(), Recipe(elements=("own",))
     assert "own" in dict(own.folders()) and "own" not in dict(plain.folders())
-    keys = {plain.key(), own.key(), Recipe(release="bookworm").key()}
+    keys = {plain.key(), own.key(), Recipe(firmware=True).key(), Recipe(release="bookworm").key()}
     hook.chmod(0o755)
     keys.add(own.key())
     hook.write_text("#!/bin/bash\n")
     keys.add(own.key())
     keys.add(Recipe(pins=Pins(manifest=Path("m"), release="trixie", versions={"zstd": "1.5.7"})).key())
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert plain.key() in keys and own.key() in keys, "a key depends on nothing else"
