@@ -6,7 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
-from lvpack_agent import VERSION, efi, imageset, menu, shares, shells
+from lvpack_agent import VERSION, efi, imageset, kernellog, menu, shares, shells
 from lvpack_agent.backup import backup
 from lvpack_agent.console import COMMAND_LINE, Console, set_speeds
 from lvpack_agent.errors import Failed, LvpackError
@@ -14,6 +14,7 @@ from lvpack_agent.options import Settings, as_text, parse, words
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Report, Run
 from lvpack_agent.restore import restore
+from lvpack_agent.undo import Undo
 
 RUN = Path("/run/lvpack")
 LOG = RUN / "agent.log"
@@ -48,7 +49,10 @@ def perform(settings: Settings, run: Run) -> Report:
     run.say(f"firmware: {efi.firmware()}")
     run.say(f"action: {settings.action}")
     try:
-        with run.speaking():
+        with run.speaking(), Undo() as undo:
+            warn_of_missing_firmware(run)
+            # Network cards ask for theirs when they are brought up; that may be why a share cannot be reached.
+            undo.callback(warn_of_missing_firmware, run)
             if settings.action == "restore":
                 message = restore(settings, run, RUN)
             elif settings.action == "verify":
@@ -66,6 +70,13 @@ def perform(settings: Settings, run: Run) -> Report:
         return run.stopped(
             Failed(f"cannot finish {settings.action}: {cause}", hint=f"this is a defect of lvpack; {LOG} says where")
         )
+
+
+def warn_of_missing_firmware(run: Run) -> None:
+    """Say which firmware the kernel has looked for in vain so far; each file once."""
+    for sentence in kernellog.missing_firmware(kernellog.read()):
+        if sentence not in run.warnings:
+            run.warn(sentence)
 
 
 def _keep_traceback() -> None:
