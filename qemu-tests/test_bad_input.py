@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, assert_ended, fingerprint, sha256
-from lvpack_agent.sizes import MIB, parse_size
+from lvpack_agent.sizes import KIB, MIB, parse_size
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
@@ -21,6 +21,8 @@ BACKUP = ("lvpack.action=backup", "lvpack.name=one")
 # The swap header's signature takes the last ten bytes of its first page (kernel: include/linux/swap.h).
 SWAP_SIGNATURE, SUSPEND_SIGNATURE, SWAP_PAGE = b"SWAPSPACE2", b"S1SUSPEND\0", 4096
 PE_START = MIB
+# Memory that is left to a run: less than what it keeps free beside the store.
+LEFT = 72 * MIB
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +90,26 @@ def test_name_that_exists(lab: Lab, source: Path) -> None:
     assert (taken / "disk.img.zst").read_text() == "the only copy"
 
 
-def test_memory_that_the_plan_finds_too_small(lab: Lab, source: Path, source_sha256: str) -> None:
-    report = lab.run([Drive(path=source)], *BACKUP, memory=448)
-    assert_ended(report, "refused", "store needs about")
-    assert "more memory" in report.hint
+def test_memory_that_not_even_a_plan_without_shrinking_fits(
+    lab: Lab, image: LiveImage, source: Path, source_sha256: str
+) -> None:
+    with nfs_share(lab.share) as share:
+        machine = live(image, ["lvpack.action=shell"], drives=(Drive(path=source),), memory=768)
+        with running(machine, accelerator(image), lab.folder / "console.log") as console:
+            helper.shell_ready(console)
+            # Something else has all the memory but what the agent and its tools need.
+            ballast = f"$(( $(sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) - {LEFT // KIB} ))"
+            answer = console.shell(
+                "mkdir /run/ballast && mount -t tmpfs -o size=100% ballast /run/ballast && "
+                f"dd if=/dev/zero of=/run/ballast/file bs=1k count={ballast}",
+                120,
+            )
+            assert answer.status == 0, answer.output
+            words = " ".join([*BACKUP, f"lvpack.target={share.url}"])
+            console.send(f"python3 -m lvpack_agent --cmdline '{words}' > /dev/null 2>&1")
+            report = console.result(300)
+    assert_ended(report, "refused", "store needs about", "room for")
+    assert "lvpack.scratch=" in report.hint
     assert "shrink" not in report.timings
     assert sha256(source) == source_sha256
 

@@ -12,7 +12,7 @@ from lvpack_agent import blockmap, imageset
 from lvpack_agent.layout import differences
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
-from lvpack_agent.sizes import MIB, round_up
+from lvpack_agent.sizes import MIB, human, round_up
 from lvpack_agent.streams import is_zero
 from lvpack_builder import inventory, runs
 from lvpack_builder.build import LiveImage
@@ -23,6 +23,9 @@ from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 
 pytestmark = [pytest.mark.core, pytest.mark.timeout(2400)]
+
+# MiB; the store for the whole shrink does not fit beside all the rest.
+SMALL_MEMORY = 384
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,25 @@ def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
     size = imageset.read_manifest(packed).packed.disks[0].size
     assert json.loads(run(["qemu-img", "info", "--output=json", out]).stdout)["virtual-size"] == size
     assert runs.drive(out).format == "qcow2"
+
+
+@pytest.mark.full
+def test_small_machine_is_packed_by_shrinking_less(
+    image: LiveImage, source: Path, source_sha256: str, before: Inventory, packed: Path, lab: Lab
+) -> None:
+    """Its store, in memory, has no room for all that the margin asks for."""
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.name=small", memory=SMALL_MEMORY)
+    assert report.status == "ok", report
+    assert sha256(source) == source_sha256
+    assert report.sizes["store_used"] <= report.sizes["store"]
+    wished = imageset.read_manifest(packed).packed.disks[0].size
+    manifest = imageset.read_manifest(lab.share / "small")
+    assert wished < manifest.packed.disks[0].size < report.sizes["source_disk"]
+    assert f"would make it {human(wished)}" in " ".join(report.warnings)
+    target = create_disk(lab.folder / "target.img", manifest.packed.disks[0].size)
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=small")
+    assert report.status == "ok", report
+    assert inventory.differing_files(before, inventory.take(image, Drive(path=target))) == []
 
 
 def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:

@@ -1,6 +1,7 @@
 """lvpack.action=backup and plan: probe, plan, shrink and compact in an overlay, verify, dump."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent import imageset, inplace, journal, lvm, mappings, overlay, plan, rescue, sameday, shares, stores
@@ -8,12 +9,13 @@ from lvpack_agent.disks import BlockDevice
 from lvpack_agent.dumping import dump, set_name
 from lvpack_agent.errors import Refused
 from lvpack_agent.options import Settings
-from lvpack_agent.plan import Plan
 from lvpack_agent.report import Run
 from lvpack_agent.sizes import human
 from lvpack_agent.stores import Store
-from lvpack_agent.survey import find_source, refuse_marked, surveyed
+from lvpack_agent.survey import Survey, find_source, refuse_marked, surveyed
 from lvpack_agent.undo import Undo
+
+IN_MEMORY = ("auto", "ram")
 
 
 def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
@@ -38,14 +40,15 @@ def _plan(settings: Settings, run: Run, scratch: Path, undo: Undo) -> str:
         refuse_marked(found)
         overlaid = overlay.overlay(found.disk.path, lambda u: stores.in_memory(scratch / "store", u))
         device, store = undo.enter_context(overlaid)
-    with run.phase("plan"), surveyed(found, device, settings, run) as survey:
+    room = _room(store) if settings.mode == "overlay" and settings.scratch in IN_MEMORY else None
+    with run.phase("plan"), surveyed(found, device, settings, run, room) as survey:
         planned = survey.plan
         if settings.mode == "inplace":
             run.say(plan.as_text(planned, plan.inplace_costs(planned)))
         else:
-            run.say(plan.as_text(planned, plan.overlay_costs(planned, store.size, store.place)))
-            if settings.scratch in ("auto", "ram") and planned.store > store.size:
-                run.warn(_too_small(planned, store).message)
+            _show(survey, store, run)
+            if room and planned.store > room():
+                run.warn(_too_small(survey, store, room()).message)
     return f"planned: disk {found.disk.path} can become {human(planned.packed_size)}"
 
 
@@ -64,12 +67,13 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
         device, store = undo.enter_context(overlay.overlay(found.disk.path, make_store))
     with Undo() as source_undo:
         with run.phase("plan"):
-            survey = source_undo.enter_context(surveyed(found, device, settings, run))
+            room = _room(store)
+            fitting = room if settings.scratch in IN_MEMORY else None
+            survey = source_undo.enter_context(surveyed(found, device, settings, run, fitting))
             source, planned = survey.source, survey.plan
-            plan_text = plan.as_text(planned, plan.overlay_costs(planned, store.size, store.place))
-            run.say(plan_text)
-        if planned.store > store.size:
-            raise _too_small(planned, store)
+            plan_text = _show(survey, store, run)
+        if planned.store > room():
+            raise _too_small(survey, store, room())
         run.name = set_name(settings.name, survey.host)
         folder = writer.begin(run.name)
         vg_text = lvm.metadata_text(found.vg, source.pvs, scratch)
@@ -87,6 +91,20 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
     )
 
 
+def _room(store: Store) -> Callable[[], int]:
+    """Return what tells the bytes that are left in the store of the overlay."""
+    return lambda: store.size - mappings.store_use(overlay.SOURCE).used
+
+
+def _show(survey: Survey, store: Store, run: Run) -> str:
+    """Say the plan and what it needs; return the text."""
+    text = plan.as_text(survey.plan, plan.overlay_costs(survey.plan, store.size, store.place))
+    run.say(text)
+    if survey.plan.packed_size > survey.wished.packed_size:
+        run.warn(plan.cost_of_fitting(survey.plan, survey.wished))
+    return text
+
+
 def _store(
     settings: Settings,
     all_disks: tuple[BlockDevice, ...],
@@ -96,7 +114,7 @@ def _store(
     undo: Undo,
 ) -> Store:
     """Return the store of an overlay where lvpack.scratch wants it; what it held means nothing when the run is over."""
-    if settings.scratch in ("auto", "ram"):
+    if settings.scratch in IN_MEMORY:
         return stores.in_memory(scratch / "store", undo)
     if settings.scratch == "share":
         on_share = stores.FileStore.anew(share)
@@ -105,11 +123,12 @@ def _store(
     return stores.scratch_device(all_disks, settings.scratch, source, stores.FREE).fresh(source.size, undo)
 
 
-def _too_small(planned: Plan, store: Store) -> Refused:
-    missing = planned.store - store.size
+def _too_small(survey: Survey, store: Store, room: int) -> Refused:
+    least, best = survey.plan.store, survey.wished.store
+    better = f" ({human(best - room)} to shrink as far as lvpack.margin allows)" if best > least else ""
     return Refused(
-        f"cannot shrink in {store.place}: the copy-on-write store needs about {human(planned.store)}, there is room "
-        f"for {human(store.size)}",
-        hint=f"give it {human(missing)} more memory, or another place (lvpack.scratch=share or a device), or shrink "
-        "less with a larger lvpack.margin",
+        f"cannot shrink in {store.place}: the copy-on-write store needs about {human(least)}, there is room for "
+        f"{human(room)}",
+        hint=f"give it {human(least - room)} more{better}, or another place (lvpack.scratch=share or a device), or "
+        "shrink less with a larger lvpack.margin",
     )

@@ -1,6 +1,8 @@
 """The plan: what a layout shall become, by arithmetic alone. No process, no file, no clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from lvpack_agent.compact import Move, compact, moved, truncated
 from lvpack_agent.errors import Refused
@@ -67,14 +69,15 @@ class Plan:
         return frozenset(old.uuid for old, new in lvs if new.extents < old.extents)
 
 
-def make_plan(source: Layout, margin: Margin) -> Plan:
+def make_plan(source: Layout, margin: Margin, least: Mapping[str, int] = MappingProxyType({})) -> Plan:
     """Return the plan for a layout of one disk and one VG on it.
 
-    Raises Refused for a layout that this version cannot pack.
+    least has extents by the UUID of an LV, which it keeps even if its margin asks for less. Raises Refused for a layout
+    that this version cannot pack.
     """
     disk, vg = _single(source)
     table = _table(disk)
-    shrunk, steps = _shrink(vg, margin)
+    shrunk, steps = _shrink(vg, margin, least)
     moves = compact(shrunk)
     compacted = moved(shrunk, moves)
     pv = compacted.pvs[0]
@@ -173,10 +176,10 @@ def _table(disk: Disk) -> PartitionTable:
     return table
 
 
-def _shrink(vg: VolumeGroup, margin: Margin) -> tuple[VolumeGroup, list[Step]]:
+def _shrink(vg: VolumeGroup, margin: Margin, least: Mapping[str, int]) -> tuple[VolumeGroup, list[Step]]:
     lvs, steps = [], []
     for lv in vg.lvs:
-        new, reason = _shrunk(lv, vg.extent_size, margin)
+        new, reason = _shrunk(lv, vg.extent_size, margin, least.get(lv.uuid, 0))
         lvs.append(new)
         steps.append(
             Step(
@@ -191,14 +194,15 @@ def _shrink(vg: VolumeGroup, margin: Margin) -> tuple[VolumeGroup, list[Step]]:
     return replace(vg, lvs=tuple(lvs)), steps
 
 
-def _shrunk(lv: LogicalVolume, extent: int, margin: Margin) -> tuple[LogicalVolume, str]:
+def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple[LogicalVolume, str]:
     content = lv.content
     if content.is_ext and content.minimum is not None:
         wanted = content.minimum + margin.of(content.minimum)
         extents = round_up(min(wanted, lv.extents * extent), extent) // extent
-        new = truncated(lv, min(extents, lv.extents))
+        new = truncated(lv, min(max(extents, least), lv.extents))
         size = min(content.size, new.extents * extent // content.block_size * content.block_size)
-        reason = f"minimum {human(content.minimum)} + {margin}, in whole extents"
+        reason = f"minimum {human(content.minimum)} + {margin}"
+        reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
         return replace(new, content=replace(content, size=size)), reason
     if content.type == "swap" and content.block_size:
         new = truncated(lv, 1)
@@ -268,6 +272,14 @@ def overlay_costs(plan: Plan, room: int | None = None, place: str = "") -> str:
     """Return what overlay mode needs, for people; room is what the store may take in its place, in bytes."""
     there = f"; {place} has room for {human(room)}" if room is not None else ""
     return f"The copy-on-write store needs about {human(plan.store)}{there}."
+
+
+def cost_of_fitting(plan: Plan, wished: Plan) -> str:
+    """Return, for people, what a plan that fits its store gives away against the one that the margin asks for."""
+    return (
+        f"the disk is packed into {human(plan.packed_size)}, since there is no more room for the store; a store of "
+        f"{human(wished.store - plan.store)} more would make it {human(wished.packed_size)}"
+    )
 
 
 def inplace_costs(plan: Plan) -> str:

@@ -19,9 +19,11 @@ from lvpack_agent.processes import run
 from lvpack_agent.sizes import KIB, MIB, round_up
 from lvpack_agent.undo import Undo
 
-# What the tools and the page cache must keep beside the store and the compressors: e2fsck and resize2fs hold a few
-# bitmaps (an eighth of a byte for each block), Python a few ten MiB.
-MEMORY_RESERVE = 64 * MIB
+# What must stay free beside the store: programs and libraries that are in use stay in the page cache, or each step of
+# each program is read and unpacked again.
+CACHE_RESERVE = 32 * MIB
+# e2fsck and resize2fs hold a few bitmaps (an eighth of a byte for each block); when compressors run, they have ended.
+TOOLS_MEMORY = 32 * MIB
 
 # A scratch device begins with a label that says whose store is on it; the store comes after it.
 LABEL = b"lvpack scratch device\n"
@@ -49,7 +51,7 @@ def available_memory() -> int:
 
 def room_for_store() -> int:
     """Return the bytes of memory that a store in RAM may grow to, in whole MiB."""
-    reserve = MEMORY_RESERVE + frames.worker_count() * frames.WORKER_MEMORY
+    reserve = CACHE_RESERVE + max(TOOLS_MEMORY, frames.worker_count() * frames.WORKER_MEMORY)
     return max(0, available_memory() - reserve) // MIB * MIB
 
 

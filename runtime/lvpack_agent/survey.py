@@ -1,6 +1,6 @@
 """What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from lvpack_agent import disks, rescue
 from lvpack_agent.discover import Found, find
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Refused
+from lvpack_agent.fitting import fitted
 from lvpack_agent.layout import Disk
 from lvpack_agent.options import Settings
 from lvpack_agent.plan import Plan, make_plan
@@ -19,10 +20,14 @@ from lvpack_agent.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """A probed source and its plan, while the source's mappings stand; host is a name for the image set."""
+    """A probed source and its plan, while the source's mappings stand; host is a name for the image set.
+
+    wished is the plan that the margin asks for, another one if that does not fit the store.
+    """
 
     source: Opened
     plan: Plan
+    wished: Plan
     host: str
 
 
@@ -52,8 +57,13 @@ def refuse_marked(found: Found) -> None:
 
 
 @contextmanager
-def surveyed(found: Found, device: str, settings: Settings, run: Run) -> Iterator[Survey]:
-    """Probe the source through device, an overlay in which unclean filesystems are checked, and plan."""
+def surveyed(
+    found: Found, device: str, settings: Settings, run: Run, room: Callable[[], int] | None = None
+) -> Iterator[Survey]:
+    """Probe the source through device, an overlay in which unclean filesystems are checked, and plan.
+
+    room tells then how many bytes the overlay's store still takes, if the plan shall fit that.
+    """
     real = found.disk
     like = Disk(
         path=real.path,
@@ -66,6 +76,7 @@ def surveyed(found: Found, device: str, settings: Settings, run: Run) -> Iterato
     with opened(device, "source", like=like, repair=True) as source:
         for finding in source.findings:
             run.warn(finding)
-        planned = make_plan(source.layout, settings.margin)
+        wished = make_plan(source.layout, settings.margin)
+        planned = fitted(source.layout, settings.margin, room()) if room else wished
         run.sizes |= {"source_disk": real.size, "packed_disk": planned.packed_size, "store": planned.store}
-        yield Survey(source=source, plan=planned, host=rescue.host_name(source) or found.vg)
+        yield Survey(source=source, plan=planned, wished=wished, host=rescue.host_name(source) or found.vg)

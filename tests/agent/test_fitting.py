@@ -1,0 +1,134 @@
+"""Plans that fit a store: what is given away is as little as it can be, and never more than the LVs have."""
+
+from dataclasses import replace
+from itertools import product
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lvpack_agent.fitting import fitted
+from lvpack_agent.layout import (
+    Content,
+    Disk,
+    Layout,
+    LogicalVolume,
+    Partition,
+    PartitionTable,
+    PhysicalVolume,
+    Range,
+    Segment,
+    VolumeGroup,
+)
+from lvpack_agent.options import Margin
+from lvpack_agent.plan import STORE_FLOOR, as_text, cost_of_fitting, make_plan
+from lvpack_agent.sizes import MIB
+
+BLOCK = 4096
+MARGIN = Margin(percent=5)
+
+
+def filesystem(extents: int, used: list[tuple[int, int]]) -> tuple[int, Content]:
+    """Return an ext4 of so many extents of a MiB; used has (first, number of extents) that are full of files."""
+    per = MIB // BLOCK
+    free, at = [], 0
+    for first, count in [*used, (extents, 0)]:
+        if first > at:
+            free.append(Range(start=at * per, count=(first - at) * per))
+        at = first + count
+    minimum = sum(count for _, count in used) * MIB
+    content = Content(type="ext4", uuid="u", size=extents * MIB, block_size=BLOCK, minimum=minimum, free=tuple(free))
+    return extents, content
+
+
+def layout(*filesystems: tuple[int, Content]) -> Layout:
+    lvs, pe = [], 0
+    for number, (extents, content) in enumerate(filesystems):
+        segment = Segment(le=0, pv="pv", pe=pe, count=extents)
+        lvs.append(LogicalVolume(name=f"lv{number}", uuid=f"uuid{number}", segments=(segment,), content=content))
+        pe += extents
+    pv = PhysicalVolume(uuid="pv", disk=0, partition=1, size=(pe + 1) * MIB, pe_start=MIB, extents=pe)
+    partition = Partition(
+        number=1, start=MIB, size=(pe + 1) * MIB, type="8e", content=Content(type="LVM2_member", uuid="pv")
+    )
+    table = PartitionTable(label="dos", id="0x1", partitions=(partition,))
+    disk = Disk(path="/dev/vda", size=(pe + 2) * MIB, sector_size=512, table=table)
+    return Layout(disks=(disk,), vgs=(VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=(pv,), lvs=tuple(lvs)),))
+
+
+# Root has 40 MiB at its start and 60 near its end; var 10, and 30 in the middle.
+SERVER = layout(filesystem(400, [(0, 40), (300, 60)]), filesystem(200, [(0, 10), (90, 30)]))
+
+
+def sizes(plan_of: Layout) -> list[int]:
+    return [lv.extents for lv in plan_of.vgs[0].lvs]
+
+
+def test_a_plan_that_fits_is_the_plan_that_the_margin_asks_for() -> None:
+    wished = make_plan(SERVER, MARGIN)
+    assert sizes(wished.target) == [105, 42]
+    assert fitted(SERVER, MARGIN, wished.store) == wished
+
+
+def test_the_filesystem_that_gives_most_for_its_space_is_shrunk_less() -> None:
+    wished = make_plan(SERVER, MARGIN)
+    plan = fitted(SERVER, MARGIN, wished.store - 20 * MIB)
+    # 68 extents more of var spare 20 MiB (21.6 with what the store needs itself); root would need over 200 more.
+    assert sizes(plan.target) == [105, 110]
+    assert plan.store <= wished.store - 20 * MIB
+    why = {step.object: step.reason for step in plan.steps}
+    assert why["LV lv0"] == "minimum 100 MiB + 5%, in whole extents"
+    assert why["LV lv1"] == "minimum 40.0 MiB + 5% takes a larger store than there is room for"
+    assert why["LV lv1"] in as_text(plan)
+    assert cost_of_fitting(plan, wished) == (
+        "the disk is packed into 217 MiB, since there is no more room for the store; a store of 21.6 MiB more would "
+        "make it 149 MiB"
+    )
+
+
+def test_a_plan_that_shrinks_nothing_is_possible() -> None:
+    full = layout(filesystem(100, [(0, 40), (99, 1)]))
+    plan = fitted(full, MARGIN, STORE_FLOOR)
+    assert sizes(plan.target) == [100]
+    assert plan.store == STORE_FLOOR
+    assert plan.steps[0].verb == "keep"
+
+
+def test_a_room_that_nothing_fits_gets_the_plan_with_the_smallest_store() -> None:
+    assert fitted(SERVER, MARGIN, STORE_FLOOR - 1).store == STORE_FLOOR
+
+
+def test_a_larger_margin_is_a_minimum() -> None:
+    margin = Margin(percent=100)
+    assert sizes(make_plan(SERVER, margin).target) == [200, 80]
+    assert all(n >= least for n, least in zip(sizes(fitted(SERVER, margin, 60 * MIB).target), (200, 80), strict=True))
+
+
+def test_a_large_filesystem_is_looked_at_in_steps() -> None:
+    big = layout(filesystem(100_000, [(0, 1000), (50_000, 1000)]))
+    wished = make_plan(big, MARGIN)
+    plan = fitted(big, MARGIN, 100 * MIB)
+    assert plan.store <= 100 * MIB < wished.store
+    assert 51_000 <= sizes(plan.target)[0] <= 51_000 + 1000
+
+
+@st.composite
+def filesystems(draw: st.DrawFn) -> tuple[int, Content]:
+    used, at = [], 0
+    for hole, count in draw(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), min_size=1, max_size=4)):
+        used.append((at + hole, count))
+        at += hole + count
+    return filesystem(at + draw(st.integers(0, 3)), used)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(filesystems(), min_size=1, max_size=3), st.integers(0, 40))
+def test_no_other_sizes_that_fit_make_a_smaller_disk(parts: list[tuple[int, Content]], more: int) -> None:
+    source, room = layout(*parts), STORE_FLOOR + more * MIB
+    least = make_plan(source, MARGIN)
+    plan = fitted(source, MARGIN, room)
+    assert plan.store <= room
+    ranges = [range(a, b + 1) for a, b in zip(sizes(least.target), sizes(source), strict=True)]
+    everything = (make_plan(source, MARGIN, {f"uuid{i}": n for i, n in enumerate(ns)}) for ns in product(*ranges))
+    smallest = min(p.packed_size for p in everything if p.store <= room)
+    assert plan.packed_size <= smallest + MIB  # combinations that need nearly the same are not told apart
+    assert replace(plan, target=least.target, steps=(), moves=(), store=0).source == least.source
