@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import VERSION, options
+from lvpack_agent import VERSION, netoptions, options
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import GIB, human
@@ -102,7 +102,7 @@ def _existing(path: Path) -> Path:
 def build(
     out: Path, *, arguments: Sequence[str] = (), hosts: Sequence[Host] = (), recipe: Recipe | None = None
 ) -> LiveImage:
-    """Build the live image into a folder; arguments are for the kernel, lvpack.* among them is checked now.
+    """Build the live image into a folder; arguments are for the kernel, the agent's among them are checked now.
 
     hosts are machines with a menu of their own in the netboot kit.
 
@@ -112,6 +112,7 @@ def build(
     check_host(out)
     for words in (arguments, *(host.arguments for host in hosts)):
         options.check_words(words)
+        netoptions.parse(words)
         netboot.check_words(words)
     recipe.check()
     check_replaceable(out)

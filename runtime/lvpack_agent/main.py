@@ -6,7 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
-from lvpack_agent import VERSION, efi, imageset, kernellog, menu, shares, shells
+from lvpack_agent import VERSION, efi, imageset, kernellog, menu, netoptions, network, shares, shells
 from lvpack_agent.backup import backup
 from lvpack_agent.console import COMMAND_LINE, Console, set_speeds
 from lvpack_agent.errors import Failed, LvpackError
@@ -126,6 +126,9 @@ def main(arguments: list[str]) -> int:
     try:
         if options.died is not None:
             raise _died(options.died)
+        # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
+        asked = netoptions.given(words(command_line)) or words(COMMAND_LINE.read_text())
+        network.ask(netoptions.parse(asked))
         settings = parse(words(command_line), lambda url: fetch(url, console))
     except LvpackError as error:
         report = Run(action="", out=console.say).stopped(error)
