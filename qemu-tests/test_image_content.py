@@ -62,6 +62,12 @@ def test_the_library_of_the_agent_is_there_and_compiled(image: LiveImage) -> Non
     run(["chroot", base().tree, "python3", "-B", "-c", COMPILED, *LIBRARY.split()])
 
 
+def test_a_shell_finds_what_a_person_types(image: LiveImage) -> None:
+    words = "poweroff reboot vi less ip lsblk lvm e2fsck resize2fs mount dmesg ping".split()
+    login = "unset PATH; exec sh -l -c 'command -v " + " && command -v ".join(words) + "'"
+    assert len(run(["chroot", base().tree, "/bin/sh", "-c", login]).stdout.splitlines()) == len(words)
+
+
 def test_it_is_small(image: LiveImage) -> None:
     assert image.initrd.stat().st_size <= 52 * MIB
     assert image.iso.stat().st_size <= 72 * MIB

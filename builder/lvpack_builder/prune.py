@@ -189,7 +189,9 @@ def owners(root: Path, tree: Tree) -> dict[str, str]:
         package = file.stem.partition(":")[0]
         for path in file.read_text().splitlines():
             folder, _, name = path.rpartition("/")
-            found[f"{tree.resolve(folder)[0]}/{name}"] = package
+            owned = f"{tree.resolve(folder)[0]}/{name}"
+            if owned not in tree.folders:  # a folder is in the lists of all packages that have files in it
+                found[owned] = package
     return found
 
 

@@ -21,7 +21,7 @@ FILES = {
     "usr/lib/modules/6.1/kernel/sound/beep.ko": "",
     "usr/lib/modules/6.1/modules.dep": "kernel/fs/ext4.ko: kernel/lib/crc16.ko\nkernel/lib/crc16.ko:\n",
     "usr/share/doc/tool/README": "",
-    "var/lib/dpkg/info/perl-base.list": "/.\n/bin\n/bin/perl\n",
+    "var/lib/dpkg/info/perl-base.list": "/.\n/bin\n/bin/perl\n/usr/lib\n",
 }
 
 
@@ -58,6 +58,7 @@ def test_the_last_rule_decides_and_folders_speak_for_what_is_below(root: Path) -
 
 def test_a_package_goes_with_its_links_and_scripts(root: Path) -> None:
     found = kept(root, "drop package:perl*\n")
+    assert "/usr/lib/libtool.so.1.2" in found, "a folder of a package is not the package's alone"
     assert "/usr/bin/t" in found
     assert not {"/usr/bin/perl", "/usr/bin/p", "/usr/bin/script"} & found
 
