@@ -18,7 +18,8 @@ from lvpack_builder.inventory import Inventory
 from lvpack_builder.loaders import GRUB_CD
 from lvpack_builder.netboot import BOOT_FILES
 from lvpack_builder.nfs import nfs_share
-from lvpack_builder.qemu import Drive, Machine, accelerator, create_disk, guest_arguments, new_nvram
+from lvpack_builder.nics import Nic
+from lvpack_builder.qemu import MAC, Drive, Machine, accelerator, create_disk, guest_arguments, new_nvram
 from lvpack_builder.runs import copied_kit, shared_arguments
 from lvpack_builder.sample.server import make_sample
 from wire import ADDRESS, INTERFACE, boot_server, wire
@@ -60,13 +61,16 @@ def test_there_and_back_from_a_real_boot_server(
 ) -> None:
     """UEFI asks by PXE and gets GRUB; QEMU's BIOS has iPXE, which gets the script by HTTP."""
 
+    netdev = f"tap,ifname={INTERFACE},script=no,downscript=no"
+    nic = Nic(netdev=netdev, mac=MAC, boots=True, rom=firmware == "bios")
+
     def pack(disk: Path, *words: str) -> Report:
         with nfs_share(lab.share, address=ADDRESS) as share:
             arguments = (*guest_arguments(accelerator(image)), *shared_arguments(words, share))
             kit = copied_kit(image, arguments, lab.folder / f"kit-{words[0]}")
             with boot_server(kit, lab.folder / "boot-server.log"):
                 nvram = new_nvram(lab.folder / "nvram") if firmware == "uefi" else None
-                machine = Machine(drives=(Drive(path=disk),), tap=INTERFACE, nvram=nvram)
+                machine = Machine(drives=(Drive(path=disk),), nics=(nic,), nvram=nvram)
                 with running(machine, accelerator(image), lab.folder / "console.log") as console:
                     report = console.result(1500)
                     console.wait(120)

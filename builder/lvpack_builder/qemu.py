@@ -10,6 +10,7 @@ from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.processes import run
 from lvpack_builder.build import LiveImage
 from lvpack_builder.menus import kernel_arguments, kernel_word
+from lvpack_builder.nics import Nic, Uplink
 from lvpack_builder.paths import cache_dir, locked
 
 TCG = "tcg,thread=multi"
@@ -29,6 +30,9 @@ EMULATED_CPU = "Nehalem,vendor=AuthenticAMD,+rdrand,-ssse3,-sse4.1,-sse4.2"
 EMULATED_ARGUMENTS = ("mitigations=off", "no_timer_check", "tsc=reliable")
 # A guest whose kernel panics ends at once, and with it the wait for its result.
 GUEST_ARGUMENTS = ("panic=-1",)
+
+# QEMU's own first one.
+MAC = "52:54:00:12:34:56"
 
 # OVMF as Debian has it; its variables with Microsoft's keys are "ms".
 UEFI = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
@@ -68,12 +72,12 @@ class Machine:
 
     nvram: a file of UEFI variables (see new_nvram); None: the firmware is a BIOS. secure: Secure Boot is enforced.
     usb: the ISO is a USB stick. kit: a folder to netboot from, by QEMU's TFTP server, boot_file being in it.
-    tap: an interface of the host that the network is, instead of QEMU's own; the machine netboots from it.
     cpus: with more than one, an emulated kernel panics now and then on a busy host: it changes its own code as it runs,
     and the other processor was seen to run into a change that is half made ("Oops: int3"). Two guests at a time keep
     two processors of the host busy as well.
     isolated: the network gives an address by DHCP and leads nowhere. second_console: a file that gets what the
-    guest says on its second serial port.
+    guest says on its second serial port. nics: its network cards, instead of the one of network. monitor: a Unix
+    socket on which QEMU takes commands (lvpack_builder.nics).
     """
 
     drives: tuple[Drive, ...] = ()
@@ -86,13 +90,14 @@ class Machine:
     usb: bool = False
     kit: Path | None = None
     boot_file: str = ""
-    tap: str = ""
     nvram: Path | None = None
     secure: bool = False
     folders: tuple[tuple[str, Path], ...] = ()
     network: bool = True
     isolated: bool = False
     second_console: Path | None = None
+    nics: tuple[Nic | Uplink, ...] = ()
+    monitor: Path | None = None
     reboot: bool = False
 
     def command(self, accelerator: str) -> list[str]:
@@ -106,15 +111,8 @@ class Machine:
             serial = f",serial={drive.serial}" if drive.serial else ""
             # After CD or network, at 0, the disks are booted in their order, also when the guest starts again.
             words += ["-device", f"virtio-blk-pci,drive=d{number},bootindex={number + 1}{serial}"]
-        if self.network:
-            tftp = f",tftp={_escaped(self.kit)},bootfile={self.boot_file}" if self.kit else ""
-            user = "user,id=n0" + (",restrict=on" if self.isolated else "") + tftp
-            words += ["-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no" if self.tap else user]
-            # Without a ROM a BIOS does not boot from the network, which would only cost time. UEFI has a driver of its
-            # own; the ROM's gives shim the size of its buffer as that of the file, and Secure Boot fails.
-            boots = self.kit or (self.tap and not self.kernel)
-            words += ["-device", "virtio-net-pci,netdev=n0" + (",bootindex=0" if boots else "")]
-            words[-1] += ",romfile=" if self.nvram or not boots else ""
+        words += [word for number, nic in enumerate(self._nics()) for word in nic.words(number)]
+        words += ["-qmp", f"unix:{_escaped(self.monitor)},server=on,wait=off"] if self.monitor else []
         for tag, folder in self.folders:
             words += ["-virtfs", f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"]
         if self.kernel:
@@ -126,6 +124,13 @@ class Machine:
             words += ["-device", "usb-storage,drive=iso,bootindex=0" if self.usb else "ide-cd,drive=iso,bootindex=0"]
         words += [] if self.reboot else ["-no-reboot"]
         return words
+
+    def _nics(self) -> tuple[Nic | Uplink, ...]:
+        if self.nics or not self.network:
+            return self.nics
+        tftp = f",tftp={_escaped(self.kit)},bootfile={self.boot_file}" if self.kit else ""
+        netdev = "user" + (",restrict=on" if self.isolated else "") + tftp
+        return (Nic(netdev=netdev, mac=MAC, boots=bool(self.kit), rom=bool(self.kit and not self.nvram)),)
 
     def _board(self) -> list[str]:
         words = ["-machine", ("q35" if self.nvram else "pc") + (",smm=on" if self.secure else "")]

@@ -4,16 +4,17 @@ A process has one network: main says by ask() what is wanted, and whoever needs 
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvpack_agent import dhcp, netdevices, nics
 from lvpack_agent.errors import Failed
 from lvpack_agent.ipoption import Setup
+from lvpack_agent.netchoice import Choice
 from lvpack_agent.netline import Line
 from lvpack_agent.netoptions import NetOptions
-from lvpack_agent.nics import Nic
 from lvpack_agent.processes import run
+from lvpack_agent.undo import Undo
 
 LINK_SECONDS = 90.0
 # A link that comes late leaves this much for the address.
@@ -51,11 +52,10 @@ def up(say: Callable[[str], None]) -> None:
         _clear()
     dhcp.STATE.mkdir(parents=True, exist_ok=True)
     attempt = _Attempt(_asked.options, say)
-    try:
+    with Undo() as undo:
+        undo.callback(attempt.stop)
         attempt.bring_up()
-    except BaseException:
-        attempt.stop()
-        raise
+        undo.pop_all()
     MARK.write_text(wanted)
 
 
@@ -75,21 +75,18 @@ class _Attempt:
         self._say = say
         self._started = time.monotonic()
         self._link_until = self._started + (options.link_seconds or LINK_SECONDS)
-        self._nics: tuple[Nic, ...] = ()
+        self._choice = Choice(options, ())
+        self._anywhere = self._choice.anywhere
         self._lines: dict[tuple[str, int], Line] = {}
-        self._made = [device.name for device in options.devices]
-        setups = options.setups or (Setup(word="ip=dhcp"),)
-        # Where no interface is named all are tried, and the first that gets an address wins.
-        self._any = None if setups[0].interface else setups[0]
 
     def bring_up(self) -> None:
         self._find_named()
         for bond in self._options.bonds:
-            netdevices.make_bond(bond, self._name)
+            netdevices.make_bond(bond, self._choice.name)
         for vlan in self._options.vlans:
-            netdevices.make_vlan(vlan, self._name(vlan.parent))
-        for setup in () if self._any else self._in_order():
-            self._add(self._name(setup.interface), setup)
+            netdevices.make_vlan(vlan, self._choice.name(vlan.parent))
+        for setup in self._choice.in_order():
+            self._add(self._choice.name(setup.interface), setup)
         self._wait(self._go_on, lambda: self._missing("a"), self._until)
         self._judge()
         self._set_routes()
@@ -98,64 +95,24 @@ class _Attempt:
         for line in self._lines.values():
             line.stop()
 
-    # What is named must be there.
+    def _look(self) -> None:
+        self._choice = Choice(self._options, nics.read())
 
     def _find_named(self) -> None:
-        wanted = {name: word for name, word in self._references() if name not in self._made}
-        absent = list(wanted)
-
         def all_there() -> bool:
-            self._nics = nics.read()
-            absent[:] = [name for name in wanted if self._find(name) is None]
-            return not absent
+            self._look()
+            return not self._choice.absent()
 
-        if not self._wait(all_there, lambda: f"NIC {', '.join(absent)}", lambda: self._link_until):
+        def which() -> str:
+            return "NIC " + ", ".join(name for name, _ in self._choice.absent())
+
+        if not self._wait(all_there, which, lambda: self._link_until):
+            name, word = self._choice.absent()[0]
             raise Failed(
-                f"cannot reach the share: NIC '{absent[0]}' of option '{wanted[absent[0]]}' is not there "
-                f"{self._after()}",
-                hint=f"{nics.describe(self._nics)}; a MAC address names one for sure, and net.ifnames=0 keeps names "
-                "such as eth0",
+                f"cannot reach the share: NIC '{name}' of option '{word}' is not there {self._after()}",
+                hint=f"{nics.describe(self._choice.nics)}; a MAC address names one for sure, and net.ifnames=0 keeps "
+                "names such as eth0",
             )
-
-    def _references(self) -> Iterable[tuple[str, str]]:
-        """Give what the options call interfaces, with the option that does."""
-        options = self._options
-        for bond in options.bonds:
-            yield from ((member, bond.word) for member in bond.members)
-        yield from ((vlan.parent, vlan.word) for vlan in options.vlans)
-        yield from ((setup.interface, setup.word) for setup in options.setups if setup.interface)
-        yield from ((route.interface, route.word) for route in options.routes if route.interface)
-        if options.bootdev:
-            yield options.bootdev, f"bootdev={options.bootdev}"
-        elif options.bootif and self._any and not self._made:
-            yield options.bootif, f"BOOTIF={options.bootif}"
-
-    def _find(self, reference: str) -> Nic | None:
-        called = next((alias.mac for alias in self._options.aliases if alias.name == reference), reference)
-        return next((nic for nic in self._nics if nic.is_called(called)), None)
-
-    def _name(self, reference: str) -> str:
-        nic = None if reference in self._made else self._find(reference)
-        return nic.name if nic else reference
-
-    def _in_order(self) -> list[Setup]:
-        """Return the setups, that of the first interface first: its default route wins."""
-        first = self._first()
-        return sorted(self._options.setups, key=lambda setup: self._name(setup.interface) not in first)
-
-    def _first(self) -> set[str]:
-        """Return what bootdev= or else BOOTIF= names, and the bonds and VLANs on it."""
-        reference = self._options.bootdev or self._options.bootif
-        names = {self._name(reference)} if reference else set()
-        for bond in self._options.bonds:
-            if names & {self._name(member) for member in bond.members}:
-                names.add(bond.name)
-        for vlan in self._options.vlans:
-            if self._name(vlan.parent) in names:
-                names.add(vlan.name)
-        return names
-
-    # Each line goes its way.
 
     def _add(self, name: str, setup: Setup) -> None:
         metric = FIRST_METRIC + len(self._lines)
@@ -165,30 +122,22 @@ class _Attempt:
 
     def _go_on(self) -> bool:
         """Let each line take its next step; return whether no more of them is needed."""
-        self._nics = nics.read()
-        if self._any:
-            for name in self._candidates():
-                if (name, self._any.family) not in self._lines:
-                    self._add(name, self._any)
-        linked = {nic.name for nic in self._nics if nic.link}
+        self._look()
+        if self._anywhere:
+            for name in self._choice.candidates():
+                if (name, self._anywhere.family) not in self._lines:
+                    self._add(name, self._anywhere)
+        linked = {nic.name for nic in self._choice.nics if nic.link}
         for line in self._pending():
             line.go_on(line.name in linked)
             if line.address:
                 self._say(f"network: {line.name} has {line.address}{' by DHCP' if line.client else ''}")
-                if self._any:
+                if self._anywhere:
                     return True
         return bool(self._lines) and not self._pending()
 
     def _pending(self) -> list[Line]:
         return [line for line in self._lines.values() if line.pending]
-
-    def _candidates(self) -> list[str]:
-        """Return the interfaces that an `ip=` without a name means. Who asks for bonds and VLANs means to use them."""
-        below = {self._name(vlan.parent) for vlan in self._options.vlans}
-        names = [name for name in self._made if name not in below]
-        names = names or [nic.name for nic in self._nics if nic.driver and nic.ethernet and not nic.master]
-        first = self._first()
-        return [name for name in names if name in first] or names
 
     # Time, and what did not come in it.
 
@@ -231,7 +180,7 @@ class _Attempt:
         missing = f"{self._missing('no')} {self._after()}"
         pending = self._pending()
         if self._lines and (not pending or any(line.address for line in self._lines.values())):
-            if self._any:
+            if self._anywhere:
                 for line in pending:
                     line.stop()
             elif pending:
@@ -244,14 +193,15 @@ class _Attempt:
             )
         raise Failed(
             f"cannot reach the share: {missing}",
-            hint=f"check cable, switch port and DHCP server, or give an address by ip=; {nics.describe(self._nics)}",
+            hint="check cable, switch port and DHCP server, or give an address by ip=; "
+            f"{nics.describe(self._choice.nics)}",
         )
 
     def _set_routes(self) -> None:
         """Set the routes and name servers that are given by hand."""
         for route in self._options.routes:
             via = ["via", route.gateway] if route.gateway else []
-            device = ["dev", self._name(route.interface)] if route.interface else []
+            device = ["dev", self._choice.name(route.interface)] if route.interface else []
             try:
                 run(["ip", f"-{6 if ':' in route.network else 4}", "route", "replace", route.network, *via, *device])
             except Failed as failed:

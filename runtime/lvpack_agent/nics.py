@@ -61,4 +61,4 @@ def read() -> tuple[Nic, ...]:
 
 def describe(nics: Sequence[Nic]) -> str:
     """Return the interfaces with hardware behind them, for a message."""
-    return "the NICs are " + ", ".join(nic.describe() for nic in nics if nic.driver)
+    return "the NICs are " + (", ".join(nic.describe() for nic in nics if nic.driver) or "none")

@@ -1,0 +1,74 @@
+"""Network cards of virtual machines: what they are plugged into, and pulling and plugging their cables."""
+
+import json
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+
+MONITOR_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network card; netdev is the value of QEMU's -netdev without an id, e.g. "user" or "hubport,hubid=0".
+
+    boots: the machine boots from it first. rom: it brings iPXE, which a BIOS needs for that; UEFI has a driver of its
+    own, and the ROM's gives shim the size of its buffer as that of the file, so that Secure Boot fails. set_link()
+    knows it as nic0, nic1 and so on, by its place in the machine.
+    """
+
+    netdev: str
+    mac: str
+    boots: bool = False
+    rom: bool = False
+
+    def words(self, number: int) -> list[str]:
+        """Return QEMU's arguments."""
+        device = f"virtio-net-pci,id=nic{number},netdev=net{number},mac={self.mac}"
+        device += (",bootindex=0" if self.boots else "") + ("" if self.rom else ",romfile=")
+        return ["-netdev", f"{self.netdev},id=net{number}", "-device", device]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplink:
+    """What a hub leads to: netdev as in Nic. Cards whose netdev is "hubport,hubid=HUB" are plugged into the hub."""
+
+    hub: int
+    netdev: str
+
+    def words(self, number: int) -> list[str]:
+        """Return QEMU's arguments."""
+        port = f"hubport,id=port{number},hubid={self.hub},netdev=net{number}"
+        return ["-netdev", f"{self.netdev},id=net{number}", "-netdev", port]
+
+
+def set_link(monitor: Path, card: str, *, up: bool) -> None:
+    """Plug a card's cable in or pull it, by QEMU's monitor. Raises Failed if QEMU does not do it."""
+    deadline = time.monotonic() + MONITOR_SECONDS
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(MONITOR_SECONDS)
+        while True:
+            try:
+                link.connect(str(monitor))
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise Failed(f"cannot reach QEMU's monitor '{monitor}': {error.strerror}") from error
+                time.sleep(0.1)
+        # QMP: a greeting, then an answer to each command; events may come between (docs/interop/qmp-spec).
+        with link.makefile("rw") as lines:
+            for command in ({"execute": "qmp_capabilities"}, _link_command(card, up)):
+                lines.write(json.dumps(command) + "\n")
+                lines.flush()
+                while not ("return" in (answer := json.loads(lines.readline() or "{}")) or "error" in answer):
+                    if not answer:
+                        raise Failed(f"cannot set the link of '{card}': QEMU ended")
+                if "error" in answer:
+                    raise Failed(f"cannot set the link of '{card}': {answer['error']['desc']}")
+
+
+def _link_command(card: str, up: bool) -> dict[str, object]:
+    return {"execute": "set_link", "arguments": {"name": card, "up": up}}
