@@ -128,6 +128,7 @@ def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)
 def test_small_machine_is_packed_by_shrinking_less(
     image: LiveImage, source: Path, source_sha256: str, before: Inventory, packed: Path, lab: Lab
 ) -> None:

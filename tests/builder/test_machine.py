@@ -1,5 +1,7 @@
 import os
 import re
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from lvpack_agent.report import Report, parse_result
 from lvpack_builder import menus, mirror
 from lvpack_builder.build import LiveImage
 from lvpack_builder.nfs import Share
-from lvpack_builder.qemu import TCG, Drive, Machine, guest_runs
+from lvpack_builder.nics import Nic, Uplink
+from lvpack_builder.qemu import MAC, TCG, Drive, Machine, guest_runs
 from lvpack_builder.runs import shared_arguments
 
 SHARE = Share(folder=Path("/x"), url="nfs://10.0.2.2:1/export", port=1)
@@ -92,3 +95,23 @@ def test_kvm_must_be_seen_to_work(does: str, proven: bool, tmp_path: Path, monke
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert guest_runs(LiveImage(folder=tmp_path), "kvm", deadline=2) is proven
+
+
+def test_network_cards_replace_the_usual_one() -> None:
+    cards = (Nic(netdev="hubport,hubid=3", mac="52:54:00:00:00:0a"), Uplink(hub=3, netdev="user"))
+    command = Machine(nics=cards, monitor=Path("/tmp/q")).command("tcg")
+    netdevs = [value for word, value in pairwise(command) if word == "-netdev"]
+    assert netdevs == ["hubport,hubid=3,id=net0", "user,id=net1", "hubport,id=port1,hubid=3,netdev=net1"]
+    assert [word for word in command if word.startswith("virtio-net")] == [
+        "virtio-net-pci,id=nic0,netdev=net0,mac=52:54:00:00:00:0a,romfile="
+    ]
+    assert command[command.index("-qmp") + 1] == "unix:/tmp/q,server=on,wait=off"
+
+
+def test_only_a_bios_netboots_by_the_cards_rom() -> None:
+    machine = Machine(kit=Path("/kit"), boot_file="loader")
+    for one, end in ((machine, ",bootindex=0"), (replace(machine, nvram=Path("/nvram")), ",bootindex=0,romfile=")):
+        command = one.command("tcg")
+        assert "user,tftp=/kit,bootfile=loader,id=net0" in command
+        [card] = [word for word in command if word.startswith("virtio-net")]
+        assert card.endswith(MAC + end)
