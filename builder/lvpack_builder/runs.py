@@ -17,6 +17,7 @@ from lvpack_builder.iso import write_iso
 from lvpack_builder.nfs import Share, nfs_share
 from lvpack_builder.paths import cache_dir, output_dir
 from lvpack_builder.qemu import Drive, Machine, accelerator, guest_arguments, new_nvram
+from lvpack_builder.reproducible import dated
 
 URLS = {f"{PREFIX}target", f"{PREFIX}source", f"{PREFIX}config"}
 
@@ -111,7 +112,8 @@ def _booting(machine: Machine, image: LiveImage, boot: str, arguments: Sequence[
     iso = image.iso
     if words is not None:
         iso = scratch / iso.name
-        write_iso(image.kernel, image.initrd, words, iso)
+        with dated(int(image.kernel.stat().st_mtime)):
+            write_iso(image.kernel, image.initrd, words, iso)
     return replace(machine, iso=iso, usb=boot == "usb")
 
 
