@@ -11,7 +11,7 @@ import lvpack_agent
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from lvpack_builder import reproducible, rootfs
-from lvpack_builder.base import base
+from lvpack_builder.base import Base, base
 from lvpack_builder.paths import cache_dir
 from lvpack_builder.runs import built_image
 
@@ -36,9 +36,9 @@ def group_of(path: str) -> str:
     return next(name for name, pattern in GROUPS.items() if re.match(pattern, path))
 
 
-def rows() -> list[tuple[str, int, int]]:
-    """Measure the image that was built: (what, bytes as files, bytes in the image)."""
-    built, image = base(), built_image()
+def rows(built: Base) -> list[tuple[str, int, int]]:
+    """Measure the image that was built from a base: (what, bytes as files, bytes in the image)."""
+    image = built_image()
     files: dict[str, list[Path]] = {name: [] for name in GROUPS}
     for path in sorted(built.tree.rglob("*")):
         inside = path.relative_to(built.tree)
@@ -71,7 +71,8 @@ def rows() -> list[tuple[str, int, int]]:
 
 
 if __name__ == "__main__":
-    with reproducible.dated(base().epoch):
+    built = base()
+    with reproducible.dated(built.epoch):
         print("| what | files, MiB | packed, MiB |\n|---|---:|---:|")
-        for what, raw, size in rows():
+        for what, raw, size in rows(built):
             print(f"| {what} | {f'{raw / MIB:.1f}' if raw else ''} | {size / MIB:.1f} |")
