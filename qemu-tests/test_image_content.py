@@ -64,7 +64,7 @@ def test_the_library_of_the_agent_is_there_and_compiled(image: LiveImage) -> Non
 
 def test_a_shell_finds_what_a_person_types(image: LiveImage) -> None:
     words = ["poweroff", "reboot", "vi", "less", "ip", "lsblk", "lvm", "e2fsck", "resize2fs", "mount", "dmesg", "ping"]
-    login = "unset PATH; exec sh -l -c 'command -v " + " && command -v ".join(words) + "'"
+    login = "unset PATH; exec /bin/sh -l -c 'command -v " + " && command -v ".join(words) + "'"
     assert len(run(["chroot", base().tree, "/bin/sh", "-c", login]).stdout.splitlines()) == len(words)
 
 
