@@ -15,7 +15,7 @@ from lvpack_builder.nfs import limited_folder, nfs_share
 from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.sample.server import recipe_of
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.core, pytest.mark.timeout(1800)]
 
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")
 # The swap header's signature takes the last ten bytes of its first page (kernel: include/linux/swap.h).

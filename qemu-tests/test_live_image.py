@@ -17,7 +17,7 @@ from lvpack_builder.nfs import nfs_share
 from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.sample.server import make_sample
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.core, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

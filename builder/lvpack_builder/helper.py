@@ -8,7 +8,7 @@ from lvpack_builder.build import LiveImage
 from lvpack_builder.console import Answer, Console, running
 from lvpack_builder.qemu import Drive, accelerator, live
 
-BOOT_SECONDS = 180.0
+BOOT_SECONDS = 300.0
 
 
 def shell_ready(console: Console) -> None:
