@@ -13,7 +13,7 @@ from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 from lvpack_builder.sample.server import make_sample
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 SECTOR = 512
 
