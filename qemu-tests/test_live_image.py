@@ -48,7 +48,7 @@ def test_every_console_hears_the_run(image: LiveImage, lab: Lab, gpt: Path) -> N
     second = lab.folder / "second.log"
     with nfs_share(lab.share) as share:
         (lab.share / "run.conf").write_text(f"lvpack.target = {share.url}\nlvpack.name = gpt\n")
-        words = ["console=ttyS1,115200", f"lvpack.config={share.url}/run.conf"]
+        words = ["console=ttyS0,115200", "console=ttyS1,115200", f"lvpack.config={share.url}/run.conf"]
         machine = live(image, words, drives=(Drive(path=gpt, temporary=True),), second_console=second)
         with running(machine, accelerator(image), lab.folder / "console.log") as console:
             report = console.result(600)
