@@ -83,6 +83,12 @@ class Console:
             last = self.transcript.read_bytes()[-600:].decode(errors="replace")
             raise Failed(f"cannot run the machine: QEMU ended with {self._child.exitstatus}: {last}")
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that QEMU took since its start."""
+        # utime and stime, after the name in parentheses (proc_pid_stat(5)).
+        fields = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def freeze(self) -> None:
         """Stop the machine between two instructions; return when it stands still, or has ended."""
         assert self._child.pid is not None
