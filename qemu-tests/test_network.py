@@ -138,13 +138,15 @@ def test_ipv6_by_a_routers_advertisement(lab: Lab) -> None:
     assert re.search(r"^network: ens3 has fec0::5054:ff:fe00:b/64\r?$", console, re.MULTILINE)
 
 
-# A DHCP server in the guest itself, at the other end of a pair of interfaces.
+# A DHCP server in a namespace of the guest itself, with the second NIC at the other end of the cable.
 SERVER = r"""
-ip link add near type veth peer name far && ip address add 10.9.0.1/24 dev far && ip link set far up
+ip netns add server && ip link set ens3 netns server
+there="ip netns exec server"
+$there ip address add 10.9.0.1/24 dev ens3 && $there ip link set ens3 up
 cat > /run/udhcpd.conf << END
 start 10.9.0.50
 end 10.9.0.50
-interface far
+interface ens3
 lease_file /run/leases
 opt subnet 255.255.255.0
 opt router 10.9.0.1
@@ -154,28 +156,29 @@ opt dns 10.9.0.3 10.9.0.4
 opt domain example.org
 opt hostname someone-else
 END
-touch /run/leases && udhcpd /run/udhcpd.conf
+touch /run/leases && $there udhcpd /run/udhcpd.conf
 """
 
 
 @pytest.mark.full
 def test_what_a_lease_says_is_done_and_done_again_when_it_is_renewed(lab: Lab) -> None:
-    machine = live(lab.image, ["lvpack.action=shell"], network=False, memory=512, cpus=1)
+    cable = tuple(Nic(netdev="hubport,hubid=0", mac=mac) for mac in MACS[:2])
+    machine = live(lab.image, ["lvpack.action=shell"], nics=cable, memory=512, cpus=1)
     with running(machine, accelerator(lab.image), lab.folder / "console.log") as console:
         helper.shell_ready(console)
         assert console.shell(SERVER, 60).status == 0
-        words = "ip=near:dhcp nameserver=10.9.0.8 lvpack.action=verify lvpack.source=nfs://10.9.0.1:1/export/none"
+        words = "ip=ens2:dhcp nameserver=10.9.0.8 lvpack.action=verify lvpack.source=nfs://10.9.0.1:1/export/none"
         said = console.shell(f"python3 -m lvpack_agent --cmdline '{words}'", 200).output
-        assert "network: near has 10.9.0.50/24 by DHCP" in said and "Connection refused" in said
-        routes = console.shell("ip -color=never route show dev near", 30).output.splitlines()
+        assert "network: ens2 has 10.9.0.50/24 by DHCP" in said and "Connection refused" in said
+        routes = console.shell("ip -color=never route show dev ens2", 30).output.splitlines()
         assert [line.partition(" metric")[0] for line in routes if " via " in line] == [
             "default via 10.9.0.2",
             "10.20.0.0/16 via 10.9.0.9",
         ]
-        assert console.shell("cat /sys/class/net/near/mtu; hostname", 30).output.split() == ["1400", "lvpack"]
+        assert console.shell("cat /sys/class/net/ens2/mtu; hostname", 30).output.split() == ["1400", "lvpack"]
         servers = ["nameserver 10.9.0.8", "search example.org", "nameserver 10.9.0.3", "nameserver 10.9.0.4"]
         assert console.shell("cat /etc/resolv.conf", 30).output.splitlines() == servers
-        renew = "ip route del 10.20.0.0/16 && kill -USR1 $(cat /run/lvpack/network/near.pid)"
+        renew = "ip route del 10.20.0.0/16 && kill -USR1 $(cat /run/lvpack/network/ens2.pid)"
         back = "timeout 60 sh -c 'until ip -color=never route | grep -q 10.20; do sleep 1; done'"
         assert console.shell(f"{renew} && {back}", 90).status == 0
         # A second run finds the network up.

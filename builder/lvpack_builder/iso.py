@@ -11,14 +11,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from lvpack_agent.disks import BOOT_LABEL
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import KIB, MIB, round_up
 from lvpack_builder import menus
 from lvpack_builder.loaders import BIOS_MODULES, GRUB_BIOS, GRUB_CD, MOK_MANAGER, SHIM
 from lvpack_builder.reproducible import stamp
 
-VOLUME = "LVPACK"
-FIND = f"search --label --set=root {VOLUME}\nset prefix=($root)/boot/grub\n"
+FIND = f"search --label --set=root {BOOT_LABEL}\nset prefix=($root)/boot/grub\n"
 # Any number will do as the FAT volume's; a fixed one keeps builds the same.
 FAT_SERIAL = "4c56504b"
 
@@ -33,7 +33,7 @@ def write_iso(kernel: Path, initrd: Path, arguments: Sequence[str], out: Path) -
         (root / "boot/grub/grub.cfg").write_text(menus.render("grub.cfg.j2", arguments, folder="/boot", suffix=""))
         _bios_image(root / "boot/grub/bios.img")
         _efi_partition(Path(folder), esp)
-        command: list[str | Path] = ["xorriso", "-as", "mkisofs", "-quiet", "-o", out, "-V", VOLUME]
+        command: list[str | Path] = ["xorriso", "-as", "mkisofs", "-quiet", "-o", out, "-V", BOOT_LABEL]
         command += ["-r", "-J"]
         command += ["-b", "boot/grub/bios.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
         command += ["--grub2-boot-info", "--grub2-mbr", GRUB_BIOS / "boot_hybrid.img"]
@@ -66,5 +66,5 @@ def _efi_partition(folder: Path, out: Path) -> None:
     files = sum(p.stat().st_size for p in boot.iterdir())
     with out.open("wb") as file:
         file.truncate(round_up(files + 256 * KIB, MIB))
-    run(["mformat", "-i", out, "-N", FAT_SERIAL, "-v", f"{VOLUME}_EFI", "::"])
+    run(["mformat", "-i", out, "-N", FAT_SERIAL, "-v", f"{BOOT_LABEL}_EFI", "::"])
     run(["mcopy", "-i", out, "-s", folder / "EFI", folder / "boot", "::"])

@@ -11,14 +11,13 @@ from lvpack_agent.layout import PV_TYPE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The disk to pack, the VG on it (name, UUID, tags), whether LVM may put new extents on its PV, the other disks."""
+    """The disk to pack, the VG on it (name, UUID, tags), whether LVM may put new extents on its PV."""
 
     disk: BlockDevice
     vg: str
     vg_uuid: str
     tags: tuple[str, ...]
     allocatable: bool
-    left_out: tuple[BlockDevice, ...]
 
 
 def find(
@@ -82,7 +81,6 @@ def find(
         vg_uuid=vg.uuid,
         tags=vg.tags,
         allocatable=vg.pvs[0].allocatable,
-        left_out=tuple(d for d in disks if d is not disk),
     )
 
 

@@ -10,7 +10,9 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
-COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,UUID"
+COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,LABEL,UUID"
+# The volume label of lvpack's own ISO, which is a disk on a USB stick or as virtual media of some servers.
+BOOT_LABEL = "LVPACK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +28,14 @@ class BlockDevice:
     serial: str
     wwn: str
     fstype: str
+    label: str
     uuid: str
     parts: tuple["BlockDevice", ...] = ()
+
+    @property
+    def is_boot_medium(self) -> bool:
+        """Whether this is a stick or the like that lvpack boots from."""
+        return self.fstype == "iso9660" and self.label == BOOT_LABEL
 
     def describe(self) -> str:
         """Return what a person recognises a disk by."""
@@ -51,6 +59,7 @@ def _device(item: dict[str, Any]) -> BlockDevice:
         serial=(item["serial"] or "").strip(),
         wwn=item["wwn"] or "",
         fstype=item["fstype"] or "",
+        label=item["label"] or "",
         uuid=item["uuid"] or "",
         parts=tuple(_device(c) for c in item.get("children", ()) if c["type"] == "part"),
     )
@@ -64,12 +73,12 @@ def read() -> tuple[BlockDevice, ...]:
 
 
 def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[BlockDevice, ...]:
-    """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; all of them for auto.
+    """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; for auto all but lvpack's own stick.
 
     Raises Refused for a name that no disk or more than one disk has.
     """
     if wanted == ("auto",):
-        return disks
+        return tuple(d for d in disks if not d.is_boot_medium)
     chosen = []
     for name in wanted:
         path = str(Path(name).resolve()) if name.startswith("/") else ""

@@ -40,7 +40,7 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     run.disk = found.disk.path
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     run.say(f"source: {found.disk.describe()}, VG {found.vg}; {until}")
-    for other in (d for d in all_disks if d is not found.disk and d not in spared):
+    for other in (d for d in all_disks if d is not found.disk and d not in spared and not d.is_boot_medium):
         run.warn(f"disk {other.describe()} is not part of VG {found.vg}: left out")
     return all_disks, found
 

@@ -9,15 +9,16 @@ from lvpack_agent.sizes import GIB, MIB, human, parse_size
 
 
 def test_lsblk(blog: Path) -> None:
-    [disk] = disks.parse((blog / "lsblk.json").read_text())
+    disk, stick = disks.parse((blog / "lsblk.json").read_text())
     assert (disk.path, disk.size, disk.sector_size) == ("/dev/vda", 12 * GIB, 512)
     assert [(p.path, p.fstype) for p in disk.parts] == [("/dev/vda1", "ext4"), ("/dev/vda2", "LVM2_member")]
+    assert stick.is_boot_medium and not disk.is_boot_medium
 
 
 def test_disks_are_selected_by_name_or_refused(blog: Path) -> None:
     found = disks.parse((blog / "lsblk.json").read_text())
-    assert disks.select(found, ("auto",)) == found
-    assert disks.select(found, ("/dev/vda",)) == found
+    assert disks.select(found, ("auto",)) == found[:1], "the stick is not meant"
+    assert disks.select(found, ("/dev/vdb",)) == found[1:]
     with pytest.raises(Refused, match="cannot find disk 'WD-1'"):
         disks.select(found, ("WD-1",))
 

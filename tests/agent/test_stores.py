@@ -22,6 +22,7 @@ def device(path: Path, parts: tuple[BlockDevice, ...] = ()) -> BlockDevice:
         serial="",
         wwn="",
         fstype="",
+        label="",
         uuid="",
         parts=parts,
     )
