@@ -55,22 +55,30 @@ def test_there_and_back(
 
 
 @full
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize(
+    ("firmware", "also", "fetched"),
+    [
+        # QEMU's BIOS has iPXE, which gets the script by HTTP.
+        ("bios", "", "GET /vmlinuz"),
+        # UEFI asks by PXE first and gets GRUB; where nobody answers that, it asks by HTTP.
+        ("uefi", "", "/grub/lvpack.cfg"),
+        ("secure", "dhcp-ignore=tag:efi,tag:!http\n", "GET /lvpack.iso"),
+    ],
+)
 def test_there_and_back_from_a_real_boot_server(
-    image: LiveImage, lab: Lab, source: Path, before: Inventory, firmware: str
+    image: LiveImage, lab: Lab, source: Path, before: Inventory, firmware: str, also: str, fetched: str
 ) -> None:
-    """UEFI asks by PXE and gets GRUB; QEMU's BIOS has iPXE, which gets the script by HTTP."""
-
     netdev = f"tap,ifname={INTERFACE},script=no,downscript=no"
     nic = Nic(netdev=netdev, mac=MAC, boots=True, rom=firmware == "bios")
+    secure = firmware == "secure"
 
     def pack(disk: Path, *words: str) -> Report:
         with nfs_share(lab.share, address=ADDRESS) as share:
             arguments = (*guest_arguments(accelerator(image)), *shared_arguments(words, share))
             kit = copied_kit(image, arguments, lab.folder / f"kit-{words[0]}")
-            with boot_server(kit, lab.folder / "boot-server.log"):
-                nvram = new_nvram(lab.folder / "nvram") if firmware == "uefi" else None
-                machine = Machine(drives=(Drive(path=disk),), nics=(nic,), nvram=nvram)
+            with boot_server(kit, lab.folder / "boot-server.log", also):
+                nvram = new_nvram(lab.folder / "nvram", secure=secure) if firmware != "bios" else None
+                machine = Machine(drives=(Drive(path=disk),), nics=(nic,), nvram=nvram, secure=secure)
                 with running(machine, accelerator(image), lab.folder / "console.log") as console:
                     report = console.result(1500)
                     console.wait(120)
@@ -79,8 +87,8 @@ def test_there_and_back_from_a_real_boot_server(
     with wire():
         there_and_back(image, lab, source, before, FIRMWARE[firmware], pack)
     served = (lab.folder / "boot-server.log").read_text()
-    assert ("GET /vmlinuz" in served) == (firmware == "bios"), served
-    assert ("/grub/lvpack.cfg" in served) == (firmware == "uefi"), served
+    asked = {words for words in ("GET /vmlinuz", "/grub/lvpack.cfg", "GET /lvpack.iso") if words in served}
+    assert asked == {fetched}, served
 
 
 @full

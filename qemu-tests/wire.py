@@ -44,11 +44,11 @@ def wire() -> Iterator[None]:
 
 
 @contextmanager
-def boot_server(kit: Path, log: Path) -> Iterator[None]:
-    """Serve a netboot kit by dnsmasq, configured as its README says, to the letter, and by HTTP."""
+def boot_server(kit: Path, log: Path, also: str = "") -> Iterator[None]:
+    """Serve a netboot kit by dnsmasq, configured as its README says, to the letter, and also so; and by HTTP."""
     [config] = re.findall(r"^```\n(.*?)^```$", (kit / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     configuration = log.with_suffix(".conf")
-    configuration.write_text(config)
+    configuration.write_text(config + also)
     # The folder that the README names, in a /srv that only the server sees.
     there = f'mount -t tmpfs tmpfs /srv && mkdir {FOLDER} && mount --bind "$1" {FOLDER} && shift && exec "$@"'
     command: list[str | Path] = ["unshare", "--mount", "sh", "-c", there, "sh", kit, "dnsmasq", "--keep-in-foreground"]

@@ -136,6 +136,7 @@ def _write(image: LiveImage, made: Base, recipe: Recipe, arguments: Sequence[str
         rootfs.agent_layer(made.tree, layer)
         initrd.assemble(made.early, [made.layer, layer], image.initrd)
     iso.write_iso(image.kernel, image.initrd, arguments, image.iso)
+    os.link(image.iso, image.kit / image.iso.name)
     netboot.write_kit(image.kit, arguments, hosts)
     _write_manifest(image, made, recipe, arguments)
     _write_sums(image.folder)

@@ -109,12 +109,14 @@ def _booting(machine: Machine, image: LiveImage, boot: str, arguments: Sequence[
     if boot == "pxe":
         kit = image.kit if words is None else copied_kit(image, words, scratch / "kit")
         return replace(machine, kit=kit, boot_file=netboot.BOOT_FILES["uefi" if machine.nvram else "bios"])
-    iso = image.iso
-    if words is not None:
-        iso = scratch / iso.name
-        with dated(int(image.kernel.stat().st_mtime)):
-            write_iso(image.kernel, image.initrd, words, iso)
+    iso = image.iso if words is None else _copied_iso(image, words, scratch)
     return replace(machine, iso=iso, usb=boot == "usb")
+
+
+def _copied_iso(image: LiveImage, arguments: Sequence[str], folder: Path) -> Path:
+    with dated(int(image.kernel.stat().st_mtime)):
+        write_iso(image.kernel, image.initrd, arguments, folder / image.iso.name)
+    return folder / image.iso.name
 
 
 def copied_kit(image: LiveImage, arguments: Sequence[str], folder: Path) -> Path:
@@ -122,5 +124,6 @@ def copied_kit(image: LiveImage, arguments: Sequence[str], folder: Path) -> Path
     folder.mkdir()
     for file in (image.kernel, image.initrd):
         shutil.copy(file, folder)
+    _copied_iso(image, arguments, folder)
     netboot.write_kit(folder, arguments)
     return folder
