@@ -1,10 +1,11 @@
 """The block map: the byte ranges of the packed disk that hold data. All else is zeros in the image.
 
-What no filesystem is known to leave free counts as data: partition tables, boot loaders, LVM's own areas, and every
-filesystem but ext2/3/4. (The free blocks of one with a log of its own can be told only once the log is replayed.)
+What no filesystem is known to leave free counts as data: partition tables, boot loaders, LVM's own areas, and what is
+on a volume that nothing can map.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from lvpack_agent.layout import Content, Layout, Range, VolumeGroup
 
@@ -50,20 +51,24 @@ def place(free: Iterable[Range], vg: VolumeGroup, lv_uuid: str, start: int) -> l
     return found
 
 
-def of_disk(layout: Layout, shrunk: Collection[str]) -> tuple[Range, ...]:
+def of_disk(
+    layout: Layout, shrunk: Collection[str], others: Mapping[int | str, tuple[Range, ...]] = MappingProxyType({})
+) -> tuple[Range, ...]:
     """Return the block map of a packed disk as it was probed; shrunk are the UUIDs of LVs that were cut.
 
-    Past the end of a filesystem a cut LV holds only what was left over; elsewhere nobody knows what is there.
+    others are the free bytes of volumes other than ext2/3/4, by partition number or UUID of the LV (usage.free). Past
+    the end of a filesystem a cut LV holds only what was left over; elsewhere nobody knows what is there.
     """
     [disk] = layout.disks
     free: list[Range] = []
     for partition in disk.table.partitions if disk.table else ():
-        free += [Range(start=partition.start + r.start, count=r.count) for r in free_in(partition.content)]
+        holes = [*free_in(partition.content), *others.get(partition.number, ())]
+        free += [Range(start=partition.start + r.start, count=r.count) for r in holes]
     for vg in layout.vgs:
         start = layout.pv_partition(vg.pvs[0]).start + vg.pvs[0].pe_start
         for lv in vg.lvs:
             size = lv.extents * vg.extent_size
-            holes = list(free_in(lv.content))
+            holes = [*free_in(lv.content), *others.get(lv.uuid, ())]
             if lv.content.type == "swap" and lv.content.block_size:
                 # It was made anew: only its first page, the header, means anything.
                 holes = [Range(start=lv.content.block_size, count=size - lv.content.block_size)]

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from lvpack_agent import content, ext, lvm, mappings, partitions
+from lvpack_agent import content, ext, lvm, mappings, partitions, usage
 from lvpack_agent.compact import joined
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.layout import (
@@ -24,6 +25,19 @@ from lvpack_agent.layout import (
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
+# Where filesystems are mounted whose log the kernel replays.
+LOG_REPLAY = Path("/run/lvpack/replay")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A partition, whose key is its number, or an LV, whose key is its UUID; name is for people."""
+
+    key: int | str
+    name: str
+    device: str
+    content: Content
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
@@ -39,17 +53,22 @@ class Opened:
     findings: tuple[str, ...]
     unclean: tuple[str, ...]
 
+    def volumes(self) -> list[Volume]:
+        """Return every partition and LV of the disk."""
+        table = self.layout.disks[0].table
+        parts = [
+            Volume(key=p.number, name=f"partition {p.number}", device=self.partitions[p.number], content=p.content)
+            for p in (table.partitions if table else ())
+        ]
+        return parts + [
+            Volume(key=lv.uuid, name=f"LV {lv.name}", device=self.lvs[lv.uuid], content=lv.content)
+            for vg in self.layout.vgs
+            for lv in vg.lvs
+        ]
+
     def ext_devices(self) -> list[tuple[str, str]]:
         """Return (name for people, device) of every ext filesystem on the disk."""
-        table = self.layout.disks[0].table
-        found = (
-            [(f"partition {p.number}", self.partitions[p.number]) for p in table.partitions if p.content.is_ext]
-            if table
-            else []
-        )
-        return found + [
-            (f"LV {lv.name}", self.lvs[lv.uuid]) for vg in self.layout.vgs for lv in vg.lvs if lv.content.is_ext
-        ]
+        return [(v.name, v.device) for v in self.volumes() if v.content.is_ext]
 
 
 @contextmanager
@@ -131,6 +150,8 @@ class _Reader:
                 self.findings.append(
                     f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
                 )
+        if self._repair and (cause := usage.replay(device, kind, LOG_REPLAY)):
+            self.findings.append(f"{name}: its log cannot be replayed: {cause}")
         return content.read(device)
 
 

@@ -1,0 +1,110 @@
+"""Maps of used blocks: on filesystems that were aged at random, none but free blocks is left out."""
+
+import json
+import secrets
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab import Lab
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import MIB
+from lvpack_builder import helper
+from lvpack_builder.build import LiveImage
+from lvpack_builder.qemu import Drive, create_disk
+
+pytestmark = pytest.mark.timeout(1800)
+
+GUEST = Path(__file__).parent / "guest"
+# Type → how it is made, and its size in MiB.
+KINDS = {
+    "ext4": (["mkfs.ext4", "-q", "-F", "-b", "1024"], 64),
+    "xfs": (["mkfs.xfs", "-q"], 320),
+    "btrfs": (["mkfs.btrfs", "-q"], 256),
+    "vfat": (["mkfs.vfat"], 64),
+    "exfat": (["mkfs.exfat"], 64),
+    "ntfs": (["mkfs.ntfs", "-q", "-F", "-f"], 64),
+}
+
+
+def disks(folder: Path, *kinds: str) -> list[Drive]:
+    """Make a disk with an empty filesystem of each type."""
+    drives = []
+    for kind in kinds:
+        words, size = KINDS[kind]
+        path = create_disk(folder / f"{kind}.img", size * MIB)
+        run([*words, path])
+        drives.append(Drive(path=path))
+    return drives
+
+
+@pytest.mark.parametrize("rounds", [pytest.param(1, marks=pytest.mark.core), pytest.param(6, marks=pytest.mark.full)])
+def test_poison_in_free_blocks_hurts_no_file(image: LiveImage, lab: Lab, rounds: int) -> None:
+    seed = secrets.token_hex(4)
+    print("seed", seed)  # shown if it fails
+    drives = disks(lab.folder, *KINDS)
+    shutil.copy(GUEST / "age_and_poison.py", lab.share)
+    devices = " ".join(f"/dev/vd{chr(ord('a') + number)}" for number in range(len(drives)))
+    command = f"PYTHONDONTWRITEBYTECODE=1 python3 /host/age_and_poison.py {seed} {rounds} {devices}"
+    answer = helper.in_live_image(image, drives, lab.share, command, lab.folder / "console.log", 1500)
+    assert answer.status == 0, answer.output
+    rows = [json.loads(line) for line in answer.output.splitlines() if line.startswith("{")]
+    assert [row["kind"] for row in rows] == [kind for kind in KINDS for _ in range(rounds)]
+    assert all(row["files"] > 5 and row["free"] > 0.05 for row in rows), rows
+
+
+# A machine that lost power: XFS that was shut down with a log, a btrfs copied while a file of its was only in the log.
+CUT_OFF = r"""
+set -e
+mkdir -p /run/x && mount -t xfs /dev/vda /run/x && head -c 3000000 /dev/urandom > /run/x/file && sync
+python3 -c 'import fcntl, os, struct
+fd = os.open("/run/x/file", os.O_RDWR | os.O_APPEND)
+os.write(fd, b"late" * 100000); os.fsync(fd)
+fcntl.ioctl(fd, 0x8004587D, struct.pack("I", 1))'  # XFS_IOC_GOINGDOWN, log flushed
+umount /run/x
+mount -t btrfs /dev/vdb /run/x && echo old > /run/x/old && sync
+python3 -c 'import os
+fd = os.open("/run/x/file", os.O_RDWR | os.O_CREAT)
+os.write(fd, b"late" * 100000); os.fsync(fd)'
+dd if=/dev/vdb of=/dev/vdc bs=1M iflag=direct oflag=direct status=none
+umount /run/x
+cat > /run/try.py << 'END'
+import sys
+from pathlib import Path
+from lvpack_agent import content, usage
+def look(device):
+    kind = content.identify(device)["TYPE"]
+    try:
+        print(device, kind, sum(r.count for r in usage.free(device, kind)) > 10_000_000)
+    except usage.Unmapped as cause:
+        print(device, kind, cause)
+for device in ("/dev/vda", "/dev/vdb", "/dev/vdc"):
+    look(device)
+for device in ("/dev/vda", "/dev/vdc"):
+    print("replay:", usage.replay(device, content.identify(device)["TYPE"], Path("/run/replay")))
+    look(device)
+END
+python3 /run/try.py
+for one in "xfs /dev/vda" "btrfs /dev/vdc"; do
+    mount -t $one /run/x && tail -c 400000 /run/x/file | md5sum && umount /run/x
+done
+"""
+
+
+@pytest.mark.core
+def test_what_is_only_in_a_log_is_not_taken_for_free(image: LiveImage, lab: Lab) -> None:
+    drives = [*disks(lab.folder, "xfs", "btrfs"), Drive(path=create_disk(lab.folder / "copy.img", 256 * MIB))]
+    answer = helper.in_live_image(image, drives, lab.share, CUT_OFF, lab.folder / "console.log", 300)
+    assert answer.status == 0, answer.output
+    *said, one, other = answer.output.strip().splitlines()
+    assert said == [
+        "/dev/vda xfs its log is not replayed",
+        "/dev/vdb btrfs True",
+        "/dev/vdc btrfs its log is not replayed",
+        "replay: ",
+        "/dev/vda xfs True",
+        "replay: ",
+        "/dev/vdc btrfs True",
+    ], answer.output
+    assert one == other and one.endswith("-"), answer.output
