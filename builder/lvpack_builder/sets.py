@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lvpack_agent import imageset, plan
 from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.frames import Piece
 from lvpack_agent.imageset import Manifest
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import human
-from lvpack_agent.streams import is_zero
 
 
 def describe(manifest: Manifest) -> str:
@@ -26,7 +26,6 @@ def describe(manifest: Manifest) -> str:
         f"source     {source.model or source.path}, {human(source.size)}, sectors of {source.sector_size} bytes",
         f"packed     {human(packed.size)} ({packed.size:,} bytes), {human(data)} of it data",
         f"stored     {human(manifest.checksums.stored_size)} in {manifest.image} ({manifest.compression})",
-        f"raw        sha256 {manifest.checksums.raw_sha256}",
         f"VG         {vg.name}, {vg.uuid}, extents of {human(vg.extent_size)}",
     ]
     for lv in vg.lvs:
@@ -58,15 +57,13 @@ def convert(folder: Path, out: Path, say: Callable[[str], None]) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=".lvpack-", dir=out.parent) as scratch:
             raw = Path(scratch) / "disk.img"
-            with raw.open("wb") as file:
+            with raw.open("wb", buffering=0) as file:
 
-                def sink(data: bytes) -> None:
-                    if is_zero(data):
-                        file.seek(len(data), os.SEEK_CUR)  # stays a hole
-                    else:
-                        file.write(data)
+                def put(at: int, piece: Piece) -> None:
+                    if not isinstance(piece, int):
+                        os.pwrite(file.fileno(), piece, at)
 
-                imageset.check_image(folder, manifest, say, sink)
+                imageset.check_image(folder, manifest, say, put)
                 file.truncate(manifest.checksums.raw_size)
             new = Path(scratch) / "new.qcow2"
             run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, new])

@@ -84,7 +84,7 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
             run.sizes["store_used"] = mappings.store_use(overlay.SOURCE).used
     with run.phase("compact"):
         packed = overlay.packed_disk(planned, device, vg_text, scratch, undo)
-    dump(folder, packed, planned, settings.compress, run, log, lambda: mappings.store_use(overlay.SOURCE))
+    dump(folder, packed, planned, settings, run, log, lambda: mappings.store_use(overlay.SOURCE))
     return (
         f"packed disk {found.disk.path} ({human(found.disk.size)}) into {human(planned.packed_size)}, "
         f"{human(run.sizes['image'])} compressed, as image set {run.name}"

@@ -1,98 +1,87 @@
 """Frames: an image in pieces of 2 MiB, each compressed by itself, so that every processor works and holes cost nothing.
 
 Concatenated zstd frames are one valid zstd file, and concatenated gzip members one valid gzip file (RFC 8878, 3; RFC
-1952, 2.2). A zstd image ends with the seek table of the zstd seekable format (zstd: contrib/seekable_format), a
-skippable frame that decompressors pass over.
+1952, 2.2). Reader, compressors and writer run side by side; what waits between them is bounded.
 """
 
-import ctypes
 import os
-import struct
+import time
 import zlib
-from collections import deque
+from array import array
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from lvpack_agent import streams, zstd
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Range
 from lvpack_agent.options import Compression
+from lvpack_agent.pacing import Pace
 from lvpack_agent.sizes import MIB
-from lvpack_agent.streams import Checksums, Digest
+from lvpack_agent.streams import Checksums, Digest, is_zero
+from lvpack_agent.window import Window
 
 PIECE = 2 * MIB
+# A hole is longer, where its frame need not be compressed: a TiB of it is 16,384 frames of 2 KiB.
+LONGEST_HOLE = 64 * MIB
 # Bytes that each worker takes at most: its piece, its frame, what waits for its turn, and zstd's own tables.
 WORKER_MEMORY = 16 * MIB
 MAX_WORKERS = 8
-_SKIPPABLE_MAGIC, _SEEKABLE_MAGIC = 0x184D2A5E, 0x8F92EAB1
 _GZIP = 16 + zlib.MAX_WBITS
 
-
-@cache
-def _libzstd() -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL("libzstd.so.1")
-    except OSError as error:
-        raise Failed(
-            f"cannot compress by zstd: {error}", hint="install libzstd1, or use lvpack.compress=gzip"
-        ) from None
-    library.ZSTD_compressBound.restype = library.ZSTD_compress.restype = ctypes.c_size_t
-    library.ZSTD_compressBound.argtypes = [ctypes.c_size_t]
-    library.ZSTD_compress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int]
-    library.ZSTD_isError.argtypes = [ctypes.c_size_t]
-    return library
+# A piece of an image: its bytes, or the length of a hole.
+Piece = bytes | bytearray | int
 
 
-def _zstd(data: bytes, level: int) -> bytes:
-    library = _libzstd()
-    room = library.ZSTD_compressBound(len(data))
-    frame = ctypes.create_string_buffer(room)
-    size = library.ZSTD_compress(frame, room, data, len(data), level)  # ctypes lets other threads run meanwhile
-    if library.ZSTD_isError(size):
-        raise Failed(f"cannot compress by zstd: error {size}")
-    return ctypes.string_at(frame, size)
+def longest_hole(compression: Compression) -> int:
+    return LONGEST_HOLE if compression.method == "zstd" else PIECE
 
 
-def frame(data: bytes, compression: Compression) -> bytes:
+def frame(data: bytes | bytearray, compression: Compression, level: int) -> bytes | bytearray:
     """Return data as a frame that decompresses by itself."""
     if compression.method == "zstd":
-        return _zstd(data, compression.level)
+        return zstd.compress(data, level)
     if compression.method == "gzip":
-        packer = zlib.compressobj(compression.level, zlib.DEFLATED, _GZIP)
+        packer = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
         return packer.compress(data) + packer.flush()
     return data
 
 
 @cache
-def frame_of_zeros(count: int, compression: Compression) -> bytes:
+def frame_of_zeros(count: int, compression: Compression) -> bytes | bytearray:
     """Return the ready-made frame of a hole."""
-    return frame(bytes(count), compression)
+    if compression.method == "zstd":
+        return zstd.hole(count)
+    return frame(bytes(count), compression, compression.level)
 
 
-def seek_table(sizes: Sequence[tuple[int, int]]) -> bytes:
-    """Return the seek table for frames of these (stored, raw) sizes."""
-    entries = b"".join(struct.pack("<II", stored, raw) for stored, raw in sizes)
-    footer = struct.pack("<IBI", len(sizes), 0, _SEEKABLE_MAGIC)
-    return struct.pack("<II", _SKIPPABLE_MAGIC, len(entries) + len(footer)) + entries + footer
+def pieces(
+    path: Path, ranges: Sequence[Range], size: int, longest: int = PIECE, on_read: Callable[[float], object] = id
+) -> Generator[Piece]:
+    """Yield size bytes of a device or file as pieces; those that no range touches are holes, joined up to longest.
 
-
-def pieces(path: Path, ranges: Sequence[Range], size: int) -> Generator[bytes | int]:
-    """Yield size bytes of a device or file as pieces; one that no range touches is a hole: its length alone.
-
-    ranges are in bytes, ascending and apart; what is in none of them is zeros and not read. Raises Failed if the
-    device cannot be read or is shorter than they say.
+    ranges are in bytes, ascending and apart; what is in none of them is zeros and not read. on_read gets the seconds
+    that each piece took to read. Raises Failed if the device cannot be read or is shorter than they say.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    at = index = 0
+    start = at = index = 0
     try:
-        for start in range(0, size, PIECE):
+        while start < size:
+            following = ranges[index].start if index < len(ranges) else size
+            if following >= min(start + PIECE, size):
+                # The grid of pieces goes on after a hole, so that pieces are whole wherever the map begins.
+                end = min(following // PIECE * PIECE, start + longest) if following < size else size
+                end = min(max(end, start + PIECE), start + longest, size)
+                yield end - start
+                start = end
+                continue
+            begun = time.monotonic()
             end = min(start + PIECE, size)
-            buffer: bytearray | None = None
+            buffer = bytearray(end - start)
             while index < len(ranges) and ranges[index].start < end:
                 part = ranges[index]
-                buffer = bytearray(end - start) if buffer is None else buffer
                 at, stop = max(start, part.start), min(end, part.end)
                 with memoryview(buffer) as view:
                     while at < stop:
@@ -103,10 +92,11 @@ def pieces(path: Path, ranges: Sequence[Range], size: int) -> Generator[bytes | 
                 if part.end > end:
                     break
                 index += 1
-            if buffer is not None:
-                # What was read will not be read again; a small machine needs its memory for the store.
-                os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
-            yield end - start if buffer is None else bytes(buffer)
+            # What was read will not be read again; a small machine needs its memory for the store.
+            os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
+            on_read(time.monotonic() - begun)
+            yield buffer
+            start = end
         assert index == len(ranges), "a range lies beyond the end"
     except OSError as error:
         raise Failed(f"cannot read '{path}' at byte {at:,}: {error.strerror}") from error
@@ -120,48 +110,99 @@ def worker_count() -> int:
 
 
 def write(
-    source: Generator[bytes | int],
+    source: Generator[Piece],
     compression: Compression,
-    sink: Callable[[bytes], object],
+    sink: Callable[[bytes | bytearray], object],
     done: Callable[[int], object],
+    pace: Pace,
 ) -> Checksums:
     """Compress pieces on all processors, in order, into sink; done gets the raw length of each that is written."""
-    workers = worker_count()
-    stored, raw = Digest(), Digest()
-    sizes: list[tuple[int, int]] = []
-    waiting: deque[tuple[int, Future[bytes], Future[None]]] = deque()
+    stored = Digest()
+    raw = 0
+    sizes = array("I")
 
-    def put(data: bytes) -> None:
+    def put(data: bytes | bytearray) -> None:
+        begun = time.monotonic()
         stored.add(data)
         sink(data)
+        pace.wrote(time.monotonic() - begun)
 
-    def take() -> None:
-        count, compressed, hashed = waiting.popleft()
-        hashed.result()
-        data = compressed.result()
+    def timed(data: bytes | bytearray, level: int) -> bytes | bytearray:
+        begun = time.monotonic()
+        result = frame(data, compression, level)
+        pace.compressed(time.monotonic() - begun)
+        return result
+
+    def finish(count: int, ready: "Future[bytes | bytearray] | bytes | bytearray") -> None:
+        data = ready.result() if isinstance(ready, Future) else ready
         put(data)
-        sizes.append((len(data), count))
+        sizes.extend((len(data), count))
         done(count)
 
     with (
         closing(source),
-        ThreadPoolExecutor(workers, "compress") as pool,
-        ThreadPoolExecutor(1, "hash") as hasher,
+        ThreadPoolExecutor(pace.workers, "compress") as pool,
+        Window(1, "write", waiting=pace.workers + 1) as writer,
     ):
         for piece in source:
             count = piece if isinstance(piece, int) else len(piece)
             ready = (
-                pool.submit(frame_of_zeros, count, compression)
+                frame_of_zeros(piece, compression)
                 if isinstance(piece, int)
-                else pool.submit(frame, piece, compression)
+                else pool.submit(timed, piece, pace.level())
             )
-            hashed = hasher.submit(raw.add, bytes(count) if isinstance(piece, int) else piece)
-            waiting.append((count, ready, hashed))
             del piece
-            if len(waiting) > workers + 1:
-                take()
-        while waiting:
-            take()
+            raw += count
+            writer.submit(finish, count, ready)
+            pace.look(time.monotonic())
     if compression.method == "zstd":
-        put(seek_table(sizes))
-    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw.size, raw_sha256=raw.hex())
+        put(zstd.seek_table(sizes))
+    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw)
+
+
+def read(
+    path: Path, put: Callable[[int, Piece], object], on_stored: Callable[[int], object] = lambda _: None
+) -> Checksums:
+    """Decompress an image file and return its checksums; on_stored gets the stored length of what was read.
+
+    put gets byte offsets and pieces; from a zstd file several at a time, in threads of their own. Raises Failed if the
+    file cannot be read or decompressed.
+    """
+    stored = Digest()
+    blocks = streams.tapped(streams.file_blocks(path), stored.add, lambda data: on_stored(len(data)))
+    raw = _framed(path, blocks, put) if path.suffix == streams.SUFFIXES["zstd"] else _streamed(path, blocks, put)
+    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw)
+
+
+def _streamed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
+    at = 0
+
+    def take(data: bytes) -> None:
+        nonlocal at
+        put(at, len(data) if is_zero(data) else data)
+        at += len(data)
+
+    streams.pump(streams.decompressor(path.name), blocks, take)
+    return at
+
+
+def _framed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
+    sizes = zstd.read_seek_table(path)
+    buffer = bytearray()
+    at = 0
+
+    def take(at: int, data: bytes, count: int) -> None:
+        put(at, count if data == zstd.hole(count) else zstd.decompress(data, count))
+
+    with closing(blocks), Window(worker_count(), "decompress") as pool:
+        for length, count in zip(sizes[::2], sizes[1::2], strict=True):
+            while len(buffer) < length:
+                if not (block := next(blocks, b"")):
+                    raise Failed(f"cannot read '{path.name}': it became shorter meanwhile")
+                buffer += block
+            pool.submit(take, at, bytes(buffer[:length]), count)
+            del buffer[:length]
+            at += count
+        for _ in blocks:
+            pass  # the seek table
+    return at

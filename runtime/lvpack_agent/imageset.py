@@ -10,14 +10,17 @@ from pathlib import Path
 
 from lvpack_agent import VERSION, frames, streams
 from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.frames import Piece
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout import Layout, Range
 from lvpack_agent.options import Compression
+from lvpack_agent.pacing import Pace
 from lvpack_agent.plan import Plan
 from lvpack_agent.processes import ToolFailed
 from lvpack_agent.progress import Progress
 from lvpack_agent.sizes import human
 from lvpack_agent.streams import Checksums
+from lvpack_agent.zstd import Damaged
 
 SCHEMA = 1
 MANIFEST, SUMS, RESTORE, BMAP = "manifest.json", "SHA256SUMS", "RESTORE.txt", "disk.img.bmap"
@@ -111,17 +114,24 @@ def refuse_taken(share: Path, name: str) -> None:
 
 
 def write_image(
-    device: Path, path: Path, compression: Compression, ranges: tuple[Range, ...], size: int, progress: Progress
+    device: Path,
+    path: Path,
+    compression: Compression,
+    ranges: tuple[Range, ...],
+    size: int,
+    progress: Progress,
+    pace: Pace,
 ) -> Checksums:
     """Stream the ranges of a device, size bytes in all with zeros between, to an image file, and sync it."""
     with path.open("wb", buffering=0) as file, progress.ticking():
 
-        def sink(data: bytes) -> None:
+        def sink(data: bytes | bytearray) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[file.write(rest) :]
 
-        checksums = frames.write(frames.pieces(device, ranges, size), compression, sink, progress.add)
+        pieces = frames.pieces(device, ranges, size, frames.longest_hole(compression), pace.read)
+        checksums = frames.write(pieces, compression, sink, progress.add, pace)
         os.fsync(file.fileno())
     if checksums.raw_size != size:
         raise Failed(f"cannot dump '{device}': {checksums.raw_size:,} bytes read, {size:,} promised")
@@ -234,9 +244,12 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 
 def check_image(
-    folder: Path, manifest: Manifest, say: Callable[[str], None], sink: Callable[[bytes], object] = lambda _: None
+    folder: Path,
+    manifest: Manifest,
+    say: Callable[[str], None],
+    put: Callable[[int, Piece], object] = lambda at, piece: None,
 ) -> None:
-    """Read an image to its end, decompressed into sink. Raises Failed that says what is wrong with it."""
+    """Read an image to its end, decompressed into put (see frames.read). Raises Failed: what is wrong with it."""
     promised = manifest.checksums
     path = folder / manifest.image
     progress = Progress(f"read {manifest.image}", promised.stored_size, say)
@@ -248,13 +261,13 @@ def check_image(
         raise _damaged(folder, f"{manifest.image} has {size:,} bytes, not {promised.stored_size:,}")
     try:
         with progress.ticking():
-            found = streams.read_image(path, sink, progress.add)
-    except ToolFailed as failed:
+            found = frames.read(path, put, progress.add)
+    except (ToolFailed, Damaged) as failed:
         raise _damaged(folder, f"{manifest.image} is damaged: {failed.message}") from failed
     say(progress.line())
     if found != promised:
-        what = "stored" if found.stored_sha256 != promised.stored_sha256 else "decompressed"
-        raise _damaged(folder, f"{manifest.image} is damaged: its {what} bytes have another checksum")
+        cause = "its bytes have another checksum" if found.raw_size == promised.raw_size else "its length is another"
+        raise _damaged(folder, f"{manifest.image} is damaged: {cause}")
 
 
 def restore_text(manifest: Manifest) -> str:

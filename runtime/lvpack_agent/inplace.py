@@ -418,7 +418,7 @@ class _Work:
         with imageset.Writer(share) as writer, Undo() as undo:
             folder = writer.begin(self._run.name, leftover=mine)
             imageset.copy_layout(self._begun.layout, folder)
-            dump(folder, self._packed(undo), planned, settings.compress, self._run, log)
+            dump(folder, self._packed(undo), planned, settings, self._run, log)
 
 
 def _refuse_suspended(name: str, device: str) -> None:

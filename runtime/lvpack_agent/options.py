@@ -14,13 +14,13 @@ SHARE_SCHEMES = ("nfs",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
-    """How the image is compressed: method is zstd, gzip or none; level is 0 for none."""
+    """How the image is compressed: method is zstd, gzip or none; level 0 is none, or for zstd what keeps pace."""
 
     method: str
     level: int
 
     def __str__(self) -> str:
-        return f"{self.method}:{self.level}" if self.level else self.method
+        return f"{self.method}:{self.level}" if self.level else {"zstd": "auto"}.get(self.method, self.method)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ class Settings:
     margin: Margin
     scratch: str
     dump: bool
+    readback: bool
     regrow: bool
     grow: str
     overwrite: bool
@@ -120,16 +121,21 @@ def _any(text: str) -> str:
     return text
 
 
+_COMPRESSIONS = "it must be auto, zstd:1..19, gzip:1..9 or none"
+
+
 def _compression(text: str) -> Compression:
+    if text == "auto":
+        return Compression(method="zstd", level=0)
     method, _, level = text.partition(":")
     limits = {"zstd": (3, 19), "gzip": (6, 9), "none": (0, 0)}
     if method not in limits:
-        raise ValueError("it must be zstd:1..19, gzip:1..9 or none")
+        raise ValueError(_COMPRESSIONS)
     default, highest = limits[method]
     if not level and ":" not in text:
         return Compression(method=method, level=default)
     if not re.fullmatch(r"\d{1,2}", level) or not 1 <= int(level) <= highest:
-        raise ValueError("it must be zstd:1..19, gzip:1..9 or none")
+        raise ValueError(_COMPRESSIONS)
     return Compression(method=method, level=int(level))
 
 
@@ -199,10 +205,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="compress",
-        values="zstd:1..19, gzip:1..9, none",
-        default="zstd:3",
+        values="auto, zstd:1..19, gzip:1..9, none",
+        default="auto",
         read=_compression,
-        meaning="how the image is compressed",
+        meaning="how the image is compressed; auto: by zstd, at a level from 1 to 9 that rises while the disk or the "
+        "share is slower than the processors, and falls while it is faster",
     ),
     Option(
         name="margin",
@@ -225,6 +232,14 @@ OPTIONS: tuple[Option, ...] = (
         default="yes",
         read=_yes_no,
         meaning="inplace: no stops after the disk was truncated; no image is written",
+    ),
+    Option(
+        name="readback",
+        values="yes, no",
+        default="yes",
+        read=_yes_no,
+        meaning="backup: the image is read from the share again and decompressed before the set gets its name; "
+        "restore: what was written is read from the disk again. no saves that time, and trusts network, share and disk",
     ),
     Option(
         name="regrow",
@@ -319,9 +334,11 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"cannot use option '{option}' in overlay mode: it leaves the source as it is",
             hint=f"give {PREFIX}mode=inplace as well, or leave {option} out; {PREFIX}action=plan shows a plan only",
         )
-    if settings.regrow and not settings.dump:
+    if settings.regrow and not (settings.dump and settings.readback):
+        option = f"{PREFIX}readback=no" if settings.dump else f"{PREFIX}dump=no"
         raise Refused(
-            f"cannot use option '{PREFIX}regrow=yes' with '{PREFIX}dump=no': nothing would be left of the run",
+            f"cannot use option '{PREFIX}regrow=yes' with '{option}': the source gets its former sizes back only when "
+            "an image is known to be good",
             hint="leave one of them out",
         )
 

@@ -47,8 +47,10 @@ class Progress:
         self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        """Count bytes as done and print a line if one is due."""
-        self.at(self.done + count)
+        """Count bytes as done and print a line if one is due; several threads may do so."""
+        with self._lock:
+            self.done += count
+        self._speak()
 
     def at(self, done: int) -> None:
         """Set the bytes done so far and print a line if one is due."""

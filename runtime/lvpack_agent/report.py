@@ -17,7 +17,7 @@ SILENCE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The result of a run. sizes in bytes, timings in seconds by phase."""
+    """The result of a run. sizes in bytes, timings in seconds by phase; compression says which levels a dump used."""
 
     status: str
     action: str
@@ -27,6 +27,7 @@ class Report:
     sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    compression: str = ""
 
     def line(self) -> str:
         """Return the line that programs read: the mark and JSON without line breaks."""
@@ -54,6 +55,7 @@ class Run:
     sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    compression: str = ""
     _said: float = 0
     _doing: str = "begin"
     _since: float = 0
@@ -108,4 +110,5 @@ class Run:
             sizes=self.sizes,
             timings=self.timings,
             warnings=tuple(self.warnings),
+            compression=self.compression,
         )

@@ -1,37 +1,24 @@
 """lvpack.action=restore: an image set written to a disk that is empty or may be overwritten, then read again."""
 
-import fcntl
-import hashlib
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lvpack_agent import disks, imageset, partitions, shares, streams
+from lvpack_agent import disks, imageset, partitions, shares
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.emptiness import what_holds
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.imageset import Manifest
-from lvpack_agent.layout import Range
-from lvpack_agent.mappings import SECTOR
 from lvpack_agent.options import Settings
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.sizes import MIB, human
-from lvpack_agent.streams import is_zero
+from lvpack_agent.target import HEAD, Target
 from lvpack_agent.undo import Undo
 from lvpack_agent.verification import verified
-
-# The first MiB holds the boot sector and the partition table. It is written last, when all the rest has arrived
-# unharmed: a restore that was cut off leaves a disk that nothing takes for a good one.
-HEAD = MIB
-SYNC_EVERY = 64 * MIB
-
-# Writes zeros to a range of bytes, in multiples of 512 (kernel: include/uapi/linux/fs.h, _IO(0x12, 127)).
-BLKZEROOUT = 0x127F
 
 
 def restore(settings: Settings, run: Run, scratch: Path) -> str:
@@ -43,21 +30,23 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             run.name = name
             manifest = imageset.read_manifest(share / name)
         with run.phase("probe"):
-            target = choose_target(disks.read(), manifest, settings)
-            run.disk = target.path
-            run.say(f"target: {target.describe()}")
-            others = tuple(d for d in disks.read() if d.path != target.path)
+            disk = choose_target(disks.read(), manifest, settings)
+            run.disk = disk.path
+            run.say(f"target: {disk.describe()}")
+            others = tuple(d for d in disks.read() if d.path != disk.path)
             disks.set_read_only(others, undo)
         run.sizes |= {
-            "target_disk": target.size,
+            "target_disk": disk.size,
             "packed_disk": manifest.checksums.raw_size,
             "image": manifest.checksums.stored_size,
         }
-        with _exclusively(target.path) as fd, _unusable_if_cut_off(target.path), run.phase("write"):
-            _write(fd, share / name, manifest, target, run)
-        with _unusable_if_cut_off(target.path), run.phase("verify"):
-            _verify(manifest, target, run)
-    return f"restored image set {name} ({human(manifest.checksums.raw_size)}) to disk {target.path}"
+        with _exclusively(disk.path) as fd, _unusable_if_cut_off(disk.path), run.phase("write"):
+            target = _write(fd, share / name, manifest, disk, run)
+        with _unusable_if_cut_off(disk.path), run.phase("verify"):
+            if settings.readback:
+                _read_again(target, disk, run)
+            _verify(manifest, disk, run)
+    return f"restored image set {name} ({human(manifest.checksums.raw_size)}) to disk {disk.path}"
 
 
 def choose_target(all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings) -> BlockDevice:
@@ -104,77 +93,45 @@ def _exclusively(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def _put(fd: int, data: bytes, offset: int) -> None:
-    if data and len(data) % SECTOR == 0 and is_zero(data):
-        # The disk may have a command for it, and what stood there before must go.
-        fcntl.ioctl(fd, BLKZEROOUT, struct.pack("QQ", offset, len(data)))
-        return
-    rest = memoryview(data)
-    while rest:
-        count = os.pwrite(fd, rest, offset)
-        rest, offset = rest[count:], offset + count
-
-
-def _write(fd: int, folder: Path, manifest: Manifest, target: BlockDevice, run: Run) -> None:
+def _write(fd: int, folder: Path, manifest: Manifest, disk: BlockDevice, run: Run) -> Target:
     promised = manifest.checksums.raw_size
-    head = bytearray()
-    at = synced = 0
     progress = Progress("restore", promised, run.say)
-
-    def sink(data: bytes) -> None:
-        nonlocal at, synced
-        if at + len(data) > promised:
-            raise Failed(f"cannot restore: the image is longer than the {promised:,} bytes that the manifest promises")
-        room = HEAD - len(head)
-        head.extend(data[:room])
-        _put(fd, data[room:] if room else data, at + min(room, len(data)))
-        at += len(data)
-        if at - synced >= SYNC_EVERY:
-            os.fdatasync(fd)  # keeps progress honest, and dirty pages few
-            os.posix_fadvise(fd, synced, at - synced, os.POSIX_FADV_DONTNEED)
-            synced = at
-        progress.add(len(data))
-
+    queue = Path("/sys/block") / Path(disk.path).name / "queue"
+    target = Target(fd, queue, manifest.block_map, promised, progress.add)
     try:
         os.pwrite(fd, bytes(HEAD), 0)
-        if target.size > promised:  # an old backup GPT or md superblock may stand at the very end
-            tail = min(MIB, target.size - promised)
-            os.pwrite(fd, bytes(tail), target.size - tail)
+        if disk.size > promised:  # an old backup GPT or md superblock may stand at the very end
+            tail = min(MIB, disk.size - promised)
+            os.pwrite(fd, bytes(tail), disk.size - tail)
         with progress.ticking():
-            imageset.check_image(folder, manifest, lambda _: None, sink)
-        if at != promised:
-            raise Failed(f"cannot restore: {at:,} bytes written, {promised:,} promised")
-        os.pwrite(fd, bytes(head), 0)
-        os.fsync(fd)
+            imageset.check_image(folder, manifest, lambda _: None, target.put)
+        if progress.done != promised:
+            raise Failed(f"cannot restore: {progress.done:,} bytes written, {promised:,} promised")
+        target.finish()
         run.say(progress.line())
     except OSError as error:
         raise Failed(
-            f"cannot write '{target.path}': {error.strerror}", hint="look at dmesg: is the disk sound?"
+            f"cannot write '{disk.path}': {error.strerror}", hint="look at dmesg: is the disk sound?"
         ) from error
+    return target
 
 
-def _verify(manifest: Manifest, target: BlockDevice, run: Run) -> None:
-    """Read all that was written again from the disk, put the backup GPT in its place, and probe the result."""
-    run_tool(["blockdev", "--flushbufs", target.path])
-    size = manifest.checksums.raw_size
-    progress = Progress("read again", size, run.say)
-    digest = hashlib.sha256()
+def _read_again(target: Target, disk: BlockDevice, run: Run) -> None:
+    run_tool(["blockdev", "--flushbufs", disk.path])
+    progress = Progress("read again", target.size, run.say)
     with progress.ticking():
-        for data in streams.read_ranges(Path(target.path), [Range(start=0, count=size)], size):
-            digest.update(data)
-            progress.add(len(data))
-    if digest.hexdigest() != manifest.checksums.raw_sha256:
-        raise Failed(
-            f"cannot trust disk '{target.path}': it does not read back what was written to it",
-            hint="the disk, its cable or the memory is faulty: test them before using this machine",
-        )
+        target.read_again(disk.path, progress.add)
+
+
+def _verify(manifest: Manifest, disk: BlockDevice, run: Run) -> None:
+    """Put the backup GPT in its place, and probe the disk: it must be what the manifest says, and pass e2fsck."""
     [packed] = manifest.packed.disks
-    if packed.table and packed.table.label == "gpt" and target.size > packed.size:
-        partitions.move_backup_gpt(target.path)
-    restored = replace(packed, path=target.path, size=target.size)
-    with verified(target.path, replace(manifest.packed, disks=(restored,)), run.say):
+    if packed.table and packed.table.label == "gpt" and disk.size > packed.size:
+        partitions.move_backup_gpt(disk.path)
+    restored = replace(packed, path=disk.path, size=disk.size)
+    with verified(disk.path, replace(manifest.packed, disks=(restored,)), run.say):
         pass
-    run_tool(["blockdev", "--flushbufs", target.path])
+    run_tool(["blockdev", "--flushbufs", disk.path])
 
 
 @contextmanager

@@ -1,15 +1,14 @@
-"""Streams: ranges of a device, through a compressor or decompressor, into a sink; hashed on the way, memory bounded."""
+"""Streams: files through a decompressor into a sink, hashed on the way; memory bounded."""
 
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import Range
 from lvpack_agent.processes import PIPE, Completed, check, spawn
 
 BLOCK = 1 << 20
@@ -22,7 +21,7 @@ class Digest:
         self._hash = hashlib.sha256()
         self.size = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | bytearray) -> None:
         self._hash.update(data)
         self.size += len(data)
 
@@ -32,50 +31,19 @@ class Digest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checksums:
-    """Sizes in bytes and SHA-256 of an image, as stored and raw."""
+    """Sizes in bytes of an image, as stored and raw, and its SHA-256 as stored.
+
+    The raw bytes have the checksums that zstd and gzip keep: of each frame (RFC 8878, 3.1.1) or member.
+    """
 
     stored_size: int
     stored_sha256: str
     raw_size: int
-    raw_sha256: str
 
 
-def is_zero(data: bytes) -> bool:
+def is_zero(data: bytes | bytearray) -> bool:
     """Return whether all bytes are zero; a comparison is many times faster than any()."""
     return data == bytes(len(data))
-
-
-def read_ranges(path: Path, ranges: Sequence[Range], size: int) -> Generator[bytes]:
-    """Yield size bytes of a device or file block by block; what is in no range is zeros and is not read.
-
-    ranges are in bytes, ascending and apart. Raises Failed if the device is shorter than they say.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        at = 0
-        for part in [*ranges, Range(start=size, count=0)]:
-            yield from _zeros(part.start - at)
-            at = part.start
-            while at < part.end:
-                data = os.pread(fd, min(BLOCK, part.end - at), at)
-                if not data:
-                    raise Failed(f"cannot read '{path}': it ends at byte {at:,}, not {part.end:,}")
-                # What was read will not be read again; a small machine needs its memory for the store.
-                os.posix_fadvise(fd, at, len(data), os.POSIX_FADV_DONTNEED)
-                yield data
-                at += len(data)
-        assert at == size
-    except OSError as error:
-        raise Failed(f"cannot read '{path}' at byte {at:,}: {error.strerror}") from error
-    finally:
-        os.close(fd)
-
-
-def _zeros(count: int) -> Iterator[bytes]:
-    block = bytes(BLOCK)
-    while count > 0:
-        yield block[: min(BLOCK, count)]
-        count -= BLOCK
 
 
 SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
@@ -156,20 +124,3 @@ def file_blocks(path: Path) -> Generator[bytes]:
                 yield data
     except OSError as error:
         raise Failed(f"cannot read '{path.name}': {error.strerror}") from error
-
-
-def read_image(
-    path: Path, sink: Callable[[bytes], object], on_stored: Callable[[int], object] = lambda _: None
-) -> Checksums:
-    """Decompress an image file into sink and return its checksums; on_stored gets each block's stored length.
-
-    Raises Failed if the file cannot be read or decompressed.
-    """
-    stored, raw = Digest(), Digest()
-
-    def take(data: bytes) -> None:
-        raw.add(data)
-        sink(data)
-
-    pump(decompressor(path.name), tapped(file_blocks(path), stored.add, lambda data: on_stored(len(data))), take)
-    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw.size, raw_sha256=raw.hex())

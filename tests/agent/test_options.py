@@ -18,7 +18,7 @@ def test_defaults_are_readable_and_last_wins() -> None:
     assert settings is not None
     assert settings.action == "backup"
     assert settings.disk == ("a", "b")
-    assert settings.compress == Compression(method="zstd", level=3)
+    assert settings.compress == Compression(method="zstd", level=0)
     assert settings.margin.of(1000) == 50
 
 
@@ -59,6 +59,7 @@ def test_wrong_words_are_refused_by_name(word: str) -> None:
         "lvpack.dump=no",
         "lvpack.regrow=yes",
         "lvpack.mode=inplace lvpack.dump=no lvpack.regrow=yes",
+        "lvpack.mode=inplace lvpack.readback=no lvpack.regrow=yes",
     ],
 )
 def test_options_that_contradict_each_other_are_refused(line: str) -> None:
