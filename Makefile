@@ -29,10 +29,10 @@ build: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack build
 
 e2e: $(VENV)/ready $(PACKAGES)
-	$(BIN)/pytest qemu-tests -m 'not full' -v $(TWO_GUESTS)
+	$(BIN)/pytest qemu-tests -m 'not full' -v --durations 30 $(TWO_GUESTS)
 
 full: $(VENV)/ready $(PACKAGES)
-	$(BIN)/pytest qemu-tests -v $(TWO_GUESTS)
+	$(BIN)/pytest qemu-tests -v --durations 30 $(TWO_GUESTS)
 
 # Power cuts in in-place mode: as many as CUTS, from SEED if it is given.
 CUTS ?= 50

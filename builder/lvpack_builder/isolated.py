@@ -46,6 +46,8 @@ def run(argv: Sequence[str | os.PathLike[str]], *, log: Path, env: Mapping[str, 
         first = _first_process(outer)
         outer.wait()
     except BaseException:
+        if first is None:  # the interrupt came before it was found: without it nobody can wait for the others' end
+            first = _first_process(outer)
         outer.kill()
         raise
     finally:
