@@ -32,8 +32,11 @@ def identify(device: str) -> dict[str, str]:
     return parse(answer.stdout)
 
 
-def read(device: str) -> Content:
-    """Return the content of a device; an ext filesystem should be clean (see is_unclean), or its minimum is a guess."""
+def read(device: str, *, estimate: bool = True) -> Content:
+    """Return the content of a device; an ext filesystem should be clean, or its minimum is a guess.
+
+    Without estimate the minimum is left out, which takes resize2fs a while.
+    """
     facts = identify(device)
     content = Content(type=facts.get("TYPE", ""), uuid=facts.get("UUID", ""), label=facts.get("LABEL", ""))
     if content.type in EXT_TYPES:
@@ -44,7 +47,7 @@ def read(device: str) -> Content:
             label=content.label,
             size=block.block_count * block.block_size,
             block_size=block.block_size,
-            minimum=ext.minimum(device, block.block_size),
+            minimum=ext.minimum(device, block.block_size) if estimate else None,
             free=block.free,
         )
     if content.type == "swap" and (header := swap.read(device)):

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lvpack_agent import lvm, mappings, partitions
+from lvpack_agent import lvm, mappings, parallel, partitions
 from lvpack_agent.errors import LvpackError
+from lvpack_agent.layout import LogicalVolume
 from lvpack_agent.mappings import Linear
 from lvpack_agent.metadata import rewrite
 from lvpack_agent.plan import Plan
@@ -52,18 +53,23 @@ def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None])
     def tick() -> None:
         progress.at(mappings.store_use(SOURCE).used)
 
-    findings: list[str] = []
-    for old, new in zip(plan.source.vgs[0].lvs, plan.target.vgs[0].lvs, strict=True):
-        device = source.lvs[old.uuid]
-        if old.content.is_ext:
-            if damage := check_filesystem(device, f"LV {old.name}", say, tick):
+    def resize(lv: LogicalVolume) -> list[str]:
+        device, new = source.lvs[lv.uuid], wanted[lv.uuid]
+        findings: list[str] = []
+        if lv.content.is_ext:
+            if damage := check_filesystem(device, f"LV {lv.name}", say, tick):
                 findings.append(f"{damage}; it is repaired in the image, the source still has it")
-            findings += resize_filesystem(device, f"LV {old.name}", new.content, folder, say, tick)
-        elif old.content.type == "swap":
-            make_swap(device, new.content)
+            findings += resize_filesystem(device, f"LV {lv.name}", new, folder / lv.name, say, tick)
+        elif lv.content.type == "swap":
+            make_swap(device, new)
+        return findings
+
+    wanted = {lv.uuid: lv.content for lv in plan.target.vgs[0].lvs}
+    # In RAM the store takes memory while the tools run.
+    findings = parallel.each(resize, plan.source.vgs[0].lvs, reserved=plan.store)
     run(["sync"])
     mappings.store_use(SOURCE)
-    return findings
+    return [finding for found in findings for finding in found]
 
 
 def packed_table(plan: Plan, source: str) -> str:

@@ -1,11 +1,11 @@
 """Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lvpack_agent import content, ext, lvm, mappings, partitions, usage
+from lvpack_agent import content, ext, lvm, mappings, parallel, partitions, usage
 from lvpack_agent.compact import joined
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.layout import (
@@ -72,26 +72,28 @@ class Opened:
 
 
 @contextmanager
-def opened(device: str, tag: str, *, like: Disk | None = None, repair: bool = False) -> Iterator[Opened]:
+def opened(
+    device: str, tag: str, *, like: Disk | None = None, repair: bool = False, estimate: bool = True
+) -> Iterator[Opened]:
     """Map the partitions of a disk device, activate its VGs and yield what is there; all of it is closed at the end.
 
     tag names the mappings. like lends path, model and serial of the real disk. With repair, an unclean ext filesystem
-    is checked first (its journal replayed); never ask for that on anything but a copy-on-write overlay.
+    is checked first (its journal replayed); never ask for that on anything but a copy-on-write overlay. Without
+    estimate nobody asks how small filesystems can get.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
     with Undo() as undo:
         size = int(run(["blockdev", "--getsize64", device]).stdout)
         table, sector, devices = mapped(device, tag, undo)
-        reader = _Reader(repair)
-        rows = [
-            replace(row, content=reader.content(f"partition {row.number}", devices[row.number]))
-            for row in (table.partitions if table else ())
-        ]
+        reader = _Reader(repair, estimate)
+        rows = table.partitions if table else ()
+        contents = reader.read({f"partition {row.number}": devices[row.number] for row in rows})
+        rows = tuple(replace(row, content=content) for row, content in zip(rows, contents, strict=True))
         disk = Disk(
             path=like.path if like else device,
             size=size,
             sector_size=sector,
-            table=replace(table, partitions=tuple(rows)) if table else None,
+            table=replace(table, partitions=rows) if table else None,
             model=like.model if like else "",
             serial=like.serial if like else "",
         )
@@ -103,7 +105,9 @@ def opened(device: str, tag: str, *, like: Disk | None = None, repair: bool = Fa
             lvm.activate(vg.name, tuple(pvs))
             undo.callback(lvm.deactivate, vg.name, tuple(pvs))
             lvs |= {lv.uuid: lv.device for lv in vg.lvs}
-            vgs.append(volume_group(vg, pvs, lambda lv: reader.content(f"LV {lv.name}", lv.device)))
+            names = [lv.name for lv in vg.lvs]
+            found = dict(zip(names, reader.read({f"LV {lv.name}": lv.device for lv in vg.lvs}), strict=True))
+            vgs.append(volume_group(vg, pvs, found))
         layout = Layout(disks=(disk,), vgs=tuple(vgs))
         yield Opened(
             layout=layout,
@@ -125,19 +129,28 @@ def mapped(device: str, tag: str, undo: Undo) -> tuple[PartitionTable | None, in
     return table, sector, devices
 
 
-def _type(rows: list[Partition], number: int) -> str:
+def _type(rows: tuple[Partition, ...], number: int) -> str:
     return next(r.content.type for r in rows if r.number == number)
 
 
 class _Reader:
     """Reads what devices hold; with repair, unclean ext filesystems are checked first, and what was found is kept."""
 
-    def __init__(self, repair: bool) -> None:
-        self._repair = repair
+    def __init__(self, repair: bool, estimate: bool) -> None:
+        self._repair, self._estimate = repair, estimate
         self.findings: list[str] = []
         self.unclean: list[str] = []
 
-    def content(self, name: str, device: str) -> Content:
+    def read(self, devices: dict[str, str]) -> list[Content]:
+        """Return the contents of devices, which are given by names for people."""
+        read = parallel.each(lambda item: self._content(*item), devices.items())
+        for _, findings, unclean in read:
+            self.findings += findings
+            self.unclean += unclean
+        return [content for content, _, _ in read]
+
+    def _content(self, name: str, device: str) -> tuple[Content, list[str], list[str]]:
+        findings, unclean = [], []
         kind = content.identify(device).get("TYPE", "")
         if kind in SUSPEND_TYPES:
             raise Refused(
@@ -145,14 +158,14 @@ class _Reader:
                 hint="start the server, shut it down in full, and try again",
             )
         if self._repair and kind in EXT_TYPES and not ext.read(device).clean:
-            self.unclean.append(name)
+            unclean.append(name)
             if finding := ext.repair(device):
-                self.findings.append(
+                findings.append(
                     f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
                 )
-        if self._repair and (cause := usage.replay(device, kind, LOG_REPLAY)):
-            self.findings.append(f"{name}: its log cannot be replayed: {cause}")
-        return content.read(device)
+        if self._repair and (cause := usage.replay(device, kind, LOG_REPLAY / Path(device).name)):
+            findings.append(f"{name}: its log cannot be replayed: {cause}")
+        return content.read(device, estimate=self._estimate), findings, unclean
 
 
 def refuse_unsupported(vg: lvm.Vg) -> None:
@@ -186,8 +199,11 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
             raise Refused(f"{name}: LV '{lv.name}' is of type {lv.layout}", hint="this version packs linear LVs only")
 
 
-def volume_group(vg: lvm.Vg, pvs: dict[str, int], contents: Callable[[lvm.Lv], Content]) -> VolumeGroup:
-    """Return a reported VG of linear LVs as the layout has it; pvs are partition numbers by device."""
+def volume_group(vg: lvm.Vg, pvs: dict[str, int], contents: Mapping[str, Content]) -> VolumeGroup:
+    """Return a reported VG of linear LVs as the layout has it.
+
+    pvs are partition numbers by device, contents are by name of the LV; what is not named there is left open.
+    """
     uuids = {pv.device: pv.uuid for pv in vg.pvs}
     return VolumeGroup(
         name=vg.name,
@@ -205,7 +221,7 @@ def volume_group(vg: lvm.Vg, pvs: dict[str, int], contents: Callable[[lvm.Lv], C
                 uuid=lv.uuid,
                 # LVM may keep a segment in two pieces that lie one after another.
                 segments=joined(segment(s, uuids) for s in lv.segments),
-                content=contents(lv),
+                content=contents.get(lv.name, Content()),
             )
             for lv in sorted(vg.lvs, key=lambda lv: lv.name)
         ),

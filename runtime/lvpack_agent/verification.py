@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lvpack_agent import ext
+from lvpack_agent import ext, parallel
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Layout, differences
-from lvpack_agent.probe import Opened, opened
+from lvpack_agent.probe import Opened, Volume, opened
 
 
 @contextmanager
@@ -15,10 +15,13 @@ def verified(device: str, target: Layout, say: Callable[[str], None]) -> Iterato
 
     Raises Failed that names the differences unless the disk is exactly the target.
     """
-    with opened(device, "check", like=target.disks[0]) as found:
+
+    def check(volume: Volume) -> None:
+        say(f"check {volume.name} (read-only)")
+        ext.check(volume.device)
+
+    with opened(device, "check", like=target.disks[0], estimate=False) as found:
         if lines := differences(target, found.layout):
             raise Failed(f"cannot trust '{device}', it is not what was planned: " + "; ".join(lines[:5]))
-        for name, path in found.ext_devices():
-            say(f"check {name} (read-only)")
-            ext.check(path)
+        parallel.each(check, (v for v in found.volumes() if v.content.is_ext))
         yield found

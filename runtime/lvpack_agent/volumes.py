@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lvpack_agent import lvm, mappings, moves, partitions, probe
 from lvpack_agent.errors import Disagreement, Failed
-from lvpack_agent.layout import Content, Layout, PartitionTable, VolumeGroup
+from lvpack_agent.layout import Layout, PartitionTable, VolumeGroup
 from lvpack_agent.merging import HEAD
 from lvpack_agent.plan import Plan
 from lvpack_agent.processes import run
@@ -38,7 +38,7 @@ class Volumes:
 
     def extents(self) -> VolumeGroup:
         """Return the VG as it is now, without what its LVs hold."""
-        return probe.volume_group(self.report(), {self.pv: self.number}, lambda _: Content())
+        return probe.volume_group(self.report(), {self.pv: self.number}, {})
 
 
 def heads(disk: str, layout: Layout) -> str:
@@ -98,7 +98,7 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
             return done
         raise disagree(f"a pvmove of {', '.join(r for s in moving.segments for r in s.ranges)} is under way")
     probe.refuse_unsupported(found)
-    vg = probe.volume_group(found, {volumes.pv: volumes.number}, lambda _: Content())
+    vg = probe.volume_group(found, {volumes.pv: volumes.number}, {})
     for count in (done, done + 1):
         if count < len(states) and same_extents(vg, states[count]):
             return count
