@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.core, pytest.mark.timeout(2400)]
 
 # MiB; the store for the whole shrink does not fit beside all the rest.
 SMALL_MEMORY = 384
+SMALL_SCRATCH = 128 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,8 @@ def test_restored_machine_boots(restored: Path, image: LiveImage, tmp_path: Path
     boot_to_login(image, restored, tmp_path / "boot.log")
 
 
-def test_zstd_and_dd_alone_restore_it(packed: Path, image: LiveImage, tmp_path: Path) -> None:
+def test_zstd_and_dd_alone_restore_the_same_bytes(packed: Path, restored: Path, tmp_path: Path) -> None:
+    """The same as lvpack's own restore, which boots."""
     by_hand = tmp_path / "by-hand.img"
     script = 'zstd -dc "$1/disk.img.zst" | dd of="$2" bs=4M conv=sparse status=none'
     run(["bash", "-c", f"set -o pipefail; {script}", "restore", packed, by_hand])
@@ -99,7 +101,7 @@ def test_zstd_and_dd_alone_restore_it(packed: Path, image: LiveImage, tmp_path: 
         holes = blockmap.complement(manifest.block_map, len(raw))
         assert sum(hole.count for hole in holes) > 100 * MIB
         assert all(is_zero(raw[hole.start : hole.end]) for hole in holes)
-    boot_to_login(image, by_hand, tmp_path / "boot.log")
+    run(["cmp", "--bytes", str(by_hand.stat().st_size), by_hand, restored])
 
 
 def test_bmaptool_restores_the_same_bytes(packed: Path, tmp_path: Path) -> None:
@@ -131,11 +133,16 @@ def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("scratch", ["ram", "/dev/vdb"])
 def test_small_machine_is_packed_by_shrinking_less(
-    image: LiveImage, source: Path, source_sha256: str, before: Inventory, packed: Path, lab: Lab
+    image: LiveImage, source: Path, source_sha256: str, before: Inventory, packed: Path, lab: Lab, scratch: str
 ) -> None:
-    """Its store, in memory, has no room for all that the margin asks for."""
-    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.name=small", memory=SMALL_MEMORY)
+    """Its store, in memory or on a small disk, has no room for all that the margin asks for."""
+    drives = [Drive(path=source)]
+    if scratch != "ram":
+        drives.append(Drive(path=create_disk(lab.folder / "scratch.img", SMALL_SCRATCH)))
+    words = ("lvpack.action=backup", "lvpack.name=small", f"lvpack.scratch={scratch}")
+    report = lab.run(drives, *words, memory=SMALL_MEMORY)
     assert report.status == "ok", report
     assert sha256(source) == source_sha256
     assert report.sizes["store_used"] <= report.sizes["store"]
@@ -164,7 +171,13 @@ def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
         assert ("unusable" in report.message) == (action == "restore")
         with target.open("rb") as file:
             assert not any(file.read(MIB)), "a failed restore must not leave a disk that looks good"
-    with (bad / "disk.img.zst").open("r+b") as file:
+
+
+@pytest.mark.full
+def test_set_that_was_cut_or_is_missing(packed: Path, lab: Lab) -> None:
+    target = create_disk(lab.folder / "target.img", imageset.read_manifest(packed).packed.disks[0].size)
+    run(["cp", "-r", packed, lab.share / "bad"])
+    with (lab.share / "bad/disk.img.zst").open("r+b") as file:
         file.truncate(1 << 20)
     report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=bad", "lvpack.overwrite=yes")
     assert_ended(report, "failed", "1,048,576 bytes, not", "unusable")

@@ -68,8 +68,7 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
     with Undo() as source_undo:
         with run.phase("plan"):
             room = _room(store)
-            fitting = room if settings.scratch in IN_MEMORY else None
-            survey = source_undo.enter_context(surveyed(found, device, settings, run, fitting))
+            survey = source_undo.enter_context(surveyed(found, device, settings, run, room))
             source, planned = survey.source, survey.plan
             plan_text = _show(survey, store, run)
         if planned.store > room():
