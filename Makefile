@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := .cache/lvpack/packages-installed
 # Two virtual machines at a time; the tests of a file share disks and stay together.
-TWO_GUESTS := --numprocesses 2 --dist loadfile
+TWO_GUESTS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit build e2e full cuts clean
+.PHONY: demo test check unit build e2e full cuts bench clean
 
 demo: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack demo

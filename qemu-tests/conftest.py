@@ -13,6 +13,14 @@ from lvpack_builder.paths import cache_dir, locked, output_dir
 from lvpack_builder.qemu import Drive
 from lvpack_builder.sample.server import make_sample
 
+# The files that take longest, longest first: begun last, one of them would keep one processor waiting for the other.
+LONGEST = ("test_main_job", "test_inplace", "test_bad_input", "test_boot", "test_layouts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def image(testrun_uid: str) -> LiveImage:

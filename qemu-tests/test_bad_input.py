@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, assert_ended, fingerprint, sha256
+from lvpack_agent.processes import run
 from lvpack_agent.sizes import KIB, MIB, parse_size
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
@@ -17,6 +18,7 @@ from lvpack_builder.sample.server import recipe_of
 
 pytestmark = [pytest.mark.core, pytest.mark.timeout(1800)]
 
+full = pytest.mark.full
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")
 # The swap header's signature takes the last ten bytes of its first page (kernel: include/linux/swap.h).
 SWAP_SIGNATURE, SUSPEND_SIGNATURE, SWAP_PAGE = b"SWAPSPACE2", b"S1SUSPEND\0", 4096
@@ -33,7 +35,13 @@ def nothing_remains(lab: Lab, source: Path, source_fingerprint: str) -> Iterator
     assert [p.name for p in lab.share.iterdir() if p.name.startswith("one")] == []
 
 
-@pytest.mark.parametrize("word", ["lvpack.colour=red", "lvpack.margin=much", "lvpack.compress=zstd:20", "lvpack.disk"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "lvpack.colour=red",
+        *(pytest.param(w, marks=full) for w in ("lvpack.margin=much", "lvpack.compress=zstd:20", "lvpack.disk")),
+    ],
+)
 def test_wrong_option_stops_before_any_disk_is_touched(lab: Lab, source: Path, word: str) -> None:
     report = lab.run([Drive(path=source)], *BACKUP, word)
     assert_ended(report, "refused", f"'{word.partition('=')[0]}")
@@ -42,7 +50,7 @@ def test_wrong_option_stops_before_any_disk_is_touched(lab: Lab, source: Path, w
 
 def test_no_lvm(lab: Lab) -> None:
     disk = create_disk(lab.folder / "data.img", 64 * MIB)
-    lab.prepare([Drive(path=disk)], "mkfs.ext4 -q -F /dev/vda")
+    run(["mkfs.ext4", "-q", disk])
     before = fingerprint(disk)
     assert_ended(lab.run([Drive(path=disk)], *BACKUP), "refused", "no VG", "/dev/vda")
     assert fingerprint(disk) == before

@@ -36,8 +36,7 @@ def journals(share: Path) -> list[str]:
 @core
 def test_five_power_cuts(image: LiveImage, tmp_path: Path) -> None:
     seed = int(os.environ.get("LVPACK_SEED") or secrets.randbelow(1 << 32))
-    arguments = (*ARGUMENTS, "lvpack.regrow=yes")
-    assert len(run_cuts(image, tmp_path, "logical", arguments, 5, seed, print)) == 5
+    assert len(run_cuts(image, tmp_path, "logical", ARGUMENTS, 5, seed, print)) == 5
 
 
 @full

@@ -28,7 +28,7 @@ def identities(found: Inventory) -> list[object]:
     ("recipe", "whole", "compress", "nfs", "scratch"),
     [
         pytest.param("gpt", 3, "gzip:1", 3, "ram", marks=pytest.mark.core),
-        pytest.param("logical", 0, "zstd:1", 4, "share", marks=pytest.mark.core),
+        pytest.param("logical", 0, "zstd:1", 4, "share", marks=pytest.mark.full),
         pytest.param("gpt", 3, "none", 4, "share", marks=pytest.mark.full),
     ],
 )

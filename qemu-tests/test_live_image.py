@@ -47,7 +47,9 @@ def test_nothing_happens_by_itself_and_a_killed_agent_says_so(image: LiveImage, 
 def test_every_console_hears_the_run(image: LiveImage, lab: Lab, gpt: Path) -> None:
     second = lab.folder / "second.log"
     with nfs_share(lab.share) as share:
-        (lab.share / "run.conf").write_text(f"lvpack.target = {share.url}\nlvpack.name = gpt\n")
+        # gzip, so that the dump takes long enough to speak of.
+        config = f"lvpack.target = {share.url}\nlvpack.name = gpt\nlvpack.compress = gzip:9\n"
+        (lab.share / "run.conf").write_text(config)
         words = ["console=ttyS0,115200", "console=ttyS1,115200", f"lvpack.config={share.url}/run.conf"]
         machine = live(image, words, drives=(Drive(path=gpt, temporary=True),), second_console=second)
         with running(machine, accelerator(image), lab.folder / "console.log") as console:
