@@ -122,8 +122,8 @@ def write(
     sizes = array("I")
 
     def put(data: bytes | bytearray) -> None:
+        hasher.submit(stored.add, data)
         begun = time.monotonic()
-        stored.add(data)
         sink(data)
         pace.wrote(time.monotonic() - begun)
 
@@ -139,24 +139,25 @@ def write(
         sizes.extend((len(data), count))
         done(count)
 
-    with (
-        closing(source),
-        ThreadPoolExecutor(pace.workers, "compress") as pool,
-        Window(1, "write", waiting=pace.workers + 1) as writer,
-    ):
-        for piece in source:
-            count = piece if isinstance(piece, int) else len(piece)
-            ready = (
-                frame_of_zeros(piece, compression)
-                if isinstance(piece, int)
-                else pool.submit(timed, piece, pace.level())
-            )
-            del piece
-            raw += count
-            writer.submit(finish, count, ready)
-            pace.look(time.monotonic())
-    if compression.method == "zstd":
-        put(zstd.seek_table(sizes))
+    with Window(1, "hash") as hasher:
+        with (
+            closing(source),
+            ThreadPoolExecutor(pace.workers, "compress") as pool,
+            Window(1, "write", waiting=pace.workers + 1) as writer,
+        ):
+            for piece in source:
+                count = piece if isinstance(piece, int) else len(piece)
+                ready = (
+                    frame_of_zeros(piece, compression)
+                    if isinstance(piece, int)
+                    else pool.submit(timed, piece, pace.level())
+                )
+                del piece
+                raw += count
+                writer.submit(finish, count, ready)
+                pace.look(time.monotonic())
+        if compression.method == "zstd":
+            put(zstd.seek_table(sizes))
     return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw)
 
 
@@ -169,8 +170,14 @@ def read(
     file cannot be read or decompressed.
     """
     stored = Digest()
-    blocks = streams.tapped(streams.file_blocks(path), stored.add, lambda data: on_stored(len(data)))
-    raw = _framed(path, blocks, put) if path.suffix == streams.SUFFIXES["zstd"] else _streamed(path, blocks, put)
+    with Window(1, "hash") as hasher:
+
+        def tap(data: bytes) -> None:
+            hasher.submit(stored.add, data)
+            on_stored(len(data))
+
+        blocks = streams.tapped(streams.file_blocks(path), tap)
+        raw = _framed(path, blocks, put) if path.suffix == streams.SUFFIXES["zstd"] else _streamed(path, blocks, put)
     return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw)
 
 
