@@ -39,6 +39,11 @@ CUTS ?= 50
 cuts: build
 	$(BIN)/python qemu-tests/powercuts.py --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
 
+ROUNDS ?= 3
+bench: $(VENV)/ready $(PACKAGES)
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python qemu-tests/benchmark.py --rounds $(ROUNDS)
+
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import ensurepip' || { apt-get update && apt-get install -y --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv $(VENV)
