@@ -18,9 +18,12 @@ TEMPLATE = Path(__file__).with_name("benchmark.md.j2")
 
 
 def medians(rows: list[Row]) -> dict[str, Row]:
-    """Return for each name the medians of its numbers over all rounds, in the order of the first round."""
+    """Return for each name the medians of its numbers over all rounds, in the order of the first round.
+
+    What ran before the first round, to warm up, is left out.
+    """
     by_name: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in (row for row in rows if row["round"] >= 0):
         by_name[row["name"]].append(row)
     return {name: _median(found) for name, found in by_name.items()}
 

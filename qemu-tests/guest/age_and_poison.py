@@ -28,7 +28,7 @@ CHECKS = {
 
 def mount(device: str, kind: str) -> None:
     PLACE.mkdir(exist_ok=True)
-    run(["mount", "-t", "ntfs3" if kind == "ntfs" else kind, device, PLACE])
+    run(["mount", "-t", kind, device, PLACE])
 
 
 def age(chance: random.Random) -> None:

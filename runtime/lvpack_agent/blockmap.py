@@ -62,8 +62,10 @@ def of_disk(
     [disk] = layout.disks
     free: list[Range] = []
     for partition in disk.table.partitions if disk.table else ():
-        holes = [*free_in(partition.content), *others.get(partition.number, ())]
-        free += [Range(start=partition.start + r.start, count=r.count) for r in holes]
+        for hole in (*free_in(partition.content), *others.get(partition.number, ())):
+            # A filesystem that claims more than its partition must not free what comes after that.
+            count = min(hole.end, partition.size) - hole.start
+            free.append(Range(start=partition.start + hole.start, count=max(0, count)))
     for vg in layout.vgs:
         start = layout.pv_partition(vg.pvs[0]).start + vg.pvs[0].pe_start
         for lv in vg.lvs:

@@ -26,8 +26,8 @@ from lvpack_agent.window import Window
 PIECE = 2 * MIB
 # A hole is longer, where its frame need not be compressed: a TiB of it is 16,384 frames of 2 KiB.
 LONGEST_HOLE = 64 * MIB
-# Bytes that each worker takes at most: its piece, its frame, what waits for its turn, and zstd's own tables.
-WORKER_MEMORY = 16 * MIB
+# Bytes that each worker takes: its piece, its frame, what waits for its turn, and zstd's own tables up to level 9.
+WORKER_MEMORY = 24 * MIB
 MAX_WORKERS = 8
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -65,9 +65,10 @@ def pieces(
     ranges are in bytes, ascending and apart; what is in none of them is zeros and not read. on_read gets the seconds
     that each piece took to read. Raises Failed if the device cannot be read or is shorter than they say.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     start = at = index = 0
+    fd = -1
     try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         while start < size:
             following = ranges[index].start if index < len(ranges) else size
             if following >= min(start + PIECE, size):
@@ -101,7 +102,8 @@ def pieces(
     except OSError as error:
         raise Failed(f"cannot read '{path}' at byte {at:,}: {error.strerror}") from error
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 def worker_count() -> int:
@@ -199,8 +201,16 @@ def _framed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], ob
     at = 0
 
     def take(at: int, data: bytes, count: int) -> None:
-        put(at, count if data == zstd.hole(count) else zstd.decompress(data, count))
+        if data == zstd.hole(count):
+            put(at, count)
+            return
+        if count > PIECE:
+            raise zstd.Damaged(f"cannot read '{path.name}': its seek table has a frame of {count:,} bytes")
+        put(at, zstd.decompress(data, count))
 
+    # No frame is longer than this: what says so would only take memory.
+    if max(sizes[::2], default=0) > 2 * PIECE or max(sizes[1::2], default=0) > LONGEST_HOLE:
+        raise zstd.Damaged(f"cannot read '{path.name}': its seek table is damaged")
     with closing(blocks), Window(worker_count(), "decompress") as pool:
         for length, count in zip(sizes[::2], sizes[1::2], strict=True):
             while len(buffer) < length:

@@ -97,8 +97,8 @@ def _write(fd: int, folder: Path, manifest: Manifest, disk: BlockDevice, run: Ru
     promised = manifest.checksums.raw_size
     progress = Progress("restore", promised, run.say)
     queue = Path("/sys/block") / Path(disk.path).name / "queue"
-    target = Target(fd, queue, manifest.block_map, promised, progress.add)
     try:
+        target = Target(fd, queue, manifest.block_map, promised, progress.add)
         os.pwrite(fd, bytes(HEAD), 0)
         if disk.size > promised:  # an old backup GPT or md superblock may stand at the very end
             tail = min(MIB, disk.size - promised)

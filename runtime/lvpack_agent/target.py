@@ -90,19 +90,24 @@ class Target:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with Window(worker_count(), "read") as readers:
-                for at, count, checksum in sorted(zip(*self._written, strict=True)):
+                for at, count, checksum in zip(*self._written, strict=True):
                     readers.submit(self._compare, fd, path, at, count, checksum, done)
         finally:
             os.close(fd)
 
     def _compare(self, fd: int, path: str, at: int, count: int, checksum: int, done: Callable[[int], object]) -> None:
         found = 0
-        for run in self._runs(at, count):
-            for start in range(run.start, run.end, PIECE):
-                length = min(PIECE, run.end - start)
-                data = os.pread(fd, length, start)
-                os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
-                found = zlib.crc32(data, found)
+        try:
+            for run in self._runs(at, count):
+                for start in range(run.start, run.end, PIECE):
+                    length = min(PIECE, run.end - start)
+                    data = os.pread(fd, length, start)
+                    os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
+                    found = zlib.crc32(data, found)
+        except OSError as error:
+            raise Failed(
+                f"cannot read disk '{path}' near byte {at:,}: {error.strerror}", hint="look at dmesg: is it sound?"
+            ) from error
         if found != checksum:
             raise Failed(
                 f"cannot trust disk '{path}': it does not read back what was written to it near byte {at:,}",
@@ -139,7 +144,10 @@ class Target:
             self._call(BLKZEROOUT, start, count)
             return
         if self._discards:
-            self._call(BLKDISCARD, start, count)
+            try:
+                self._call(BLKDISCARD, start, count)
+            except OSError:  # a disk may announce what it then refuses; it is advice only
+                self._discards = False
         edge = min(EDGE, count)
         for offset in {start, start + count - edge}:
             self._write(bytes(edge), offset)

@@ -1,21 +1,26 @@
 """What a filesystem other than ext2/3/4 leaves free, by partclone(8), which reads its metadata only.
 
 A map is used only if the filesystem is known to be whole: with a log to replay, or a flaw, what is on the disk says too
-little about which blocks are in use, and then all of it is read.
+little about which blocks are in use, and then all of it is read. So are filesystems of which partclone 0.3.36 makes
+wrong maps with a good exit status, as was seen or reported to its makers: Btrfs (the second copy of all metadata counts
+as free, and so does what metadata with a wrong checksum names), FAT12 (its entries are read as if they were FAT16's),
+XFS of 2^32 blocks and more (numbers overflow), NTFS of a hibernated Windows (its bitmap may be old).
 """
 
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvpack_agent import content
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Range
 from lvpack_agent.processes import ToolFailed, run
 
-# btrfs: include/uapi/linux/btrfs_tree.h, struct btrfs_super_block at 64 KiB.
-_BTRFS_SUPER, _BTRFS_LOG_ROOT, _BTRFS_DEVICES = 65536, 96, 136
 UNREPLAYED = "its log is not replayed"
+# kernel: fs/xfs/libxfs/xfs_format.h, struct xfs_dsb: sb_dblocks, the number of blocks, big-endian.
+_XFS_BLOCKS, _XFS_MOST = (8, ">Q"), 1 << 32
 _XFS_CLEAN = re.compile(r"state: <CLEAN>")
 _ROW = re.compile(r"^0x([0-9A-F]+)\s+0x([0-9A-F]+)\s+([+?])$", re.MULTILINE)
 
@@ -26,21 +31,16 @@ class Unmapped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """Options of partclone's program for a type, and what checks such a filesystem without writing; [] is nothing.
-
-    partclone itself refuses vfat and NTFS that are marked as in use; btrfs has a checksum for all that it reads there.
-    """
+    """partclone's program for a type, and what checks such a filesystem without writing."""
 
     program: str
-    check: tuple[str, ...] = ()
+    check: tuple[str, ...]
 
 
 _TOOLS = {
     "xfs": _Tool("partclone.xfs", ("xfs_repair", "-n")),
-    "btrfs": _Tool("partclone.btrfs"),
     "vfat": _Tool("partclone.vfat", ("fsck.fat", "-n")),
     "exfat": _Tool("partclone.exfat", ("fsck.exfat", "-n")),
-    "ntfs": _Tool("partclone.ntfs"),
 }
 TYPES = tuple(_TOOLS)
 
@@ -49,45 +49,42 @@ def free(device: str, kind: str) -> tuple[Range, ...]:
     """Return the ranges in bytes that a filesystem of a type among TYPES leaves free. Raises Unmapped."""
     tool = _TOOLS[kind]
     try:
-        if reason := _unfinished(device, kind):
+        if reason := _unmappable(device, kind):
             raise Unmapped(reason)
-        if tool.check:
-            run([*tool.check, device])
+        run([*tool.check, device])
         answer = run([tool.program, "--domain", "--source", device, "--output", "-", "--logfile", "/dev/null"])
     except ToolFailed as failed:
         raise Unmapped(failed.message) from None
+    except OSError as error:
+        raise Unmapped(f"it cannot be read: {error.strerror}") from None
     return parse(answer.stdout)
 
 
-def replay(device: str, kind: str, folder: Path) -> str:
-    """Let the kernel replay the log of a filesystem, if there is one; return what went wrong, "" for nothing.
+def replay(device: str, kind: str, folder: Path) -> None:
+    """Let the kernel replay the log of a filesystem, if there is one; if that fails, free() says that it is there.
 
     Never ask for that on anything but a copy-on-write overlay. folder is where it is mounted meanwhile.
     """
-    if kind not in _TOOLS or _unfinished(device, kind) != UNREPLAYED:
-        return ""
-    folder.mkdir(parents=True, exist_ok=True)
-    options = "noatime,nouuid" if kind == "xfs" else "noatime"
-    try:
-        run(["mount", "-t", kind, "-o", options, device, folder])
+    with suppress(ToolFailed, OSError):
+        if kind != "xfs" or _unmappable(device, kind) != UNREPLAYED:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        run(["mount", "-t", kind, "-o", "noatime,nouuid", device, folder])
         run(["umount", folder])
-    except ToolFailed as failed:
-        return failed.message
-    return ""
 
 
-def _unfinished(device: str, kind: str) -> str:
+def _unmappable(device: str, kind: str) -> str:
     """Return what makes a map of no use, "" if nothing does."""
-    if kind == "xfs" and not _XFS_CLEAN.search(run(["xfs_logprint", "-t", device]).stdout):
-        return UNREPLAYED
-    if kind == "btrfs":
+    if kind == "vfat" and content.identify(device).get("VERSION") == "FAT12":
+        return "it is FAT12"
+    if kind == "xfs":
+        offset, form = _XFS_BLOCKS
         with Path(device).open("rb") as file:
-            file.seek(_BTRFS_SUPER)
-            head = file.read(4096)
-        if struct.unpack_from("<Q", head, _BTRFS_LOG_ROOT) != (0,):
+            [blocks] = struct.unpack_from(form, file.read(512), offset)
+        if blocks >= _XFS_MOST:
+            return f"it has {blocks:,} blocks"
+        if not _XFS_CLEAN.search(run(["xfs_logprint", "-t", device]).stdout):
             return UNREPLAYED
-        if struct.unpack_from("<Q", head, _BTRFS_DEVICES) != (1,):
-            return "it is on several devices"
     return ""
 
 

@@ -6,7 +6,9 @@ over.
 
 import ctypes
 import struct
+import sys
 import threading
+import typing
 from array import array
 from collections.abc import Iterable
 from functools import cache
@@ -52,8 +54,11 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-class _Contexts(threading.local):
-    """The library's working memory for one thread; ctypes lets other threads run during a call."""
+class _Contexts:
+    """The library's working memory for one thread, given back when the thread ends.
+
+    ctypes lets other threads run during a call, and two in one context would make rubbish.
+    """
 
     def __init__(self) -> None:
         library = _library()
@@ -68,9 +73,16 @@ class _Contexts(threading.local):
         free_decompressing(self.decompressing)
 
 
-@cache
+_of_this_thread = threading.local()
+
+
 def _contexts() -> _Contexts:
-    return _Contexts()
+    """Return those of this thread; keep the object while one of its contexts is in use."""
+    try:
+        return typing.cast(_Contexts, _of_this_thread.contexts)
+    except AttributeError:
+        _of_this_thread.contexts = _Contexts()
+        return typing.cast(_Contexts, _of_this_thread.contexts)
 
 
 def _checked(status: int, verb: str, error: type[Failed] = Failed) -> int:
@@ -85,7 +97,8 @@ def _address(buffer: bytearray) -> ctypes.Array[ctypes.c_char]:
 
 def compress(data: bytes | bytearray, level: int) -> bytes:
     """Return data as a frame of its own, with its size and checksum in it; level is 1 to 19."""
-    library, context = _library(), _contexts().compressing
+    library, contexts = _library(), _contexts()
+    context = contexts.compressing
     _checked(library.ZSTD_CCtx_setParameter(context, _LEVEL, level), "compress")
     _checked(library.ZSTD_CCtx_setParameter(context, _CHECKSUM_FLAG, 1), "compress")
     room = bytearray(library.ZSTD_compressBound(len(data)))
@@ -98,7 +111,8 @@ def decompress(frame: bytes, count: int) -> bytearray:
     """Return the count bytes of a frame. Raises Damaged if it holds another number, or others."""
     room = bytearray(count)
     target = _address(room) if room else None
-    status = _library().ZSTD_decompressDCtx(_contexts().decompressing, target, count, frame, len(frame))
+    contexts = _contexts()
+    status = _library().ZSTD_decompressDCtx(contexts.decompressing, target, count, frame, len(frame))
     size = _checked(status, "decompress", Damaged)
     if size != count:
         raise Damaged(f"cannot decompress by zstd: a frame holds {size:,} bytes, not {count:,}")
@@ -119,7 +133,10 @@ def hole(count: int) -> bytes:
 
 def seek_table(sizes: Iterable[int]) -> bytes:
     """Return the seek table of frames; sizes are stored and raw of the first, stored and raw of the second, …"""
-    entries = b"".join(struct.pack("<I", size) for size in sizes)
+    numbers = array("I", sizes)
+    if sys.byteorder != "little":
+        numbers.byteswap()
+    entries = numbers.tobytes()
     footer = _FOOTER.pack(len(entries) // 8, 0, _SEEKABLE_MAGIC)
     return struct.pack("<II", _SKIPPABLE_MAGIC, len(entries) + len(footer)) + entries + footer
 

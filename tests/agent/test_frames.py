@@ -1,3 +1,4 @@
+import sys
 import time
 from collections.abc import Generator
 from itertools import pairwise
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from lvpack_agent import blockmap, bmap, frames, imageset, streams, zstd
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import Range
+from lvpack_agent.layout import Content, Disk, Layout, Partition, PartitionTable, Range
 from lvpack_agent.options import Compression
 from lvpack_agent.pacing import Pace
 from lvpack_agent.processes import run
@@ -110,6 +111,52 @@ def test_a_damaged_image_is_told(tmp_path: Path, at: int) -> None:
     except zstd.Damaged:
         return
     assert found.stored_sha256 != promised.stored_sha256
+
+
+@pytest.mark.parametrize("bit", [24, 30])
+def test_no_memory_is_taken_for_what_a_damaged_seek_table_says(tmp_path: Path, bit: int) -> None:
+    image, *_ = image_of(tmp_path, ZSTD, 3)
+    sizes = zstd.read_seek_table(image)
+    end = image.stat().st_size - 9 - 4 * len(sizes)
+    data = bytearray(image.read_bytes())
+    data[end + 4 + bit // 8] ^= 1 << bit % 8  # the raw size of the first frame
+    image.write_bytes(data)
+    with pytest.raises(zstd.Damaged, match="seek table"):
+        frames.read(image, lambda at, piece: None)
+
+
+MANY_THREADS = """
+from lvpack_agent import zstd
+from lvpack_agent.window import Window
+data = [bytes([number]) * 300_000 for number in range(40)]
+packed = [zstd.compress(d, 3) for d in data]
+def check(number):
+    assert zstd.decompress(zstd.compress(data[number], 1), 300_000) == data[number]
+    assert zstd.decompress(packed[number], 300_000) == data[number]
+with Window(8, "try", waiting=40) as pool:
+    for number in range(40):
+        pool.submit(check, number)
+"""
+
+
+@pytest.mark.starts_processes
+def test_threads_do_not_share_what_zstd_works_in() -> None:
+    for _ in range(8):
+        # Memory that was given back is overwritten (mallopt(3)), so that its use is seen.
+        run([sys.executable, "-c", MANY_THREADS], env={"MALLOC_PERTURB_": "165"})
+
+
+def test_a_filesystem_that_claims_too_much_frees_nothing_of_its_neighbour() -> None:
+    first = Partition(number=1, start=MIB, size=MIB, type="83", content=Content(type="xfs"))
+    second = Partition(number=2, start=2 * MIB, size=MIB, type="83")
+    table = PartitionTable(label="dos", id="0x1", partitions=(first, second))
+    layout = Layout(disks=(Disk(path="", size=4 * MIB, sector_size=512, table=table),), vgs=())
+    free = (Range(start=KIB, count=KIB), Range(start=MIB // 2, count=3 * MIB), Range(start=5 * MIB, count=MIB))
+    found = blockmap.of_disk(layout, (), {1: free})
+    assert blockmap.complement(found, 4 * MIB) == (
+        Range(start=MIB + KIB, count=KIB),
+        Range(start=MIB + MIB // 2, count=MIB // 2),
+    )
 
 
 @pytest.mark.starts_processes
