@@ -129,10 +129,8 @@ MANY_THREADS = """
 from lvpack_agent import zstd
 from lvpack_agent.window import Window
 data = [bytes([number]) * 300_000 for number in range(40)]
-packed = [zstd.compress(d, 3) for d in data]
-def check(number):
+def check(number):  # no thread has used zstd before these
     assert zstd.decompress(zstd.compress(data[number], 1), 300_000) == data[number]
-    assert zstd.decompress(packed[number], 300_000) == data[number]
 with Window(8, "try", waiting=40) as pool:
     for number in range(40):
         pool.submit(check, number)
