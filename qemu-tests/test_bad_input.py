@@ -56,6 +56,7 @@ def test_no_lvm(lab: Lab) -> None:
     assert fingerprint(disk) == before
 
 
+@full
 def test_two_vgs_of_one_name(lab: Lab, source: Path) -> None:
     other = create_disk(lab.folder / "other.img", 128 * MIB)
     lab.prepare([Drive(path=other)], f"pvcreate /dev/vda && vgcreate {vg_name()} /dev/vda")
@@ -98,6 +99,7 @@ def test_name_that_exists(lab: Lab, source: Path) -> None:
     assert (taken / "disk.img.zst").read_text() == "the only copy"
 
 
+@full
 def test_memory_that_not_even_a_plan_without_shrinking_fits(
     lab: Lab, image: LiveImage, source: Path, source_sha256: str
 ) -> None:
