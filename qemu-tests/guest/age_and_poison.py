@@ -97,8 +97,7 @@ def main(seed: str, rounds: str, *devices: str) -> None:
             run(["umount", PLACE])
             ranges = free_of(device, kind)
             poison(device, ranges)
-            if check := CHECKS.get(kind):
-                run([*check, device])
+            run([*CHECKS[kind], device])
             mount(device, kind)
             after = inventory()
             run(["umount", PLACE])

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from lvpack_agent import ext, parallel
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Layout, differences
-from lvpack_agent.probe import Opened, Volume, opened
+from lvpack_agent.probe import Opened, opened
 
 
 @contextmanager
@@ -16,12 +16,13 @@ def verified(device: str, target: Layout, say: Callable[[str], None]) -> Iterato
     Raises Failed that names the differences unless the disk is exactly the target.
     """
 
-    def check(volume: Volume) -> None:
-        say(f"check {volume.name} (read-only)")
-        ext.check(volume.device)
+    def check(filesystem: tuple[str, str]) -> None:
+        name, path = filesystem
+        say(f"check {name} (read-only)")
+        ext.check(path)
 
     with opened(device, "check", like=target.disks[0], estimate=False) as found:
         if lines := differences(target, found.layout):
             raise Failed(f"cannot trust '{device}', it is not what was planned: " + "; ".join(lines[:5]))
-        parallel.each(check, (v for v in found.volumes() if v.content.is_ext))
+        parallel.each(check, found.ext_devices())
         yield found
