@@ -51,17 +51,19 @@ def merge_table(origin: str, store: str, size: int) -> str:
 
 def create(name: str, table: str, undo: Undo) -> str:
     """Make a mapping that the stack removes; return its path."""
-    run(["dmsetup", "create", name, "--noudevsync", "--noudevrules"], input=table)
+    _dmsetup(["create", name], input=table)
     undo.callback(remove, name)
-    # dmsetup leaves the node to udev while udev runs, and the live image has no udev rule for it.
-    run(["dmsetup", "mknodes", name])
     return f"/dev/mapper/{name}"
 
 
 def remove(name: str) -> None:
     """Remove a mapping; --retry waits for programs that only look at it (udev's blkid) to close it."""
-    run(["dmsetup", "remove", "--noudevsync", "--noudevrules", "--retry", name])
-    run(["dmsetup", "mknodes"])  # takes the node away
+    _dmsetup(["remove", "--retry", name])
+
+
+def _dmsetup(words: Sequence[str], input: str | None = None) -> None:
+    # While udev runs, dmsetup leaves the node to it, and the live image has no udev rule for that (lvm(8)).
+    run(["dmsetup", *words], input=input, env={"DM_DISABLE_UDEV": "1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
