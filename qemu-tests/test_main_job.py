@@ -68,8 +68,7 @@ def test_packed_disk_is_small_and_has_no_hole(
     filesystems = sum(
         round_up(int(size * 1.05), extent) for name, size in before.minimum.items() if name.startswith("LV")
     )
-    partition = manifest.packed.pv_partition(manifest.packed.vgs[0].pvs[0])
-    before_data = partition.start + manifest.packed.vgs[0].pvs[0].pe_start
+    before_data = manifest.packed.first_extent(manifest.packed.vgs[0].pvs[0])
     assert manifest.packed.disks[0].size <= 1.05 * (filesystems + before_data + extent)
     after = inventory.take(image, Drive(path=restored))
     assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]

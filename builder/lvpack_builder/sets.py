@@ -15,22 +15,25 @@ from lvpack_agent.sizes import human
 
 def describe(manifest: Manifest) -> str:
     """Return a summary of a set for people."""
-    source, packed = manifest.plan.source.disks[0], manifest.packed.disks[0]
-    [vg] = manifest.packed.vgs
-    before = {lv.uuid: lv.extents * vg.extent_size for lv in manifest.plan.source.vgs[0].lvs}
+    [packed] = manifest.packed.disks
+    before = {old.uuid: old.extents for old, _ in manifest.plan.lvs()}
     data = sum(part.count for part in manifest.block_map)
     machine = " ".join(manifest.machine.get(key, "") for key in ("sys_vendor", "product_name")).strip()
     lines = [
         f"image set  {manifest.name}, made {manifest.created} by lvpack {manifest.lvpack}",
         f"machine    {machine or 'unknown'}",
-        f"source     {source.model or source.path}, {human(source.size)}, sectors of {source.sector_size} bytes",
+        *(
+            f"source     {disk.model or disk.path}, {human(disk.size)}, sectors of {disk.sector_size} bytes"
+            for disk in manifest.plan.source.disks
+        ),
         f"packed     {human(packed.size)} ({packed.size:,} bytes), {human(data)} of it data",
         f"stored     {human(manifest.checksums.stored_size)} in {manifest.image} ({manifest.compression})",
-        f"VG         {vg.name}, {vg.uuid}, extents of {human(vg.extent_size)}",
     ]
-    for lv in vg.lvs:
-        size = human(lv.extents * vg.extent_size)
-        lines.append(f"  LV       {lv.name}: {lv.content.type or 'unknown'}, {size}, was {human(before[lv.uuid])}")
+    for vg in manifest.packed.vgs:
+        lines.append(f"VG         {vg.name}, {vg.uuid}, extents of {human(vg.extent_size)}")
+        for lv in vg.lvs:
+            size, was = (human(extents * vg.extent_size) for extents in (lv.extents, before[lv.uuid]))
+            lines.append(f"  LV       {lv.name}: {lv.content.type or 'unknown'}, {size}, was {was}")
     lines += [f"warning    {text}" for text in manifest.warnings]
     return "\n".join(lines)
 

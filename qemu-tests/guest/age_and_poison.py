@@ -68,7 +68,8 @@ def inventory() -> dict[str, str]:
 def free_of(device: str, kind: str) -> tuple[Range, ...]:
     if kind in EXT_TYPES:
         ext.check(device)
-        return blockmap.free_in(content.read(device))
+        facts, block = content.identify(device), ext.read(device)
+        return blockmap.free_in(content.read(device, facts, block, estimate=False))
     return usage.free(device, kind)
 
 

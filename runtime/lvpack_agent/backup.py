@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent import imageset, inplace, journal, lvm, mappings, overlay, plan, rescue, sameday, shares, stores
+from lvpack_agent.discover import Found
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.dumping import dump, set_name
 from lvpack_agent.errors import Refused
@@ -38,10 +39,11 @@ def _plan(settings: Settings, run: Run, scratch: Path, undo: Undo) -> str:
     with run.phase("probe"):
         _, found = find_source(settings, run, undo)
         refuse_marked(found)
-        overlaid = overlay.overlay(found.disk.path, lambda u: stores.in_memory(scratch / "store", u))
-        device, store = undo.enter_context(overlaid)
+        paths = [disk.path for disk in found.disks]
+        overlaid = undo.enter_context(overlay.overlay(paths, lambda u: stores.in_memory(scratch / "store", u)))
+        store = overlaid.store
     room = _room(store) if settings.mode == "overlay" and settings.scratch in IN_MEMORY else None
-    with run.phase("plan"), surveyed(found, device, settings, run, room) as survey:
+    with run.phase("plan"), surveyed(found, overlaid.devices, settings, run, room) as survey:
         planned = survey.plan
         if settings.mode == "inplace":
             run.say(plan.as_text(planned, plan.inplace_costs(planned)))
@@ -49,7 +51,11 @@ def _plan(settings: Settings, run: Run, scratch: Path, undo: Undo) -> str:
             _show(survey, store, run)
             if room and planned.store > room():
                 run.warn(_too_small(survey, store, room()).message)
-    return f"planned: disk {found.disk.path} can become {human(planned.packed_size)}"
+    return f"planned: {_disks(found)} can become {human(planned.packed_size)}"
+
+
+def _disks(found: Found) -> str:
+    return f"disk{'s' if len(found.disks) > 1 else ''} {' and '.join(disk.path for disk in found.disks)}"
 
 
 def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, undo: Undo) -> str:
@@ -62,30 +68,31 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
             sameday.refuse_second(share, found.vg_uuid, time.time())
 
         def make_store(at_end: Undo) -> Store:
-            return _store(settings, all_disks, found.disk, share, scratch, at_end)
+            return _store(settings, all_disks, found.disks, share, scratch, at_end)
 
-        device, store = undo.enter_context(overlay.overlay(found.disk.path, make_store))
+        overlaid = undo.enter_context(overlay.overlay([disk.path for disk in found.disks], make_store))
+        store = overlaid.store
     with Undo() as source_undo:
         with run.phase("plan"):
             room = _room(store)
-            survey = source_undo.enter_context(surveyed(found, device, settings, run, room))
+            survey = source_undo.enter_context(surveyed(found, overlaid.devices, settings, run, room))
             source, planned = survey.source, survey.plan
             plan_text = _show(survey, store, run)
         if planned.store > room():
             raise _too_small(survey, store, room())
         run.name = set_name(settings.name, survey.host)
         folder = writer.begin(run.name)
-        vg_text = lvm.metadata_text(found.vg, source.pvs, scratch)
-        rescue.write(folder, found.disk.path, source, vg_text, plan_text)
+        vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, scratch) for vg in source.layout.vgs}
+        rescue.write(folder, source, vg_texts, plan_text)
         with run.phase("shrink"):
             for finding in overlay.shrink(source, planned, scratch / "filesystem", run.say):
                 run.warn(finding)
             run.sizes["store_used"] = mappings.store_use(overlay.SOURCE).used
     with run.phase("compact"):
-        packed = overlay.packed_disk(planned, device, vg_text, scratch, undo)
+        packed = overlay.packed_disk(planned, overlaid.devices, vg_texts, scratch, undo)
     dump(folder, packed, planned, settings, run, log, lambda: mappings.store_use(overlay.SOURCE))
     return (
-        f"packed disk {found.disk.path} ({human(found.disk.size)}) into {human(planned.packed_size)}, "
+        f"packed {_disks(found)} ({human(run.sizes['source_disk'])}) into {human(planned.packed_size)}, "
         f"{human(run.sizes['image'])} compressed, as image set {run.name}"
     )
 
@@ -107,7 +114,7 @@ def _show(survey: Survey, store: Store, run: Run) -> str:
 def _store(
     settings: Settings,
     all_disks: tuple[BlockDevice, ...],
-    source: BlockDevice,
+    sources: tuple[BlockDevice, ...],
     share: Path,
     scratch: Path,
     undo: Undo,
@@ -115,11 +122,12 @@ def _store(
     """Return the store of an overlay where lvpack.scratch wants it; what it held means nothing when the run is over."""
     if settings.scratch in IN_MEMORY:
         return stores.in_memory(scratch / "store", undo)
+    size = sum(disk.size for disk in sources)
     if settings.scratch == "share":
         on_share = stores.FileStore.anew(share)
         undo.callback(on_share.drop)
-        return on_share.fresh(source.size, undo)
-    return stores.scratch_device(all_disks, settings.scratch, source, stores.FREE).fresh(source.size, undo)
+        return on_share.fresh(size, undo)
+    return stores.scratch_device(all_disks, settings.scratch, sources, stores.FREE).fresh(size, undo)
 
 
 def _too_small(survey: Survey, store: Store, room: int) -> Refused:

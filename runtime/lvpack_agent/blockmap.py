@@ -7,7 +7,7 @@ on a volume that nothing can map.
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from lvpack_agent.layout import Content, Layout, Range, VolumeGroup
+from lvpack_agent.layout import Content, Layout, Range, Segment, VolumeGroup
 
 
 def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
@@ -37,37 +37,50 @@ def free_in(content: Content) -> tuple[Range, ...]:
     return joined(Range(start=r.start * block, count=r.count * block) for r in content.free)
 
 
-def place(free: Iterable[Range], vg: VolumeGroup, lv_uuid: str, start: int) -> list[Range]:
-    """Return ranges of an LV as ranges of the disk whose byte start is extent 0 of the VG's only PV."""
+def place(free: Iterable[Range], vg: VolumeGroup, lv_uuid: str, starts: Mapping[str, int]) -> list[Range]:
+    """Return ranges of an LV as ranges of the disk, on which extent 0 of each PV, by UUID, is at a byte of starts."""
     lv = next(lv for lv in vg.lvs if lv.uuid == lv_uuid)
     found = []
     for segment in lv.segments:
         begin, end = segment.le * vg.extent_size, (segment.le + segment.count) * vg.extent_size
-        shift = start + (segment.pe - segment.le) * vg.extent_size
-        for part in free:
-            first, last = max(part.start, begin), min(part.end, end)
-            if first < last:
-                found.append(Range(start=first + shift, count=last - first))
+        inside = [(max(part.start, begin) - begin, min(part.end, end) - begin) for part in free]
+        for number, area in enumerate(segment.areas):
+            start = starts[area.pv] + area.pe * vg.extent_size
+            for first, last in inside:
+                if first < last:
+                    at, to = (_in_area(segment, number, offset) for offset in (first, last))
+                    found.append(Range(start=start + at, count=to - at))
     return found
 
 
+def _in_area(segment: Segment, number: int, offset: int) -> int:
+    """Return how many of a segment's first offset bytes are in one of its areas (kernel: dm-stripe.c, stripe_map())."""
+    if not segment.others:
+        return offset
+    size = segment.stripe_size
+    rounds, rest = divmod(offset, size * len(segment.areas))
+    return rounds * size + min(max(rest - number * size, 0), size)
+
+
 def of_disk(
-    layout: Layout, shrunk: Collection[str], others: Mapping[int | str, tuple[Range, ...]] = MappingProxyType({})
+    layout: Layout,
+    shrunk: Collection[str],
+    others: Mapping[tuple[int, int] | str, tuple[Range, ...]] = MappingProxyType({}),
 ) -> tuple[Range, ...]:
     """Return the block map of a packed disk as it was probed; shrunk are the UUIDs of LVs that were cut.
 
-    others are the free bytes of volumes other than ext2/3/4, by partition number or UUID of the LV (usage.free). Past
+    others are the free bytes of volumes other than ext2/3/4, by partition or UUID of the LV (usage.free). Past
     the end of a filesystem a cut LV holds only what was left over; elsewhere nobody knows what is there.
     """
     [disk] = layout.disks
     free: list[Range] = []
-    for partition in disk.table.partitions if disk.table else ():
-        for hole in (*free_in(partition.content), *others.get(partition.number, ())):
+    for partition in disk.rows:
+        for hole in (*free_in(partition.content), *others.get((0, partition.number), ())):
             # A filesystem that claims more than its partition must not free what comes after that.
             count = min(hole.end, partition.size) - hole.start
             free.append(Range(start=partition.start + hole.start, count=max(0, count)))
     for vg in layout.vgs:
-        start = layout.pv_partition(vg.pvs[0]).start + vg.pvs[0].pe_start
+        starts = {pv.uuid: layout.first_extent(pv) for pv in vg.pvs}
         for lv in vg.lvs:
             size = lv.extents * vg.extent_size
             holes = [*free_in(lv.content), *others.get(lv.uuid, ())]
@@ -76,5 +89,5 @@ def of_disk(
                 holes = [Range(start=lv.content.block_size, count=size - lv.content.block_size)]
             elif lv.uuid in shrunk:
                 holes.append(Range(start=lv.content.size, count=size - lv.content.size))
-            free += place(holes, vg, lv.uuid, start)
+            free += place(holes, vg, lv.uuid, starts)
     return complement(free, disk.size)

@@ -1,23 +1,36 @@
-"""Which disk makes up the server: found by following the VG, not guessed from names."""
+"""Which disks make up the server: found by following the VG, not guessed from names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lvpack_agent import lvm
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout import PV_TYPE
+from lvpack_agent.sizes import KIB
+
+EXTENDED_SIZE = KIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The disk to pack, the VG on it (name, UUID, tags), whether LVM may put new extents on its PV."""
+    """The disks to pack, that first into which the others are collapsed, and all VGs on them, the wanted one first."""
 
-    disk: BlockDevice
-    vg: str
-    vg_uuid: str
-    tags: tuple[str, ...]
-    allocatable: bool
+    disks: tuple[BlockDevice, ...]
+    vgs: tuple[lvm.Vg, ...]
+
+    @property
+    def disk(self) -> BlockDevice:
+        return self.disks[0]
+
+    @property
+    def vg(self) -> str:
+        """The name of the wanted VG."""
+        return self.vgs[0].name
+
+    @property
+    def vg_uuid(self) -> str:
+        return self.vgs[0].uuid
 
 
 def find(
@@ -25,9 +38,9 @@ def find(
     wanted: str,
     report: Callable[[tuple[str, ...]], tuple[lvm.Vg, ...]] = lvm.report,
 ) -> Found:
-    """Return the disk of the wanted VG ("auto": of the only one).
+    """Return the disks of the wanted VG ("auto": of the only one, or of those of one disk), with what shares them.
 
-    Raises Refused if there is none, more than one that could be meant, or one that this version cannot pack.
+    Raises Refused if there is none, or more than one that could be meant, or a PV is missing.
     """
     holders = {part.path: disk for disk in disks for part in (disk, *disk.parts) if part.fstype == PV_TYPE}
     _refuse_clones(disks)
@@ -47,41 +60,45 @@ def find(
             f"cannot choose VG '{chosen[0].name}': there are two of that name: {described}",
             hint="choose the disk with lvpack.disk=, or detach the disk that is not meant",
         )
-    if len(chosen) > 1:
+    for vg in chosen:
+        if any(pv.missing or pv.device not in holders for pv in vg.pvs):
+            raise Refused(
+                f"cannot pack VG '{vg.name}': a PV of it is missing",
+                hint="attach its disk (lvpack.disk= must name it too), or run vgreduce --removemissing",
+            )
+    together = _together(chosen[0], vgs, holders)
+    if any(vg not in together for vg in chosen):
         raise Refused(
             f"cannot choose a VG: there are {len(chosen)}: {described}", hint="choose one with lvpack.vg=NAME"
         )
-    [vg] = chosen
-    if any(pv.missing or pv.device not in holders for pv in vg.pvs):
+    with_pvs = tuple(dict.fromkeys(holders[pv.device] for vg in together for pv in vg.pvs if not pv.missing))
+    return Found(disks=_main_first(with_pvs, chosen[0].name), vgs=together)
+
+
+def _together(vg: lvm.Vg, vgs: list[lvm.Vg], holders: Mapping[str, BlockDevice]) -> tuple[lvm.Vg, ...]:
+    """Return a VG and all those that share a disk with it, or with one of those."""
+    found = [vg]
+    for known in found:  # it grows meanwhile
+        paths = {holders[pv.device].path for pv in known.pvs if pv.device in holders}
+        found += [v for v in vgs if v not in found and any(_path(holders, pv) in paths for pv in v.pvs)]
+    return tuple(found)
+
+
+def _path(holders: Mapping[str, BlockDevice], pv: lvm.Pv) -> str:
+    return holders[pv.device].path if pv.device in holders else ""
+
+
+def _main_first(disks: tuple[BlockDevice, ...], vg: str) -> tuple[BlockDevice, ...]:
+    """Return the disks of a VG, first the one that has partitions beside PVs, to boot from."""
+    # The kernel shows an extended partition as one of two sectors at most.
+    booting = [d for d in disks if any(p.fstype != PV_TYPE and p.size > EXTENDED_SIZE for p in d.parts)]
+    if len(booting) > 1:
         raise Refused(
-            f"cannot pack VG '{vg.name}': a PV of it is missing",
-            hint="attach its disk, or run vgreduce --removemissing",
+            f"cannot collapse VG '{vg}' into one disk: {' and '.join(d.path for d in booting)} have partitions beside "
+            "their PVs",
+            hint="bring the VG to one of them first (pvmove, vgreduce)",
         )
-    on = {holders[pv.device].path: holders[pv.device] for pv in vg.pvs}
-    if len(on) > 1 or len(vg.pvs) > 1:
-        raise Refused(
-            f"cannot pack VG '{vg.name}': it has {len(vg.pvs)} PVs ({', '.join(pv.device for pv in vg.pvs)})",
-            hint="this version packs a VG with one PV; collect it on one with pvmove and vgreduce",
-        )
-    [disk] = on.values()
-    others = [v.name for v in vgs if v is not vg and any(holders[pv.device] is disk for pv in v.pvs if not pv.missing)]
-    if others:
-        raise Refused(
-            f"cannot pack disk '{disk.path}': beside VG '{vg.name}' it holds VG '{others[0]}'",
-            hint="this version packs a disk with one VG",
-        )
-    if holders[vg.pvs[0].device].path == vg.pvs[0].device:
-        raise Refused(
-            f"cannot pack disk '{disk.path}': the PV is the whole disk, without a partition table",
-            hint="this version packs a PV that is in a partition",
-        )
-    return Found(
-        disk=disk,
-        vg=vg.name,
-        vg_uuid=vg.uuid,
-        tags=vg.tags,
-        allocatable=vg.pvs[0].allocatable,
-    )
+    return tuple(sorted(disks, key=lambda d: d not in booting))
 
 
 def _refuse_clones(disks: tuple[BlockDevice, ...]) -> None:

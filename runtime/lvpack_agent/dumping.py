@@ -9,7 +9,7 @@ from lvpack_agent.layout import Range
 from lvpack_agent.options import Settings
 from lvpack_agent.pacing import Pace
 from lvpack_agent.plan import Plan
-from lvpack_agent.probe import Opened
+from lvpack_agent.probe import Opened, Place
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.sizes import human
@@ -22,7 +22,7 @@ def set_name(wanted: str, host: str) -> str:
     return wanted or time.strftime(f"{host}-%Y%m%dT%H%M%SZ", time.gmtime())
 
 
-def _free(checked: Opened, run: Run) -> dict[int | str, tuple[Range, ...]]:
+def _free(checked: Opened, run: Run) -> dict[Place | str, tuple[Range, ...]]:
     """Return what filesystems other than ext2/3/4 leave free; warn of those that are read whole."""
     found = {}
     for volume in checked.volumes():

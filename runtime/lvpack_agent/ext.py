@@ -1,9 +1,10 @@
 """ext2, ext3 and ext4, by e2fsprogs."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from lvpack_agent.blockmap import joined
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Range
 from lvpack_agent.processes import Completed, run
@@ -11,17 +12,25 @@ from lvpack_agent.processes import Completed, run
 # e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".
 CORRECTED, UNCORRECTED = 1, 4
 
-_GROUP = re.compile(r"Group \d+: \(Blocks (\d+)-")
-_FREE_INODES = re.compile(r" free blocks, (\d+) free inodes, ")
+_GROUP = re.compile(r"^Group \d+: \(Blocks (\d+)-")
+_TABLE = re.compile(r"^  Inode table at (\d+)")
+_INODES = re.compile(r" free blocks, (\d+) free inodes, \d+ directories(?:, (\d+) unused inodes)?$")
+_FREE = "  Free blocks: "
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _ESTIMATE = re.compile(r"minimum size of the filesystem: (\d+)")
+
+
+# ext4(5): with one of these a group says how many inodes at the end of its table were never used.
+_CHECKED_GROUPS = {"uninit_bg", "metadata_csum"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Superblock:
     """Facts of dumpe2fs(8): sizes in bytes and blocks; clean is False with a journal to replay or known errors.
 
-    groups: first block and number of used inodes of each block group.
+    free: what no file and no metadata is in; of the inode tables, what was never used is free too. tables: all inode
+    tables. groups: first block and number of used inodes of each block group. external_journal: it is on another
+    device.
     """
 
     block_size: int
@@ -29,7 +38,9 @@ class Superblock:
     clean: bool
     features: tuple[str, ...]
     free: tuple[Range, ...]
+    tables: tuple[Range, ...]
     groups: tuple[tuple[int, int], ...]
+    external_journal: bool
 
     def has_inodes_beyond(self, size: int) -> bool:
         """Return whether a shrink to size bytes moves inodes: whether groups from there on have any."""
@@ -38,39 +49,38 @@ class Superblock:
 
 def parse(text: str) -> Superblock:
     """Read the output of dumpe2fs, with or without its groups."""
-    head, _, groups = text.partition("\n\n")
+    head, _, rest = text.partition("\n\n")
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head.splitlines())}
     features = tuple(facts["Filesystem features"].split())
+    block_size, inodes = int(facts["Block size"]), int(facts["Inodes per group"])
+    # The first revision of ext2 has inodes of 128 bytes and does not say so.
+    inode_size = int(facts.get("Inode size", 128))
+    groups, free, tables = [], [], []
+    first = table = 0
+    for line in rest.splitlines():
+        if found := _GROUP.search(line):
+            first = int(found[1])
+        elif found := _TABLE.search(line):
+            table = int(found[1])
+            tables.append(Range(start=table, count=int(facts["Inode blocks per group"])))
+        elif found := _INODES.search(line):
+            groups.append((first, inodes - int(found[1])))
+            if _CHECKED_GROUPS.intersection(features):
+                used_blocks = -((int(found[2] or 0) - inodes) * inode_size // block_size)
+                free.append(Range(start=table + used_blocks, count=tables[-1].count - used_blocks))
+        elif line.startswith(_FREE):
+            for start, end in _RANGE.findall(line.removeprefix(_FREE)):
+                free.append(Range(start=int(start), count=int(end or start) + 1 - int(start)))
     return Superblock(
-        block_size=int(facts["Block size"]),
+        block_size=block_size,
         block_count=int(facts["Block count"]),
         clean=facts["Filesystem state"] == "clean" and "needs_recovery" not in features,
         features=features,
-        free=tuple(_free(groups)),
-        groups=tuple(_groups(groups, int(facts["Inodes per group"]))),
+        free=joined(free),
+        tables=joined(tables),
+        groups=tuple(groups),
+        external_journal="has_journal" in features and "Journal inode" not in facts,
     )
-
-
-def _groups(text: str, inodes: int) -> Iterator[tuple[int, int]]:
-    first = 0
-    for line in text.splitlines():
-        if found := _GROUP.match(line):
-            first = int(found[1])
-        elif found := _FREE_INODES.search(line):
-            yield first, inodes - int(found[1])
-
-
-def _free(groups: str) -> list[Range]:
-    ranges: list[Range] = []
-    for line in groups.splitlines():
-        if line.startswith("  Free blocks: "):
-            for first, last in _RANGE.findall(line.removeprefix("  Free blocks: ")):
-                start, end = int(first), int(last or first) + 1
-                if ranges and ranges[-1].end == start:
-                    ranges[-1] = Range(start=ranges[-1].start, count=end - ranges[-1].start)
-                else:
-                    ranges.append(Range(start=start, count=end - start))
-    return ranges
 
 
 def read(device: str) -> Superblock:

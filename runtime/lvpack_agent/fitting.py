@@ -18,9 +18,9 @@ SIZES, COMBINATIONS = 128, 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Sizes of some LVs in extents, the sum of those, and the bytes that they put into the store."""
+    """Sizes of some LVs in extents, the bytes that those take together, and what they put into the store."""
 
-    extents: int
+    size: int
     store: int
     sizes: tuple[int, ...]
 
@@ -33,12 +33,12 @@ def fitted(source: Layout, margin: Margin, room: int) -> Plan:
     plan = make_plan(source, margin)
     if plan.store <= room:
         return plan
-    [old], [new] = plan.source.vgs, plan.target.vgs
-    pairs = [(a, b) for a, b in zip(old.lvs, new.lvs, strict=True) if a.content.is_ext]
+    extent = {lv.uuid: vg.extent_size for vg in source.vgs for lv in vg.lvs}
+    pairs = [(a, b) for a, b in plan.lvs() if a.content.is_ext]
     fixed = plan.store - sum(rewritten(a.content, b.content) for a, b in pairs)
-    best = [Choice(extents=0, store=fixed, sizes=())]
+    best = [Choice(size=0, store=fixed, sizes=())]
     for before, after in pairs:
-        choices = _choices(before, after.extents, old.extent_size)
+        choices = _choices(before, after.extents, extent[before.uuid])
         best = _kept((_both(b, c) for b in best for c in choices), room)
     sizes = next((b.sizes for b in best if b.store <= room), best[-1].sizes)
     return make_plan(source, margin, {a.uuid: n for (a, _), n in zip(pairs, sizes, strict=True)})
@@ -52,21 +52,21 @@ def _choices(lv: LogicalVolume, least: int, extent: int) -> list[Choice]:
         size = min(lv.content.size, count * extent // lv.content.block_size * lv.content.block_size)
         store = rewritten(lv.content, replace(lv.content, size=size))
         if not found or store < found[-1].store:
-            found.append(Choice(extents=count, store=store, sizes=(count,)))
+            found.append(Choice(size=count * extent, store=store, sizes=(count,)))
     return found
 
 
 def _both(a: Choice, b: Choice) -> Choice:
-    return Choice(extents=a.extents + b.extents, store=a.store + b.store, sizes=a.sizes + b.sizes)
+    return Choice(size=a.size + b.size, store=a.store + b.store, sizes=a.sizes + b.sizes)
 
 
 def _kept(choices: Iterable[Choice], room: int) -> list[Choice]:
-    """Return the choices that none beats in both, by extents, so many as are worth it; the last has the least store."""
+    """Return the choices that none beats in both, by size, so many as are worth it; the last has the least store."""
     best: list[Choice] = []
-    for choice in sorted(choices, key=lambda c: (c.extents, c.store)):
+    for choice in sorted(choices, key=lambda c: (c.size, c.store)):
         if not best or choice.store < best[-1].store:
             best.append(choice)
     quantum = max(1, room // COMBINATIONS)
     # Of those that need nearly the same, the smallest; of those that do not fit, one.
     buckets = {min(c.store, room + quantum) // quantum: c for c in reversed(best)}
-    return sorted({*buckets.values(), best[-1]}, key=lambda c: c.extents)
+    return sorted({*buckets.values(), best[-1]}, key=lambda c: c.size)

@@ -15,7 +15,7 @@ from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout import Layout, Range
 from lvpack_agent.options import Compression
 from lvpack_agent.pacing import Pace
-from lvpack_agent.plan import Plan
+from lvpack_agent.plan import LEAVE_OUT, Plan
 from lvpack_agent.processes import ToolFailed
 from lvpack_agent.progress import Progress
 from lvpack_agent.sizes import human
@@ -25,6 +25,8 @@ from lvpack_agent.zstd import Damaged
 SCHEMA = 1
 MANIFEST, SUMS, RESTORE, BMAP = "manifest.json", "SHA256SUMS", "RESTORE.txt", "disk.img.bmap"
 PARTIAL = ".partial"
+# How a warning ends that names a part of the server which the image has not.
+LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +272,17 @@ def check_image(
         raise _damaged(folder, f"{manifest.image} is damaged: {cause}")
 
 
+def _left_out(manifest: Manifest) -> str:
+    """Return what the server has and the image has not, for people; "" if that is nothing."""
+    gaps = [
+        f"{step.object}: {human(step.before - step.after)}, {step.reason}"
+        for step in manifest.plan.steps
+        if step.verb == LEAVE_OUT
+    ]
+    lines = [*(text for text in manifest.warnings if text.endswith(LEFT_OUT)), *gaps]
+    return "".join(["Not in this image:\n\n", *(f"   {line}\n" for line in lines), "\n"]) if lines else ""
+
+
 def restore_text(manifest: Manifest) -> str:
     """Return RESTORE.txt: how to restore by hand."""
     image, disk = manifest.image, manifest.packed.disks[0]
@@ -289,6 +302,7 @@ def restore_text(manifest: Manifest) -> str:
         f"{gpt}\n"
         f"bmaptool writes only what holds data:\n\n   bmaptool copy --bmap {BMAP} {image} /dev/sdX\n\n"
         "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER\n\n"
+        f"{_left_out(manifest)}"
         "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
         "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
     )

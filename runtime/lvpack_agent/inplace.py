@@ -149,17 +149,17 @@ def _store(
 ) -> FileStore | DeviceStore:
     if settings.scratch in ("auto", "share"):
         return FileStore(share, f"{journal.folder_name(vg_uuid)}/store-")
-    return stores.scratch_device(all_disks, settings.scratch, source, vg_uuid)
+    return stores.scratch_device(all_disks, settings.scratch, (source,), vg_uuid)
 
 
 def _begin(
     settings: Settings, run: Run, share: Path, scratch: Path, store: FileStore | DeviceStore, found: Found
 ) -> _Begun:
     """Probe, plan, and have all that a later boot needs on the share. Nothing is written to the disk."""
-    overlaid = overlay.overlay(found.disk.path, lambda undo: stores.in_memory(scratch / "store", undo))
-    with overlaid as (device, _), Undo() as source_undo:
+    overlaid = overlay.overlay([found.disk.path], lambda undo: stores.in_memory(scratch / "store", undo))
+    with overlaid as over, Undo() as source_undo:
         with run.phase("plan"):
-            survey = source_undo.enter_context(surveyed(found, device, settings, run))
+            survey = source_undo.enter_context(surveyed(found, over.devices, settings, run))
             planned, source = survey.plan, survey.source
             text = plan.as_text(planned, plan.inplace_costs(planned))
             run.say(text)
@@ -167,15 +167,16 @@ def _begin(
         if settings.dump:
             for taken in (name, name + imageset.PARTIAL):
                 imageset.refuse_taken(share, taken)
+        _refuse_overlay_only(planned)
         todo = steps.shrinking(planned, source.unclean)
-        rescue.write(scratch, found.disk.path, source, lvm.metadata_text(found.vg, source.pvs, scratch), text)
+        rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, text)
         with run.phase("check"):
             _refuse_damage(source, todo, run)
     begun = _Begun(name=name, plan=planned, layout=scratch / "layout", journal=None)
     if not todo:
         run.say("the disk is as the plan wants it: nothing is written to it")
         return begun
-    if not found.allocatable:
+    if not found.vgs[0].pvs[0].allocatable:
         raise Refused(
             f"cannot shrink in place: the PV of VG '{found.vg}' is not allocatable, so LVM moves nothing on it",
             hint="make it so with pvchange --allocatable y",
@@ -212,6 +213,25 @@ def _begin(
             entry.discard()
             raise
     return replace(begun, journal=entry)
+
+
+def _refuse_overlay_only(planned: Plan) -> None:
+    """Raise Refused for what only overlay mode does: partitions that move, striped LVs."""
+    for lv, _ in planned.lvs():
+        if any(s.others for s in lv.segments):
+            raise Refused(
+                f"cannot pack LV '{lv.name}' in place: it is striped",
+                hint="use lvpack.mode=overlay, or convert it first",
+            )
+    old, new = planned.source.disks[0], planned.target.disks[0]
+    extended = old.table.extended if old.table else None
+    for before, after in zip(old.rows, new.rows, strict=True):
+        if before.start != after.start and before is not extended:
+            raise Refused(
+                f"cannot pack disk '{old.path}' in place: partition {before.number} stands after the PV and would have "
+                "to move",
+                hint="use lvpack.mode=overlay, which moves it in the image only",
+            )
 
 
 def _refuse_damage(source: Opened, todo: tuple[Step, ...], run: Run) -> None:

@@ -4,6 +4,7 @@ Sizes and offsets are bytes, extents are counted from 0. Facts that say where an
 found, rather than what it is, do not take part in comparisons: a packed disk equals its plan under any device name.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 EXT_TYPES = ("ext2", "ext3", "ext4")
@@ -30,8 +31,8 @@ class Content:
     """What a partition or LV holds, as blkid(8) names it; type "" is nothing that it knows.
 
     size is what the filesystem or swap area claims for itself (0: not known) and block_size its block or page size.
-    minimum is resize2fs's estimate; free are the ranges of unused blocks (in blocks). Both are None or empty unless
-    it is ext2/3/4.
+    minimum is resize2fs's estimate; free are the ranges of unused blocks, tables those of inode tables (in blocks).
+    They are None or empty unless it is ext2/3/4.
     """
 
     type: str = ""
@@ -41,17 +42,25 @@ class Content:
     block_size: int = 0
     minimum: int | None = field(default=None, compare=False)
     free: tuple[Range, ...] = field(default=(), compare=False, repr=False, metadata={"json": False})
+    tables: tuple[Range, ...] = field(default=(), compare=False, repr=False, metadata={"json": False})
 
     @property
     def is_ext(self) -> bool:
         return self.type in EXT_TYPES
 
     def used_beyond(self, end: int) -> int:
-        """Return the used bytes of an ext filesystem at and after the byte offset end, from its block bitmap."""
+        """Return the bytes of an ext filesystem at and after the byte offset end that a shrink to it has to move.
+
+        Those are what its block bitmap has as used but for inode tables, which go with their groups.
+        """
         first = end // self.block_size
         total = max(0, self.size // self.block_size - first)
-        free = sum(r.end - max(r.start, first) for r in self.free if r.end > first)
-        return (total - free) * self.block_size
+        at = first
+        for part in sorted((*self.free, *self.tables), key=lambda r: r.start):
+            count = max(0, part.end - max(part.start, at))
+            at = max(at, part.end)
+            total -= count
+        return total * self.block_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +120,56 @@ class Disk:
     model: str = field(default="", compare=False)
     serial: str = field(default="", compare=False)
 
+    @property
+    def rows(self) -> tuple[Partition, ...]:
+        """The partitions, none if there is no table."""
+        return self.table.partitions if self.table else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """Where extents of a segment begin: extent pe of a PV, which is named by its UUID."""
+
+    pv: str
+    pe: int
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A linear piece of an LV: its extents from le on are the PV's extents from pe on, count of them."""
+    """count extents of an LV from le on. A linear one's are the PV's extents from pe on.
+
+    A striped one has others beside that place: its bytes go round all of them, stripe_size of them at a time, and each
+    has as many of its extents.
+    """
 
     le: int
     pv: str
     pe: int
     count: int
+    others: tuple[Area, ...] = ()
+    stripe_size: int = 0
+
+    @property
+    def areas(self) -> tuple[Area, ...]:
+        return (Area(pv=self.pv, pe=self.pe), *self.others)
+
+    @property
+    def length(self) -> int:
+        """The extents of each area."""
+        return self.count // len(self.areas)
+
+    def piece(self, offset: int, length: int, areas: Sequence[Area]) -> "Segment":
+        """Return the part of this segment from an offset in each area on, length of each, which begins at areas."""
+        first, *others = areas
+        stripes = len(self.areas)
+        return replace(
+            self,
+            le=self.le + offset * stripes,
+            pv=first.pv,
+            pe=first.pe,
+            count=length * stripes,
+            others=tuple(others),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +186,10 @@ class LogicalVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhysicalVolume:
-    """A PV by its UUID; disk is an index into Layout.disks, partition a number there; extent 0 is at byte pe_start."""
+    """A PV by its UUID; disk is an index into Layout.disks, partition a number there; extent 0 is at byte pe_start.
+
+    Partition 0 is the whole disk; size is what its extents take then, however large the disk is.
+    """
 
     uuid: str
     disk: int
@@ -165,10 +218,24 @@ class Layout:
     disks: tuple[Disk, ...]
     vgs: tuple[VolumeGroup, ...]
 
-    def pv_partition(self, pv: PhysicalVolume) -> Partition:
+    def first_extent(self, pv: PhysicalVolume) -> int:
+        """Return the byte of its disk where a PV's extent 0 begins."""
+        return self.pv_start(pv) + pv.pe_start
+
+    def partition_name(self, disk: int, number: int) -> str:
+        """Return what people call a partition; the first disk's go without saying."""
+        where = f"disk {self.disks[disk].path}"
+        if not number:
+            return where
+        return f"partition {number}" + (f" of {where}" if disk else "")
+
+    def pv_start(self, pv: PhysicalVolume) -> int:
+        """Return the byte of its disk where a PV begins."""
         table = self.disks[pv.disk].table
+        if not pv.partition:
+            return 0
         assert table is not None
-        return table.partition(pv.partition)
+        return table.partition(pv.partition).start
 
 
 def with_partition(disk: Disk, partition: Partition) -> Disk:

@@ -1,7 +1,7 @@
 """LVM: what it reports, and the few commands that lvpack gives it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,22 @@ _FIELDS = {
     "pv": "pv_name,pv_uuid,pv_attr,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_ba_size,pv_duplicate,pv_missing",
     "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_dm_path",
     "pvseg": "pv_uuid,pvseg_start,pvseg_size",
-    "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges",
+    "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges,stripe_size",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A segment as LVM reports it; ranges are `DEVICE:FIRST-LAST` in extents, several for a striped one."""
+    """A segment as LVM reports it; ranges are `DEVICE:FIRST-LAST` in extents, several for a striped one.
+
+    stripe_size in bytes, 0 for a linear one.
+    """
 
     type: str
     start: int
     count: int
     ranges: tuple[str, ...]
+    stripe_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,7 @@ def _vg(report: dict[str, list[dict[str, str]]]) -> Vg:
                 start=int(row["seg_start_pe"] or 0),
                 count=int(row["seg_size_pe"] or 0),
                 ranges=tuple(row["seg_pe_ranges"].split()),
+                stripe_size=int(row.get("stripe_size") or 0),
             )
         )
     return Vg(
@@ -205,12 +210,14 @@ def metadata_text(vg: str, devices: Sequence[str], scratch: Path) -> str:
     return path.read_text(encoding="utf-8", errors="surrogateescape")
 
 
-def restore_metadata(vg: str, pv_uuid: str, device: str, text: str, scratch: Path) -> None:
-    """Write a PV header and the VG's metadata text to a device that stands for that PV from now on."""
+def restore_metadata(vg: str, pvs: Mapping[str, str], text: str, scratch: Path) -> None:
+    """Write PV headers and the VG's metadata text to devices, by PV UUID, that stand for its PVs from now on."""
     path = scratch / f"{vg}.packed.vg"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
-    create = ["pvcreate", "--yes", "-ff", "--uuid", pv_uuid, "--restorefile", str(path), device]
-    command(create, [device])
-    command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], [device])
-    if command(["vgck", vg], [device]).stderr.strip():
+    devices = tuple(pvs.values())
+    for uuid, device in pvs.items():
+        create = ["pvcreate", "--yes", "-ff", "--uuid", uuid, "--restorefile", str(path), device]
+        command(create, devices)
+    command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], devices)
+    if command(["vgck", vg], devices).stderr.strip():
         raise Failed(f"cannot restore the metadata of VG '{vg}': vgck is not content with it")

@@ -9,7 +9,7 @@ from lvpack_agent.vgtext import Section, parse, render
 
 
 def rewrite(text: str, vg: VolumeGroup) -> str:
-    """Return the metadata text changed so that it describes vg, which has the same UUIDs; the rest stays to the byte.
+    """Return the metadata text changed so that it describes vg: the same UUIDs, but PVs may be gone; the rest stays.
 
     Raises Failed if the text is damaged or describes other PVs or LVs.
     """
@@ -18,12 +18,14 @@ def rewrite(text: str, vg: VolumeGroup) -> str:
     pvs = section.section("physical_volumes")
     names = {str(s.get("id")): s.name for s in pvs.sections()}
     lvs = section.section("logical_volumes") if vg.lvs else None
-    if set(names) != {pv.uuid for pv in vg.pvs} or (
+    if not set(names) >= {pv.uuid for pv in vg.pvs} or (
         lvs and {str(s.get("id")) for s in lvs.sections()} != {lv.uuid for lv in vg.lvs}
     ):
         raise Failed(f"cannot rewrite the metadata of VG '{vg.name}': it names other PVs or LVs than the plan")
     for pv in vg.pvs:
         pvs = pvs.with_section(_pv(pvs.section(names[pv.uuid]), pv))
+    for gone in set(names) - {pv.uuid for pv in vg.pvs}:
+        pvs = pvs.without(names[gone])
     section = section.with_section(pvs)
     if lvs:
         sections = {str(s.get("id")): s for s in lvs.sections()}
@@ -38,12 +40,14 @@ def _pv(section: Section, pv: PhysicalVolume) -> Section:
 
 
 def _lv(section: Section, lv: LogicalVolume, pv_names: dict[str, str]) -> Section:
-    first, *_ = section.sections()
+    # What is said of a segment beside its place depends on how many areas it has.
+    like = {section.get("stripe_count"): section for section in section.sections()}
     segments = tuple(
         replace(
-            first.with_value("start_extent", s.le)
+            like[len(s.areas)]
+            .with_value("start_extent", s.le)
             .with_value("extent_count", s.count)
-            .with_value("stripes", (pv_names[s.pv], s.pe)),
+            .with_value("stripes", tuple(word for area in s.areas for word in (pv_names[area.pv], area.pe))),
             name=f"segment{number}",
         )
         for number, s in enumerate(lv.segments, 1)

@@ -49,6 +49,7 @@ class Settings:
     mode: str
     disk: tuple[str, ...]
     vg: str
+    collapse: bool
     compress: Compression
     margin: Margin
     scratch: str
@@ -192,7 +193,7 @@ OPTIONS: tuple[Option, ...] = (
         values="auto, a device path, by-id path, WWN or serial",
         default="auto",
         read=_any,
-        meaning="backup, plan: look for the VG on this disk only; restore: the disk to write. auto: follow the VG; "
+        meaning="backup, plan: look for VGs on these disks only; restore: the disk to write. auto: follow the VG; "
         "restore: the only disk there is",
         repeatable=True,
     ),
@@ -201,7 +202,14 @@ OPTIONS: tuple[Option, ...] = (
         values="auto, a VG name",
         default="auto",
         read=_any,
-        meaning="the VG whose disk is packed; auto: the only one there is",
+        meaning="the VG whose disks are packed, with all VGs on them; auto: the only one, or those of one disk",
+    ),
+    Option(
+        name="collapse",
+        values="yes, no",
+        default="yes",
+        read=_yes_no,
+        meaning="backup, plan: a VG that has PVs on several disks is packed into one; no refuses such a VG",
     ),
     Option(
         name="compress",

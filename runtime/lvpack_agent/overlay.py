@@ -4,8 +4,9 @@ The recipe and its measurements are in the design. Order matters: LVM must never
 stage closes its mappings before the next opens its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent import lvm, mappings, parallel, partitions
@@ -18,24 +19,52 @@ from lvpack_agent.probe import Opened
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.shrink import check_filesystem, make_swap, resize_filesystem
+from lvpack_agent.sizes import MIB, round_up
 from lvpack_agent.stores import Store
 from lvpack_agent.undo import Undo
 
 SOURCE = "lvpack-source"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlaid:
+    """Disks under one overlay, in order: a device for each, and the store that takes what is written to them."""
+
+    devices: tuple[str, ...]
+    store: Store
+
+
 @contextmanager
-def overlay(disk: str, make_store: Callable[[Undo], Store]) -> Iterator[tuple[str, Store]]:
-    """Put a copy-on-write overlay with a store over a disk; yield the overlay's device and the store.
+def overlay(disks: Sequence[str], make_store: Callable[[Undo], Store]) -> Iterator[Overlaid]:
+    """Put a copy-on-write overlay with a store over disks.
 
     Whatever fails inside because the store overflowed becomes a Failed that says so.
     """
     with Undo() as undo:
         store = make_store(undo)
-        size = int(run(["blockdev", "--getsize64", disk]).stdout)
-        device = mappings.create(SOURCE, mappings.snapshot_table(disk, store.device, size), undo)
+        sizes = [int(run(["blockdev", "--getsize64", disk]).stdout) for disk in disks]
+        spaces = [round_up(size, MIB) for size in sizes]
+        if len(disks) == 1:
+            origin, space = disks[0], sizes[0]
+        else:
+            # One store for all: they are one device, on which each begins at a whole MiB.
+            parts = zip(disks, sizes, spaces, strict=True)
+            pieces = [
+                piece
+                for disk, size, place in parts
+                for piece in (Linear(device=disk, offset=0, size=size), Linear(device="", offset=0, size=place - size))
+            ]
+            table = mappings.linear_table([piece for piece in pieces if piece.size])
+            origin, space = mappings.create("lvpack-disks", table, undo), sum(spaces)
+        devices = [mappings.create(SOURCE, mappings.snapshot_table(origin, store.device, space), undo)]
+        if len(disks) > 1:
+            whole, at = devices.pop(), 0
+            for number, (size, place) in enumerate(zip(sizes, spaces, strict=True)):
+                table = mappings.linear_table([Linear(device=whole, offset=at, size=size)])
+                devices.append(mappings.create(f"{SOURCE}{number}", table, undo))
+                at += place
         try:
-            yield device, store
+            yield Overlaid(devices=tuple(devices), store=store)
         except LvpackError:
             mappings.store_use(SOURCE)  # a tool that failed on an overflowed store is not the cause
             raise
@@ -64,44 +93,38 @@ def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None])
             make_swap(device, new)
         return findings
 
-    wanted = {lv.uuid: lv.content for lv in plan.target.vgs[0].lvs}
+    wanted = {new.uuid: new.content for _, new in plan.lvs()}
     # In RAM the store takes memory while the tools run.
-    findings = parallel.each(resize, plan.source.vgs[0].lvs, reserved=plan.store)
+    findings = parallel.each(resize, [old for old, _ in plan.lvs()], reserved=plan.store)
     run(["sync"])
     mappings.store_use(SOURCE)
     return [finding for found in findings for finding in found]
 
 
-def packed_table(plan: Plan, source: str) -> str:
-    """Return the packed disk as a device-mapper table over the overlay: arithmetic, nothing moves."""
-    disk, vg, target = plan.source.disks[0], plan.source.vgs[0], plan.target
-    pv = vg.pvs[0]
-    start = plan.source.pv_partition(pv).start + pv.pe_start
-    pieces = [Linear(device=source, offset=0, size=start)]
-    for move in sorted(plan.moves, key=lambda m: m.target):
-        pieces.append(
-            Linear(device=source, offset=start + move.source * vg.extent_size, size=move.count * vg.extent_size)
-        )
-    tail = plan.packed_size - sum(p.size for p in pieces)
-    table = target.disks[0].table
-    if tail and table and table.label == "gpt":
-        # The source's own backup GPT is there; sfdisk writes the new one over it, in the overlay.
-        pieces.append(Linear(device=source, offset=disk.size - tail, size=tail))
-    elif tail:
-        pieces.append(Linear(device="", offset=0, size=tail))
+def packed_table(plan: Plan, sources: Sequence[str]) -> str:
+    """Return the packed disk as a device-mapper table over the overlay's devices: arithmetic, nothing moves."""
+    pieces = [
+        Linear(device="" if piece.disk is None else sources[piece.disk], offset=piece.offset, size=piece.size)
+        for piece in plan.pieces()
+    ]
     assert sum(p.size for p in pieces) == plan.packed_size
     return mappings.linear_table(pieces)
 
 
-def packed_disk(plan: Plan, source: str, vg_text: str, folder: Path, undo: Undo) -> str:
+def packed_disk(plan: Plan, sources: Sequence[str], vg_texts: Mapping[str, str], folder: Path, undo: Undo) -> str:
     """Map the packed disk, correct its partition table and LVM metadata, and return its device."""
-    device = mappings.create("lvpack-packed", packed_table(plan, source), undo)
-    disk, vg = plan.target.disks[0], plan.target.vgs[0]
-    assert disk.table is not None
-    partitions.write(device, disk.table, disk.sector_size)
-    partition = plan.target.pv_partition(vg.pvs[0])
-    with Undo() as pv_only:
-        piece = Linear(device=device, offset=partition.start, size=partition.size)
-        pv = mappings.create("lvpack-packed-pv", mappings.linear_table([piece]), pv_only)
-        lvm.restore_metadata(vg.name, vg.pvs[0].uuid, pv, rewrite(vg_text, vg), folder)
+    device = mappings.create("lvpack-packed", packed_table(plan, sources), undo)
+    [disk] = plan.target.disks
+    if disk.table:
+        partitions.write(device, disk.table, disk.sector_size)
+    for vg in plan.target.vgs:
+        with Undo() as pvs_only:
+            pvs = {}
+            for pv in vg.pvs:
+                # A PV of the whole disk has the rest of its last MiB as well.
+                size = pv.size if pv.partition else disk.size
+                piece = Linear(device=device, offset=plan.target.pv_start(pv), size=size)
+                name = f"lvpack-packed-pv{pv.partition}"
+                pvs[pv.uuid] = mappings.create(name, mappings.linear_table([piece]), pvs_only)
+            lvm.restore_metadata(vg.name, pvs, rewrite(vg_texts[vg.name], vg), folder)
     return device

@@ -1,10 +1,10 @@
 """The plan: what a layout shall become, by arithmetic alone. No process, no file, no clock."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from lvpack_agent.compact import Move, compact, moved, truncated
+from lvpack_agent.compact import Move, compact, moved, truncated, whole_stripes
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout import (
     PV_TYPE,
@@ -12,9 +12,9 @@ from lvpack_agent.layout import (
     Disk,
     Layout,
     LogicalVolume,
-    PartitionTable,
+    Partition,
+    PhysicalVolume,
     VolumeGroup,
-    with_partition,
 )
 from lvpack_agent.options import Margin
 from lvpack_agent.sizes import MIB, human, round_up
@@ -29,6 +29,12 @@ GROW_OVERHEAD = 1 / 16
 # The backup GPT is a header and 128 entries of 128 bytes (UEFI 5.3); the end of the disk keeps to whole MiB.
 GPT_TAIL = MIB
 GPT_ENTRIES = 128 * 128
+# What is kept of a gap before a partition that moves; tools that align to a MiB leave no more.
+LEAD = MIB
+# sfdisk(8): logical partitions have numbers from 5 on.
+FIRST_LOGICAL = 5
+# The verb of steps whose object the packed disk has not.
+LEAVE_OUT = "leave out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +50,20 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """size bytes of the packed disk: those of a source disk, by its index, from offset on; disk None is zeros."""
+
+    size: int
+    disk: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """From source to target; store is the estimate in bytes of what the copy-on-write store must take."""
+    """From source to target, which is one disk; store is the estimate in bytes of what the copy-on-write store takes.
+
+    moves are those of all PVs.
+    """
 
     source: Layout
     target: Layout
@@ -62,118 +80,256 @@ class Plan:
         """The bytes that compaction moves in in-place mode."""
         return sum(m.count for m in self.moves if not m.stays) * self.source.vgs[0].extent_size
 
+    def lvs(self) -> Iterator[tuple[LogicalVolume, LogicalVolume]]:
+        """Yield each LV as it is and as it will be."""
+        for old, new in zip(self.source.vgs, self.target.vgs, strict=True):
+            yield from zip(old.lvs, new.lvs, strict=True)
+
     def shrunk_lvs(self) -> frozenset[str]:
         """Return the UUIDs of the LVs that lose extents."""
-        pairs = zip(self.source.vgs, self.target.vgs, strict=True)
-        lvs = (pair for a, b in pairs for pair in zip(a.lvs, b.lvs, strict=True))
-        return frozenset(old.uuid for old, new in lvs if new.extents < old.extents)
+        return frozenset(old.uuid for old, new in self.lvs() if new.extents < old.extents)
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """Return what the packed disk is made of, from its first byte to its last."""
+        return tuple(_joined(_pieces(self)))
 
 
 def make_plan(source: Layout, margin: Margin, least: Mapping[str, int] = MappingProxyType({})) -> Plan:
-    """Return the plan for a layout of one disk and one VG on it.
+    """Return the plan for a layout whose first disk becomes the packed one; the others give it their PVs' extents.
 
     least has extents by the UUID of an LV, which it keeps even if its margin asks for less. Raises Refused for a layout
     that this version cannot pack.
     """
-    disk, vg = _single(source)
-    table = _table(disk)
-    shrunk, steps = _shrink(vg, margin, least)
-    moves = compact(shrunk)
-    compacted = moved(shrunk, moves)
-    pv = compacted.pvs[0]
-    size = pv.pe_start + pv.extents * vg.extent_size
-    compacted = replace(compacted, pvs=(replace(pv, size=size),))
-    partition = table.partition(pv.partition)
-    end = partition.start + size
-    # A partition that cannot be read in whole MiB would make some firmware and `dd bs=1M` unhappy.
-    disk_size = round_up(end, MIB) + (GPT_TAIL if table.label == "gpt" else 0)
-    if disk_size > disk.size:
-        # Nothing to win at the end: the disk was full to its last extent.
-        disk_size = disk.size
-    packed = with_partition(replace(disk, size=disk_size), replace(partition, size=size))
-    extended = table.extended
-    if extended:
-        packed = with_partition(packed, replace(extended, size=end - extended.start))
-        steps.append(
-            Step(
-                verb="truncate",
-                object=f"partition {extended.number}",
-                type="extended",
-                before=extended.size,
-                after=end - extended.start,
-                reason=f"ends with partition {partition.number}",
-            )
-        )
-    target = Layout(disks=(packed,), vgs=(compacted,))
-    steps += [
-        _compact_step(vg, compacted, moves),
-        Step(
-            verb="truncate",
-            object=f"partition {partition.number}",
-            type="PV",
-            before=partition.size,
-            after=size,
-            reason="ends right after its last used extent",
-        ),
+    _refuse_other_disks(source)
+    disk = source.disks[0]
+    steps: list[Step] = []
+    moves: list[Move] = []
+    packed_vgs: list[VolumeGroup] = []
+    for vg in source.vgs:
+        shrunk, how = _shrink(vg, margin, least)
+        homes = _homes(vg)
+        going = compact(shrunk, homes)
+        packed_vg = moved(shrunk, going, homes)
+        pvs = (replace(pv, size=pv.pe_start + pv.extents * vg.extent_size) for pv in packed_vg.pvs)
+        packed_vgs.append(replace(packed_vg, pvs=tuple(pvs)))
+        steps += [*how, *_compact_steps(source, vg, packed_vgs[-1], going)]
+        moves += going
+    sizes = {pv.partition: pv.size for vg in packed_vgs for pv in vg.pvs}
+    if disk.table is None:
+        packed = replace(disk, size=round_up(sizes[0], MIB))
+        end_reason = "ends after the PV"
+    else:
+        rows = _placed(disk, sizes)
+        end = max(row.end for row in rows)
+        tail = GPT_TAIL if disk.table.label == "gpt" else 0
+        # A partition that cannot be read in whole MiB would make some firmware and `dd bs=1M` unhappy.
+        size = round_up(end, MIB) + tail
+        if size > disk.size and end <= max(row.end for row in disk.rows):
+            # Nothing to win at the end: the disk was full to its last extent.
+            size = disk.size
+        packed = replace(disk, size=size, table=replace(disk.table, partitions=rows))
+        end_reason = "ends after its last partition" + (", with room for the backup GPT" if tail else "")
+    target = Layout(disks=(packed,), vgs=tuple(packed_vgs))
+    kept, changed = _partition_steps(disk, packed, sizes)
+    steps = [*kept, *steps, *changed]
+    steps.append(
         Step(
             verb="truncate",
             object=f"disk {disk.path}",
-            type=table.label,
+            type=disk.table.label if disk.table else "PV",
             before=disk.size,
-            after=disk_size,
-            reason="ends after the PV" + (", with room for the backup GPT" if table.label == "gpt" else ""),
-        ),
-    ]
-    kept = [
-        Step(
-            verb="keep",
-            object=f"partition {p.number}",
-            type=p.content.type or "unknown",
-            before=p.size,
-            after=p.size,
-            reason="stands before the PV",
+            after=packed.size,
+            reason=end_reason,
         )
-        for p in table.partitions
-        if p not in (partition, extended)
-    ]
-    return Plan(source=source, target=target, steps=tuple(kept + steps), moves=moves, store=_store(vg, compacted))
+    )
+    plan = Plan(source=source, target=target, steps=tuple(steps), moves=tuple(moves), store=0)
+    return replace(plan, store=_store(plan))
 
 
-def _single(source: Layout) -> tuple[Disk, VolumeGroup]:
-    if len(source.disks) != 1 or len(source.vgs) != 1 or len(source.vgs[0].pvs) != 1:
-        raise Refused(
-            "cannot plan this server: its VGs use more than one disk, or one disk holds more than one VG",
-            hint="this version packs one VG with one PV on one disk",
-        )
-    return source.disks[0], source.vgs[0]
+def _refuse_other_disks(source: Layout) -> None:
+    for disk in source.disks:
+        if disk.table and disk.table.label not in ("dos", "gpt"):
+            raise Refused(
+                f"cannot pack disk '{disk.path}': its partition table is '{disk.table.label}'",
+                hint="lvpack knows msdos and GPT",
+            )
+        if disk.sector_size != source.disks[0].sector_size:
+            raise Refused(
+                f"cannot collapse '{disk.path}' into '{source.disks[0].path}': they have sectors of "
+                f"{disk.sector_size} and {source.disks[0].sector_size} bytes",
+                hint="bring the VG to disks of one kind first (pvmove, vgreduce)",
+            )
+    for index, disk in enumerate(source.disks[1:], 1):
+        if others := [p for p in disk.rows if p.content.type != PV_TYPE and p is not _extended(disk)]:
+            raise Refused(
+                f"cannot collapse disk '{disk.path}' into '{source.disks[0].path}': it has "
+                f"{source.partition_name(index, others[0].number)} beside its PV",
+                hint="bring the VG to one of the disks first (pvmove, vgreduce)",
+            )
+    for vg in source.vgs:
+        if all(pv.disk for pv in vg.pvs):
+            raise Refused(
+                f"cannot collapse VG '{vg.name}' into disk '{source.disks[0].path}': it has no PV there",
+                hint="pack its disk in a run of its own (lvpack.disk=)",
+            )
 
 
-def _table(disk: Disk) -> PartitionTable:
-    table = disk.table
-    if table is None:
+def _extended(disk: Disk) -> Partition | None:
+    return disk.table.extended if disk.table else None
+
+
+def _homes(vg: VolumeGroup) -> dict[str, str]:
+    """Return where the extents of PVs on other disks than the first go: to the VG's last PV on the first."""
+    home = max((pv for pv in vg.pvs if not pv.disk), key=lambda pv: pv.partition)
+    return {pv.uuid: home.uuid for pv in vg.pvs if pv.disk}
+
+
+def _placed(disk: Disk, sizes: Mapping[int, int]) -> tuple[Partition, ...]:
+    """Return the partitions of the packed disk: PVs have sizes by number, what stands after one that ends moves down.
+
+    What moves keeps its place within a MiB, and at most a MiB of the gap before it, where the boot record of a logical
+    partition may be.
+    """
+    assert disk.table is not None
+    extended = _extended(disk)
+    placed: dict[int, Partition] = {}
+    at = before = 0
+    for row in sorted(disk.rows, key=lambda p: p.start):
+        if row is extended:
+            continue
+        start = row.start
+        if at != before:
+            start = at + min(row.start - before, LEAD)
+            start += (row.start - start) % MIB
+            if at < before:
+                start = min(start, row.start)
+        placed[row.number] = replace(row, start=start, size=sizes.get(row.number, row.size))
+        at, before = placed[row.number].end, row.end
+    if extended:
+        placed[extended.number] = _around(extended, disk, placed)
+    return tuple(placed[row.number] for row in disk.rows)
+
+
+def _around(extended: Partition, disk: Disk, placed: Mapping[int, Partition]) -> Partition:
+    """Return an extended partition around its logical ones in their new places."""
+    inside = [row for row in disk.rows if row.number >= FIRST_LOGICAL]
+    if not inside:
         raise Refused(
-            f"cannot pack disk '{disk.path}': it has no partition table",
-            hint="this version packs a PV that is in a partition",
+            f"cannot pack disk '{disk.path}': partition {extended.number} is an extended one with nothing in it",
+            hint="remove it with fdisk first",
         )
-    if table.label not in ("dos", "gpt"):
-        raise Refused(
-            f"cannot pack disk '{disk.path}': its partition table is '{table.label}'",
-            hint="lvpack knows msdos and GPT",
+    first = min(inside, key=lambda row: row.start)
+    stays = placed[first.number].start == first.start
+    start = extended.start if stays else placed[first.number].start - min(first.start - extended.start, LEAD)
+    return replace(extended, start=start, size=max(placed[row.number].end for row in inside) - start)
+
+
+def _partition_steps(disk: Disk, packed: Disk, sizes: Mapping[int, int]) -> tuple[list[Step], list[Step]]:
+    """Return the steps of partitions that stay as they are, and those of the others."""
+    kept: list[Step] = []
+    changed: list[Step] = []
+    extended = _extended(disk)
+    end = 0
+    for old, new in sorted(zip(disk.rows, packed.rows, strict=True), key=lambda pair: pair[0].start):
+        if old is not extended:
+            lost = (old.start - end) - (new.start - _end_before(packed, new))
+            if lost >= MIB:
+                gap = Step(
+                    verb=LEAVE_OUT,
+                    object=f"gap before partition {old.number}",
+                    type="",
+                    before=old.start - end,
+                    after=old.start - end - lost,
+                    reason="belongs to no partition",
+                )
+                changed.append(gap)
+            end = old.end
+        if old.number in sizes:
+            kind, verb, reason = "PV", "truncate", "ends right after its last used extent"
+        elif old is extended:
+            kind, verb, reason = "extended", "truncate", "ends with the last partition in it"
+        elif old.start == new.start:
+            kind, verb, reason = old.content.type or "unknown", "keep", "as it is"
+        else:
+            kind, verb, reason = (
+                old.content.type or "unknown",
+                "move",
+                f"to byte {new.start:,}, after what stands before",
+            )
+        step = Step(
+            verb=verb,
+            object=f"partition {old.number}",
+            type=kind,
+            before=old.size,
+            after=new.size,
+            reason=reason,
         )
-    [*_, last] = sorted(table.partitions, key=lambda p: p.start)
-    pv = next(p for p in table.partitions if p.content.type == PV_TYPE)
-    if table.extended and [p for p in table.partitions if p.number > 4] != [pv]:
-        raise Refused(
-            f"cannot pack disk '{disk.path}': partition {table.extended.number} is an extended one, and the PV is not "
-            "the only logical partition in it",
-            hint="this version packs an extended partition that holds the PV and nothing else",
-        )
-    if last != pv:
-        raise Refused(
-            f"cannot pack disk '{disk.path}': partition {last.number} stands after the PV (partition {pv.number})",
-            hint="this version packs a disk whose last partition is the PV",
-        )
-    return table
+        (kept if verb == "keep" else changed).append(step)
+    return kept, changed
+
+
+def _end_before(disk: Disk, row: Partition) -> int:
+    """Return where the partition before this one ends, 0 if there is none."""
+    extended = _extended(disk)
+    return max((p.end for p in disk.rows if p is not extended and p.start < row.start), default=0)
+
+
+def _pieces(plan: Plan) -> Iterator[Piece]:
+    source, target = plan.source, plan.target
+    disk, packed = source.disks[0], target.disks[0]
+    pvs = {pv.partition: (vg, pv) for vg in target.vgs for pv in vg.pvs}
+    at = before = 0
+    extended = _extended(packed)
+    rows = sorted((row for row in packed.rows if row is not extended), key=lambda row: row.start)
+    for row in rows:
+        old = next(p for p in disk.rows if p.number == row.number)
+        # A boot loader, or the boot record of a logical partition, may be in the gap.
+        gap, lead = row.start - at, min(row.start - at, old.start - before)
+        yield Piece(size=gap - lead)
+        yield Piece(size=lead, disk=0, offset=old.start - lead)
+        if row.number in pvs:
+            yield from _pv_pieces(plan, *pvs[row.number])
+        else:
+            yield Piece(size=row.size, disk=0, offset=old.start)
+        at, before = row.end, old.end
+    if not rows:
+        yield from _pv_pieces(plan, *pvs[0])
+        at = pvs[0][1].size
+    tail = packed.size - at
+    if packed.table and packed.table.label == "gpt":
+        # The source's own backup GPT is there; sfdisk writes the new one over it, in the overlay.
+        yield Piece(size=tail, disk=0, offset=disk.size - tail)
+    else:
+        yield Piece(size=tail)
+
+
+def _pv_pieces(plan: Plan, vg: VolumeGroup, pv: PhysicalVolume) -> Iterator[Piece]:
+    old = {pv.uuid: pv for vg in plan.source.vgs for pv in vg.pvs}
+    yield Piece(size=pv.pe_start, disk=0, offset=plan.source.pv_start(old[pv.uuid]))
+    extents = 0
+    for move in sorted((m for m in plan.moves if m.home == pv.uuid), key=lambda m: m.target):
+        assert move.target == extents, move
+        extents += move.count
+        giver = old[move.pv]
+        offset = plan.source.first_extent(giver) + move.source * vg.extent_size
+        yield Piece(size=move.count * vg.extent_size, disk=giver.disk, offset=offset)
+    yield Piece(size=(pv.extents - extents) * vg.extent_size)
+
+
+def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield pieces, without empty ones, those made one that follow each other on a disk."""
+    last: Piece | None = None
+    for piece in pieces:
+        if not piece.size:
+            continue
+        if last and last.disk == piece.disk and (last.disk is None or last.offset + last.size == piece.offset):
+            last = replace(last, size=last.size + piece.size)
+            continue
+        if last:
+            yield last
+        last = piece
+    if last:
+        yield last
 
 
 def _shrink(vg: VolumeGroup, margin: Margin, least: Mapping[str, int]) -> tuple[VolumeGroup, list[Step]]:
@@ -199,38 +355,52 @@ def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple
     if content.is_ext and content.minimum is not None:
         wanted = content.minimum + margin.of(content.minimum)
         extents = round_up(min(wanted, lv.extents * extent), extent) // extent
-        new = truncated(lv, min(max(extents, least), lv.extents))
+        new = truncated(lv, whole_stripes(lv, min(max(extents, least), lv.extents)))
         size = min(content.size, new.extents * extent // content.block_size * content.block_size)
         reason = f"minimum {human(content.minimum)} + {margin}"
         reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
         return replace(new, content=replace(content, size=size)), reason
     if content.type == "swap" and content.block_size:
-        new = truncated(lv, 1)
-        return replace(new, content=_small_swap(content, extent)), "one extent; UUID, label and page size stay"
+        new = truncated(lv, whole_stripes(lv, 1))
+        small = _small_swap(content, new.extents * extent)
+        return replace(new, content=small), "one extent; UUID, label and page size stay"
     return lv, "kept whole: " + ("no filesystem is recognised" if not content.type else "not ext2/3/4 or swap")
 
 
-def _small_swap(content: Content, extent: int) -> Content:
-    return replace(content, size=min(content.size, extent // content.block_size * content.block_size))
+def _small_swap(content: Content, size: int) -> Content:
+    return replace(content, size=min(content.size, size // content.block_size * content.block_size))
 
 
-def _compact_step(before: VolumeGroup, after: VolumeGroup, moves: tuple[Move, ...]) -> Step:
-    going = [m for m in moves if not m.stays]
-    return Step(
-        verb="compact",
-        object=f"PV in VG {before.name}",
-        type="PV",
-        before=before.pvs[0].extents * before.extent_size,
-        after=after.pvs[0].extents * after.extent_size,
-        reason=f"{sum(m.count for m in going)} of {after.pvs[0].extents} extents get lower numbers, in "
-        f"{len(going)} range{'' if len(going) == 1 else 's'}; no hole",
-    )
+def _compact_steps(source: Layout, before: VolumeGroup, after: VolumeGroup, moves: tuple[Move, ...]) -> Iterator[Step]:
+    """Yield the step of each PV: compacted, or, on another disk than the first, collapsed."""
+    old = {pv.uuid: pv for pv in before.pvs}
+    for pv in after.pvs:
+        going = [m for m in moves if m.home == pv.uuid and not m.stays]
+        yield Step(
+            verb="compact",
+            object=f"PV in VG {before.name}" if len(after.pvs) == 1 else f"PV in partition {pv.partition}",
+            type="PV",
+            before=old[pv.uuid].extents * before.extent_size,
+            after=pv.extents * after.extent_size,
+            reason=f"{sum(m.count for m in going)} of {pv.extents} extents get other numbers, in "
+            f"{len(going)} range{'' if len(going) == 1 else 's'}; no hole",
+        )
+    for pv in before.pvs:
+        if pv.disk:
+            going = [m for m in moves if m.pv == pv.uuid]
+            yield Step(
+                verb="collapse",
+                object=f"PV on {source.partition_name(pv.disk, pv.partition)}",
+                type="PV",
+                before=pv.extents * before.extent_size,
+                after=0,
+                reason=f"its {sum(m.count for m in going)} used extents go to {source.disks[0].path}",
+            )
 
 
-def _store(before: VolumeGroup, after: VolumeGroup) -> int:
+def _store(plan: Plan) -> int:
     """Return the bytes that resize2fs, e2fsck, mkswap and LVM will write, at most, by the block bitmaps."""
-    pairs = zip(before.lvs, after.lvs, strict=True)
-    return STORE_FLOOR + sum(rewritten(old.content, new.content) for old, new in pairs)
+    return STORE_FLOOR + sum(rewritten(old.content, new.content) for old, new in plan.lvs())
 
 
 def rewritten(old: Content, new: Content) -> int:
@@ -244,28 +414,32 @@ def rewritten(old: Content, new: Content) -> int:
 
 def as_text(plan: Plan, costs: str = "") -> str:
     """Return the plan as a table for people, closed by a line about its costs."""
-    disk, vg = plan.source.disks[0], plan.source.vgs[0]
     rows = [("", "what", "holds", "now", "packed", "why")]
     rows += [(s.verb, s.object, s.type, human(s.before), human(s.after), s.reason) for s in plan.steps]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = [
-        f"Plan: pack disk {disk.path} ({disk.model or 'no model'}, {human(disk.size)}) with VG {vg.name} "
-        f"into {human(plan.packed_size)}"
-    ]
-    for verb, what, holds, now, packed, why in rows:
+    what = " and ".join(f"{d.path} ({d.model or 'no model'}, {human(d.size)})" for d in plan.source.disks)
+    names = " and ".join(vg.name for vg in plan.source.vgs)
+    lines = [f"Plan: pack disk {what} with VG {names} into {human(plan.packed_size)}"]
+    for verb, name, holds, now, packed, why in rows:
         lines.append(
-            f"  {verb:<{widths[0]}}  {what:<{widths[1]}}  {holds:<{widths[2]}}"
+            f"  {verb:<{widths[0]}}  {name:<{widths[1]}}  {holds:<{widths[2]}}"
             f"  {now:>{widths[3]}}  {packed:>{widths[4]}}  {why}".rstrip()
         )
-    lines.append(f"  Extents of the PV, {human(vg.extent_size)} each, as they are and as they will be:")
-    width = max((len(lv.name) for lv in vg.lvs), default=0)
-    for old, new in zip(vg.lvs, plan.target.vgs[0].lvs, strict=True):
-        lines.append(f"    LV {old.name:<{width}}  {_extents(old)} -> {_extents(new)}")
+    for old_vg, new_vg in zip(plan.source.vgs, plan.target.vgs, strict=True):
+        where = "of the PV" if len(old_vg.pvs) == 1 else "of the PVs"
+        lines.append(f"  Extents {where}, {human(old_vg.extent_size)} each, as they are and as they will be:")
+        width = max((len(lv.name) for lv in old_vg.lvs), default=0)
+        labels = {pv.uuid: f"{number}:" for number, pv in enumerate(old_vg.pvs)} if len(old_vg.pvs) > 1 else {}
+        for old, new in zip(old_vg.lvs, new_vg.lvs, strict=True):
+            lines.append(f"    LV {old.name:<{width}}  {_extents(old, labels)} -> {_extents(new, labels)}")
     return "\n".join([*lines, f"  {costs or overlay_costs(plan)}"])
 
 
-def _extents(lv: LogicalVolume) -> str:
-    return " ".join(f"{s.pe}-{s.pe + s.count - 1}" for s in lv.segments)
+def _extents(lv: LogicalVolume, labels: Mapping[str, str]) -> str:
+    return " ".join(
+        "|".join(f"{labels.get(area.pv, '')}{area.pe}-{area.pe + s.length - 1}" for area in s.areas)
+        for s in lv.segments
+    )
 
 
 def overlay_costs(plan: Plan, room: int | None = None, place: str = "") -> str:

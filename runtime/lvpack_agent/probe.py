@@ -1,6 +1,6 @@
 """Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +12,11 @@ from lvpack_agent.layout import (
     EXT_TYPES,
     PV_TYPE,
     SUSPEND_TYPES,
+    Area,
     Content,
     Disk,
     Layout,
     LogicalVolume,
-    Partition,
     PartitionTable,
     PhysicalVolume,
     Segment,
@@ -25,15 +25,21 @@ from lvpack_agent.layout import (
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
+# lvs(8), lv_layout and segtype.
+LV_TYPES = ("linear", "striped")
 # Where filesystems are mounted whose log the kernel replays.
 LOG_REPLAY = Path("/run/lvpack/replay")
 
 
+# A partition: the disk's index in the layout, and the partition's number there; 0 is the whole disk.
+Place = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A partition, whose key is its number, or an LV, whose key is its UUID; name is for people."""
+    """A partition or an LV, whose key is its UUID; name is for people."""
 
-    key: int | str
+    key: Place | str
     name: str
     device: str
     content: Content
@@ -41,24 +47,29 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A probed disk while its mappings stand: devices of partitions by number, of LVs by UUID, and of the PVs.
+    """Probed disks while their mappings stand: devices of partitions, of LVs by UUID, and of the PVs.
 
     findings: what e2fsck repaired; unclean: which filesystems (by names for people) had a journal to replay or errors.
     """
 
     layout: Layout
-    partitions: dict[int, str]
+    partitions: dict[Place, str]
     lvs: dict[str, str]
     pvs: tuple[str, ...]
     findings: tuple[str, ...]
     unclean: tuple[str, ...]
 
     def volumes(self) -> list[Volume]:
-        """Return every partition and LV of the disk."""
-        table = self.layout.disks[0].table
+        """Return every partition and LV of the disks."""
         parts = [
-            Volume(key=p.number, name=f"partition {p.number}", device=self.partitions[p.number], content=p.content)
-            for p in (table.partitions if table else ())
+            Volume(
+                key=(index, row.number),
+                name=self.layout.partition_name(index, row.number),
+                device=self.partitions[index, row.number],
+                content=row.content,
+            )
+            for index, disk in enumerate(self.layout.disks)
+            for row in disk.rows
         ]
         return parts + [
             Volume(key=lv.uuid, name=f"LV {lv.name}", device=self.lvs[lv.uuid], content=lv.content)
@@ -73,31 +84,22 @@ class Opened:
 
 @contextmanager
 def opened(
-    device: str, tag: str, *, like: Disk | None = None, repair: bool = False, estimate: bool = True
+    sources: Sequence[tuple[str, Disk | None]], tag: str, *, repair: bool = False, estimate: bool = True
 ) -> Iterator[Opened]:
-    """Map the partitions of a disk device, activate its VGs and yield what is there; all of it is closed at the end.
+    """Map the partitions of disk devices, activate their VGs and yield what is there; all of it is closed at the end.
 
-    tag names the mappings. like lends path, model and serial of the real disk. With repair, an unclean ext filesystem
-    is checked first (its journal replayed); never ask for that on anything but a copy-on-write overlay. Without
-    estimate nobody asks how small filesystems can get.
+    Each source is a device and the real disk that lends its path, model and serial. tag names the mappings. With
+    repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
+    copy-on-write overlay. Without estimate nobody asks how small filesystems can get.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
     with Undo() as undo:
-        size = int(run(["blockdev", "--getsize64", device]).stdout)
-        table, sector, devices = mapped(device, tag, undo)
         reader = _Reader(repair, estimate)
-        rows = table.partitions if table else ()
-        contents = reader.read({f"partition {row.number}": devices[row.number] for row in rows})
-        rows = tuple(replace(row, content=content) for row, content in zip(rows, contents, strict=True))
-        disk = Disk(
-            path=like.path if like else device,
-            size=size,
-            sector_size=sector,
-            table=replace(table, partitions=rows) if table else None,
-            model=like.model if like else "",
-            serial=like.serial if like else "",
-        )
-        pvs = {path: number for number, path in devices.items() if _type(rows, number) == PV_TYPE}
+        bare, devices = _disks(sources, tag, undo)
+        named = {bare.partition_name(*place): device for place, device in devices.items()}
+        contents = dict(zip(devices, reader.read(named), strict=True))
+        disks = tuple(_with_contents(disk, index, contents) for index, disk in enumerate(bare.disks))
+        pvs = {device: place for place, device in devices.items() if contents[place].type == PV_TYPE}
         vgs = []
         lvs: dict[str, str] = {}
         for vg in lvm.report(tuple(pvs)):
@@ -108,7 +110,7 @@ def opened(
             names = [lv.name for lv in vg.lvs]
             found = dict(zip(names, reader.read({f"LV {lv.name}": lv.device for lv in vg.lvs}), strict=True))
             vgs.append(volume_group(vg, pvs, found))
-        layout = Layout(disks=(disk,), vgs=tuple(vgs))
+        layout = Layout(disks=disks, vgs=tuple(vgs))
         yield Opened(
             layout=layout,
             partitions=devices,
@@ -129,8 +131,31 @@ def mapped(device: str, tag: str, undo: Undo) -> tuple[PartitionTable | None, in
     return table, sector, devices
 
 
-def _type(rows: tuple[Partition, ...], number: int) -> str:
-    return next(r.content.type for r in rows if r.number == number)
+def _disks(sources: Sequence[tuple[str, Disk | None]], tag: str, undo: Undo) -> tuple[Layout, dict[Place, str]]:
+    """Return the disks as their tables have them, and the devices of their partitions, or of them if they have none."""
+    disks: list[Disk] = []
+    devices: dict[Place, str] = {}
+    for index, (device, like) in enumerate(sources):
+        table, sector, parts = mapped(device, f"{tag}{index or ''}", undo)
+        disks.append(
+            Disk(
+                path=like.path if like else device,
+                size=int(run(["blockdev", "--getsize64", device]).stdout),
+                sector_size=sector,
+                table=table,
+                model=like.model if like else "",
+                serial=like.serial if like else "",
+            )
+        )
+        devices |= {(index, number): path for number, path in (parts if table else {0: device}).items()}
+    return Layout(disks=tuple(disks), vgs=()), devices
+
+
+def _with_contents(disk: Disk, index: int, contents: Mapping[Place, Content]) -> Disk:
+    if disk.table is None:
+        return disk
+    rows = tuple(replace(row, content=contents[index, row.number]) for row in disk.table.partitions)
+    return replace(disk, table=replace(disk.table, partitions=rows))
 
 
 class _Reader:
@@ -143,29 +168,37 @@ class _Reader:
 
     def read(self, devices: dict[str, str]) -> list[Content]:
         """Return the contents of devices, which are given by names for people."""
-        read = parallel.each(lambda item: self._content(*item), devices.items())
+        facts = content.identify_all(tuple(devices.values()))
+        read = parallel.each(lambda item: self._content(*item, facts[item[1]]), devices.items())
         for _, findings, unclean in read:
             self.findings += findings
             self.unclean += unclean
         return [content for content, _, _ in read]
 
-    def _content(self, name: str, device: str) -> tuple[Content, list[str], list[str]]:
+    def _content(self, name: str, device: str, facts: Mapping[str, str]) -> tuple[Content, list[str], list[str]]:
         findings, unclean = [], []
-        kind = content.identify(device).get("TYPE", "")
+        kind = facts.get("TYPE", "")
         if kind in SUSPEND_TYPES:
             raise Refused(
                 f"cannot pack this server: {name} holds the memory of a hibernated system",
                 hint="start the server, shut it down in full, and try again",
             )
-        if self._repair and kind in EXT_TYPES and not ext.read(device).clean:
+        block = ext.read(device) if kind in EXT_TYPES else None
+        if block and block.external_journal:
+            raise Refused(
+                f"cannot pack this server: the journal of {name} is on another device",
+                hint="give it one of its own first: tune2fs -O ^has_journal, then tune2fs -j",
+            )
+        if self._repair and block and not block.clean:
             unclean.append(name)
             if finding := ext.repair(device):
                 findings.append(
                     f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
                 )
+            block = ext.read(device)
         if self._repair:
             usage.replay(device, kind, LOG_REPLAY / Path(device).name)
-        return content.read(device, estimate=self._estimate), findings, unclean
+        return content.read(device, facts, block, estimate=self._estimate), findings, unclean
 
 
 def refuse_unsupported(vg: lvm.Vg) -> None:
@@ -195,14 +228,16 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
                 hint="this version packs PVs with one metadata area and no boot loader area",
             )
     for lv in vg.lvs:
-        if lv.layout != "linear" or any(s.type != "linear" or len(s.ranges) != 1 for s in lv.segments):
-            raise Refused(f"{name}: LV '{lv.name}' is of type {lv.layout}", hint="this version packs linear LVs only")
+        if lv.layout not in LV_TYPES or any(s.type not in LV_TYPES for s in lv.segments):
+            raise Refused(
+                f"{name}: LV '{lv.name}' is of type {lv.layout}", hint="this version packs linear and striped LVs only"
+            )
 
 
-def volume_group(vg: lvm.Vg, pvs: dict[str, int], contents: Mapping[str, Content]) -> VolumeGroup:
-    """Return a reported VG of linear LVs as the layout has it.
+def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Content]) -> VolumeGroup:
+    """Return a reported VG of linear and striped LVs as the layout has it.
 
-    pvs are partition numbers by device, contents are by name of the LV; what is not named there is left open.
+    pvs are places by device, contents are by name of the LV; what is not named there is left open.
     """
     uuids = {pv.device: pv.uuid for pv in vg.pvs}
     return VolumeGroup(
@@ -211,9 +246,14 @@ def volume_group(vg: lvm.Vg, pvs: dict[str, int], contents: Mapping[str, Content
         extent_size=vg.extent_size,
         pvs=tuple(
             PhysicalVolume(
-                uuid=pv.uuid, disk=0, partition=pvs[pv.device], size=pv.size, pe_start=pv.pe_start, extents=pv.extents
+                uuid=pv.uuid,
+                disk=pvs[pv.device][0],
+                partition=pvs[pv.device][1],
+                size=pv.size if pvs[pv.device][1] else pv.pe_start + pv.extents * vg.extent_size,
+                pe_start=pv.pe_start,
+                extents=pv.extents,
             )
-            for pv in vg.pvs
+            for pv in sorted(vg.pvs, key=lambda pv: pvs[pv.device])
         ),
         lvs=tuple(
             LogicalVolume(
@@ -229,9 +269,19 @@ def volume_group(vg: lvm.Vg, pvs: dict[str, int], contents: Mapping[str, Content
 
 
 def segment(reported: lvm.Segment, uuids: dict[str, str]) -> Segment:
-    """Return a linear segment as the layout has it; uuids are of PVs, by device. Raises Failed if it is not linear."""
-    device, _, extents = reported.ranges[0].rpartition(":")
-    first, last = (int(n) for n in extents.split("-"))
-    if last - first + 1 != reported.count:
-        raise Failed(f"cannot read the layout: LVM reports {reported.count} extents at {reported.ranges[0]}")
-    return Segment(le=reported.start, pv=uuids[device], pe=first, count=reported.count)
+    """Return a segment as the layout has it; uuids are of PVs, by device. Raises Failed if it does not add up."""
+    areas = []
+    for text in reported.ranges:
+        device, _, extents = text.rpartition(":")
+        first, last = (int(n) for n in extents.split("-"))
+        if (last - first + 1) * len(reported.ranges) != reported.count:
+            raise Failed(f"cannot read the layout: LVM reports {reported.count} extents at {' '.join(reported.ranges)}")
+        areas.append(Area(pv=uuids[device], pe=first))
+    return Segment(
+        le=reported.start,
+        pv=areas[0].pv,
+        pe=areas[0].pe,
+        count=reported.count,
+        others=tuple(areas[1:]),
+        stripe_size=reported.stripe_size if len(areas) > 1 else 0,
+    )

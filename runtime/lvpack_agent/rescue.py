@@ -1,9 +1,11 @@
 """What a person would want in a disaster: layout/ of an image set, the machine it came from, its host name."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from lvpack_agent import efi, ext, imageset
+from lvpack_agent.content import AMBIVALENT, NOTHING
 from lvpack_agent.probe import Opened
 from lvpack_agent.processes import run
 
@@ -33,18 +35,18 @@ def host_name(source: Opened) -> str:
     return ""
 
 
-def write(folder: Path, disk: str, source: Opened, vg_text: str, plan_text: str) -> None:
-    """Write the source's tables, as its own tools print them, to layout/ of an image set."""
+def write(folder: Path, source: Opened, vg_texts: Mapping[str, str], plan_text: str) -> None:
+    """Write the source's tables, as its own tools print them, to layout/ of an image set; vg_texts by VG name."""
+    disks, devices = source.layout.disks, (*source.partitions.values(), *source.lvs.values())
+    columns = "NAME,SIZE,TYPE,FSTYPE,LABEL,UUID,PARTUUID,MODEL,SERIAL"
     files = {
-        "sfdisk.dump": run(["sfdisk", "--dump", disk]).stdout,
-        "lsblk.txt": run(["lsblk", "-o", "NAME,SIZE,TYPE,FSTYPE,LABEL,UUID,PARTUUID,MODEL,SERIAL", disk]).stdout,
-        "blkid.txt": "".join(
-            run(["blkid", "--probe", "-o", "full", device], ok=(0, 2)).stdout
-            for device in (*source.partitions.values(), *source.lvs.values())
-        ),
+        "lsblk.txt": run(["lsblk", "-o", columns, *(disk.path for disk in disks)]).stdout,
+        "blkid.txt": run(["blkid", "--probe", "-o", "full", *devices], ok=(0, NOTHING, AMBIVALENT)).stdout,
         "plan.txt": plan_text + "\n",
     }
-    for vg in source.layout.vgs:
-        files[f"{vg.name}.vgcfgbackup"] = vg_text
+    for number, disk in enumerate(disks):
+        if disk.table:
+            files[f"sfdisk{number or ''}.dump"] = run(["sfdisk", "--dump", disk.path]).stdout
+    files |= {f"{name}.vgcfgbackup": text for name, text in vg_texts.items()}
     for name, text in files.items():
         imageset.write_text(folder, f"layout/{name}", text)

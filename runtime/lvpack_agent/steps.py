@@ -126,8 +126,7 @@ def shrinking(plan: Plan, unclean: tuple[str, ...] = ()) -> tuple[Step, ...]:
     """
     steps: list[Step] = []
     source, target = plan.source.disks[0], plan.target.disks[0]
-    assert source.table and target.table
-    for row in source.table.partitions:
+    for row in source.rows:
         name = f"partition {row.number}"
         if name in unclean:
             steps.append(ResizeFilesystem(name=name, partition=row.number, old=row.content, new=row.content))
@@ -140,8 +139,10 @@ def shrinking(plan: Plan, unclean: tuple[str, ...] = ()) -> tuple[Step, ...]:
     steps += [MoveExtents(move=move) for move in plan.moves if not move.stays]
     if packed.pvs[0].extents != vg.pvs[0].extents:
         steps.append(ResizePv(extents=packed.pvs[0].extents))
-    if not _same_rows(source.table, target.table) or not _ends_at(source.table, target.size, source.sector_size):
-        steps.append(WriteTable(table=target.table, size=target.size))
+    if source.table and target.table:
+        as_it_is = _ends_at(source.table, target.size, source.sector_size)
+        if not as_it_is or not _same_rows(source.table, target.table):
+            steps.append(WriteTable(table=target.table, size=target.size))
     return tuple(steps)
 
 
@@ -149,9 +150,8 @@ def regrowing(plan: Plan) -> tuple[Step, ...]:
     """Return the steps from plan.target back to plan.source: the same sizes, and every extent where it was."""
     steps: list[Step] = []
     source, target = plan.source.disks[0], plan.target.disks[0]
-    assert source.table and target.table
     vg, packed = plan.source.vgs[0], plan.target.vgs[0]
-    if not _same_rows(source.table, target.table) or source.size != target.size:
+    if source.table and target.table and (not _same_rows(source.table, target.table) or source.size != target.size):
         steps.append(WriteTable(table=source.table, size=source.size))
     if packed.pvs[0].extents != vg.pvs[0].extents:
         steps.append(ResizePv(extents=vg.pvs[0].extents))
@@ -183,7 +183,9 @@ def _beyond(lv: LogicalVolume, extents: int) -> Iterator[Segment]:
     for s in lv.segments:
         cut = max(0, extents - s.le)
         if cut < s.count:
-            yield replace(s, le=s.le + cut, pe=s.pe + cut, count=s.count - cut)
+            offset = cut // len(s.areas)
+            places = [replace(area, pe=area.pe + offset) for area in s.areas]
+            yield s.piece(offset, s.length - offset, places)
 
 
 def _same_rows(one: PartitionTable, other: PartitionTable) -> bool:

@@ -189,8 +189,10 @@ class DeviceStore:
             )
 
 
-def scratch_device(all_disks: tuple[BlockDevice, ...], path: str, source: BlockDevice, owner: str) -> DeviceStore:
-    """Return the store on the device that lvpack.scratch names. Raises Refused if it is missing or the source's."""
+def scratch_device(
+    all_disks: tuple[BlockDevice, ...], path: str, sources: tuple[BlockDevice, ...], owner: str
+) -> DeviceStore:
+    """Return the store on the device that lvpack.scratch names. Raises Refused if it is missing or a source's."""
     real = str(Path(path).resolve())
     found = [(disk, part) for disk in all_disks for part in (disk, *disk.parts) if part.path == real]
     if not found:
@@ -199,7 +201,7 @@ def scratch_device(all_disks: tuple[BlockDevice, ...], path: str, source: BlockD
             hint="the disks are " + "; ".join(d.describe() for d in all_disks),
         )
     [(disk, device)] = found
-    if disk.path == source.path:
+    if disk.path in [source.path for source in sources]:
         raise Refused(
             f"cannot use '{path}' as scratch device: it is on the disk that is packed", hint="name another disk"
         )

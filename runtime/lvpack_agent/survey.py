@@ -1,6 +1,6 @@
 """What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from lvpack_agent.discover import Found, find
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.fitting import fitted
+from lvpack_agent.imageset import LEFT_OUT
 from lvpack_agent.layout import Disk
 from lvpack_agent.options import Settings
 from lvpack_agent.plan import Plan, make_plan
@@ -38,18 +39,36 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     disks.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
     found = find(disks.select(all_disks, settings.disk), settings.vg)
     run.disk = found.disk.path
+    if settings.mode == "inplace":
+        _refuse_several(found)
+    if not settings.collapse and len(found.disks) > 1:
+        raise Refused(
+            f"cannot pack VG '{found.vg}' with lvpack.collapse=no: it is on {len(found.disks)} disks "
+            f"({', '.join(disk.path for disk in found.disks)})",
+            hint="this version makes one image of them all (lvpack.collapse=yes)",
+        )
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
-    run.say(f"source: {found.disk.describe()}, VG {found.vg}; {until}")
-    for other in (d for d in all_disks if d is not found.disk and d not in spared and not d.is_boot_medium):
-        run.warn(f"disk {other.describe()} is not part of VG {found.vg}: left out")
+    vgs = ", ".join(vg.name for vg in found.vgs)
+    run.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
+    for other in (d for d in all_disks if d not in (*found.disks, *spared) and not d.is_boot_medium):
+        run.warn(f"disk {other.describe()} is not part of VG {vgs}: {LEFT_OUT}")
     return all_disks, found
+
+
+def _refuse_several(found: Found) -> None:
+    pvs = [pv.device for vg in found.vgs for pv in vg.pvs]
+    if len(pvs) > 1:
+        raise Refused(
+            f"cannot pack VG '{found.vg}' in place: its disks have {len(pvs)} PVs ({', '.join(pvs)})",
+            hint="overlay mode can; or collect it on one with pvmove and vgreduce",
+        )
 
 
 def refuse_marked(found: Found) -> None:
     """Raise Refused if an in-place run of this machine was cut off and its journal is not at hand."""
-    if TAG in found.tags:
+    for vg in (vg for vg in found.vgs if TAG in vg.tags):
         raise Refused(
-            f"cannot use VG '{found.vg}': it has the tag {TAG}, so an in-place run was cut off, and its filesystems "
+            f"cannot use VG '{vg.name}': it has the tag {TAG}, so an in-place run was cut off, and its filesystems "
             "may be half merged",
             hint="boot with the options of that run (lvpack.mode=inplace, the same lvpack.target) to finish it; do not "
             "start the server and do not run e2fsck",
@@ -58,25 +77,31 @@ def refuse_marked(found: Found) -> None:
 
 @contextmanager
 def surveyed(
-    found: Found, device: str, settings: Settings, run: Run, room: Callable[[], int] | None = None
+    found: Found, devices: Sequence[str], settings: Settings, run: Run, room: Callable[[], int] | None = None
 ) -> Iterator[Survey]:
-    """Probe the source through device, an overlay in which unclean filesystems are checked, and plan.
+    """Probe the source through devices, an overlay in which unclean filesystems are checked, and plan.
 
     room tells then how many bytes the overlay's store still takes, if the plan shall fit that.
     """
-    real = found.disk
-    like = Disk(
-        path=real.path,
-        size=real.size,
-        sector_size=real.sector_size,
-        table=None,
-        model=real.model,
-        serial=real.serial,
+    likes = (
+        Disk(
+            path=disk.path,
+            size=disk.size,
+            sector_size=disk.sector_size,
+            table=None,
+            model=disk.model,
+            serial=disk.serial,
+        )
+        for disk in found.disks
     )
-    with opened(device, "source", like=like, repair=True) as source:
+    with opened(tuple(zip(devices, likes, strict=True)), "source", repair=True) as source:
         for finding in source.findings:
             run.warn(finding)
         wished = make_plan(source.layout, settings.margin)
         planned = fitted(source.layout, settings.margin, room()) if room else wished
-        run.sizes |= {"source_disk": real.size, "packed_disk": planned.packed_size, "store": planned.store}
+        run.sizes |= {
+            "source_disk": sum(disk.size for disk in found.disks),
+            "packed_disk": planned.packed_size,
+            "store": planned.store,
+        }
         yield Survey(source=source, plan=planned, wished=wished, host=rescue.host_name(source) or found.vg)

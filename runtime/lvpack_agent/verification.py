@@ -21,7 +21,7 @@ def verified(device: str, target: Layout, say: Callable[[str], None]) -> Iterato
         say(f"check {name} (read-only)")
         ext.check(path)
 
-    with opened(device, "check", like=target.disks[0], estimate=False) as found:
+    with opened([(device, target.disks[0])], "check", estimate=False) as found:
         if lines := differences(target, found.layout):
             raise Failed(f"cannot trust '{device}', it is not what was planned: " + "; ".join(lines[:5]))
         parallel.each(check, found.ext_devices())

@@ -72,6 +72,13 @@ class Section:
             ),
         )
 
+    def without(self, name: str) -> "Section":
+        """Return a copy without the section of that name, which must exist."""
+        self.section(name)
+        return replace(
+            self, nodes=tuple(node for node in self.nodes if not (isinstance(node, Section) and node.name == name))
+        )
+
     def with_section(self, section: "Section") -> "Section":
         """Return a copy in which the section of the same name, which must exist, is this one."""
         self.section(section.name)

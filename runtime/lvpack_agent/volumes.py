@@ -18,18 +18,18 @@ from lvpack_agent.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volumes:
-    """Devices of partitions by number, and of LVs by UUID; pv is the PV's, vg the VG's name, names are the LVs'."""
+    """Devices of partitions by number, and of LVs by UUID; pv is the PV's, vg the VG's name, names are the LVs'.
 
-    table: PartitionTable
+    number is that of the PV's partition, 0 if the PV is the whole disk, which has no table then.
+    """
+
+    table: PartitionTable | None
     partitions: dict[int, str]
+    pv: str
     number: int
     vg: str
     lvs: dict[str, str]
     names: dict[str, str]
-
-    @property
-    def pv(self) -> str:
-        return self.partitions[self.number]
 
     def report(self) -> lvm.Vg:
         """Return the VG as it is now."""
@@ -38,7 +38,7 @@ class Volumes:
 
     def extents(self) -> VolumeGroup:
         """Return the VG as it is now, without what its LVs hold."""
-        return probe.volume_group(self.report(), {self.pv: self.number}, {})
+        return probe.volume_group(self.report(), {self.pv: (0, self.number)}, {})
 
 
 def heads(disk: str, layout: Layout) -> str:
@@ -47,9 +47,9 @@ def heads(disk: str, layout: Layout) -> str:
     The superblocks are there: mounting a filesystem for writing changes it.
     """
     run(["blockdev", "--flushbufs", disk])
-    table, vg = layout.disks[0].table, layout.vgs[0]
-    first = layout.pv_partition(vg.pvs[0]).start + vg.pvs[0].pe_start
-    places = [p.start for p in (table.partitions if table else ())]
+    vg = layout.vgs[0]
+    first = layout.first_extent(vg.pvs[0])
+    places = [p.start for p in layout.disks[0].rows]
     places += [first + lv.segments[0].pe * vg.extent_size for lv in vg.lvs]
     digest = hashlib.sha256()
     with Path(disk).open("rb", buffering=0) as file:
@@ -65,7 +65,9 @@ def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
     pv = plan.source.vgs[0].pvs[0]
     with Undo() as undo:
         table, _, devices = probe.mapped(disk, "inplace", undo)
-        if table is None or pv.partition not in devices:
+        if not pv.partition:
+            devices[0] = disk
+        if pv.partition not in devices:
             raise Failed(
                 f"cannot find partition {pv.partition} on disk '{disk}', which holds the PV",
                 hint="layout/sfdisk.dump in the journal folder on the share has the table that was there",
@@ -77,6 +79,7 @@ def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
         yield Volumes(
             table=table,
             partitions=devices,
+            pv=device,
             number=pv.partition,
             vg=vg.name,
             lvs={lv.uuid: lv.device for lv in vg.lvs},
@@ -90,7 +93,8 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
     Raises Disagreement that says what was found if it is neither.
     """
     upcoming = steps[done] if done < len(steps) else None
-    _check_table(volumes.table, plan, upcoming)
+    if volumes.table:
+        _check_table(volumes.table, plan, upcoming)
     found = volumes.report()
     moving = moves.under_way(found)
     if moving:
@@ -98,7 +102,7 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
             return done
         raise disagree(f"a pvmove of {', '.join(r for s in moving.segments for r in s.ranges)} is under way")
     probe.refuse_unsupported(found)
-    vg = probe.volume_group(found, {volumes.pv: volumes.number}, {})
+    vg = probe.volume_group(found, {volumes.pv: (0, volumes.number)}, {})
     for count in (done, done + 1):
         if count < len(states) and same_extents(vg, states[count]):
             return count

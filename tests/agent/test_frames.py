@@ -150,7 +150,7 @@ def test_a_filesystem_that_claims_too_much_frees_nothing_of_its_neighbour() -> N
     table = PartitionTable(label="dos", id="0x1", partitions=(first, second))
     layout = Layout(disks=(Disk(path="", size=4 * MIB, sector_size=512, table=table),), vgs=())
     free = (Range(start=KIB, count=KIB), Range(start=MIB // 2, count=3 * MIB), Range(start=5 * MIB, count=MIB))
-    found = blockmap.of_disk(layout, (), {1: free})
+    found = blockmap.of_disk(layout, (), {(0, 1): free})
     assert blockmap.complement(found, 4 * MIB) == (
         Range(start=MIB + KIB, count=KIB),
         Range(start=MIB + MIB // 2, count=MIB // 2),

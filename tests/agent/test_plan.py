@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -6,14 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvpack_agent import lvm, mappings, overlay, partitions, probe
-from lvpack_agent.compact import compact, moved, truncated
+from lvpack_agent.compact import compact, joined, moved, relocated, truncated, whole_stripes
 from lvpack_agent.errors import Refused
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout import (
+    Area,
     Content,
     Disk,
     Layout,
     LogicalVolume,
+    Partition,
+    PartitionTable,
     PhysicalVolume,
     Range,
     Segment,
@@ -23,7 +27,7 @@ from lvpack_agent.layout import (
 )
 from lvpack_agent.options import Margin
 from lvpack_agent.plan import Plan, as_text, make_plan
-from lvpack_agent.sizes import GIB, MIB
+from lvpack_agent.sizes import GIB, KIB, MIB
 
 MARGIN = Margin(percent=5)
 
@@ -77,7 +81,7 @@ def test_the_sample_server_is_planned_as_it_should(blog: Path) -> None:
     assert plan.packed_size == 257 * MIB + MIB + 28 * 32 * MIB
     swap = next(lv for lv in vg.lvs if lv.name == "swap")
     assert swap.content == Content(type="swap", uuid="s", label="swap", size=32 * MIB, block_size=4096)
-    assert plan.target.pv_partition(vg.pvs[0]).size == MIB + 28 * 32 * MIB
+    assert plan.target.disks[0].rows[1].size == MIB + 28 * 32 * MIB
     assert "1.13 GiB" in as_text(plan)
 
 
@@ -88,7 +92,7 @@ def test_a_plan_survives_json(blog: Path) -> None:
 
 def test_the_packed_table_covers_the_packed_disk(blog: Path) -> None:
     plan = make_plan(blog_layout(blog), MARGIN)
-    rows = [line.split() for line in overlay.packed_table(plan, "/dev/mapper/x").splitlines()]
+    rows = [line.split() for line in overlay.packed_table(plan, ["/dev/mapper/x"]).splitlines()]
     at = 0
     for start, count, *_ in rows:
         assert int(start) == at
@@ -105,59 +109,170 @@ def test_a_store_estimate_counts_used_blocks_beyond_the_new_end(blog: Path) -> N
 
 def test_what_is_not_supported_is_refused(blog: Path) -> None:
     layout = blog_layout(blog)
-    [disk] = layout.disks
+    [disk], [vg] = layout.disks, layout.vgs
     assert disk.table is not None
-    after = replace(disk.table.partition(1), number=3, start=13 * GIB)
-    several = replace(disk, table=replace(disk.table, partitions=(*disk.table.partitions, after)))
-    for broken, words in (
-        (replace(disk, table=None), "no partition table"),
-        (several, "partition 3 stands after the PV"),
-        (replace(disk, table=replace(disk.table, label="sun")), "'sun'"),
-    ):
-        with pytest.raises(Refused, match=words):
-            make_plan(replace(layout, disks=(broken,)), MARGIN)
-    with pytest.raises(Refused):
-        make_plan(replace(layout, vgs=layout.vgs * 2), MARGIN)
+    sun = replace(disk, table=replace(disk.table, label="sun"))
+    with pytest.raises(Refused, match="'sun'"):
+        make_plan(replace(layout, disks=(sun,)), MARGIN)
+    second = replace(disk, path="/dev/vdb")
+    with pytest.raises(Refused, match="disk '/dev/vdb' into '/dev/vda': it has partition 1 of disk /dev/vdb"):
+        make_plan(replace(layout, disks=(disk, second)), MARGIN)
+    with pytest.raises(Refused, match="sectors of 4096 and 512"):
+        make_plan(replace(layout, disks=(disk, replace(second, sector_size=4096))), MARGIN)
+    elsewhere = replace(vg, name="data", pvs=(replace(vg.pvs[0], disk=1, partition=0),))
+    with pytest.raises(Refused, match="VG 'data' into disk '/dev/vda': it has no PV there"):
+        make_plan(Layout(disks=(disk, replace(second, table=None)), vgs=(vg, elsewhere)), MARGIN)
 
 
 @st.composite
-def vgs(draw: st.DrawFn) -> VolumeGroup:
-    """A VG whose LVs are scattered over one PV in any order, with holes."""
-    pieces = draw(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=20))
+def vgs(draw: st.DrawFn, most: int = 3) -> VolumeGroup:
+    """A VG of some PVs whose LVs, linear and striped, are scattered over them in any order, with holes.
+
+    most: PVs of a VG, and stripes of a segment.
+    """
+    pv_count = draw(st.integers(1, most))
+    ends = [0] * pv_count
     segments: dict[int, list[Segment]] = {}
-    pe = 0
-    for count, hole, owner in pieces:
-        pe += hole
+    shapes = st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 3), st.integers(1, most))
+    for length, hole, owner, stripes in draw(st.lists(shapes, min_size=1, max_size=20)):
+        # Stripes may be on the same PV, as after a collapse.
+        areas = []
+        for _ in range(stripes):
+            pv = draw(st.integers(0, pv_count - 1))
+            areas.append(Area(pv=f"pv{pv}", pe=ends[pv] + hole))
+            ends[pv] += hole + length
+        first, *others = areas
         le = sum(s.count for s in segments.get(owner, []))
-        segments.setdefault(owner, []).append(Segment(le=le, pv="pv", pe=pe, count=count))
-        pe += count
+        segment = Segment(
+            le=le,
+            pv=first.pv,
+            pe=first.pe,
+            count=length * stripes,
+            others=tuple(others),
+            stripe_size=64 * KIB if others else 0,
+        )
+        segments.setdefault(owner, []).append(segment)
     lvs = tuple(LogicalVolume(name=f"lv{owner}", uuid=f"u{owner}", segments=tuple(s)) for owner, s in segments.items())
-    pv = PhysicalVolume(uuid="pv", disk=0, partition=1, size=(pe + 9) * MIB, pe_start=MIB, extents=pe + 5)
-    return VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=(pv,), lvs=lvs)
+    pvs = tuple(
+        PhysicalVolume(
+            uuid=f"pv{n}", disk=0, partition=n + 1, size=MIB + (end + 5) * MIB, pe_start=MIB, extents=end + 5
+        )
+        for n, end in enumerate(ends)
+    )
+    return VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=pvs, lvs=lvs)
 
 
-def extent_owners(vg: VolumeGroup) -> dict[int, tuple[str, int]]:
-    return {s.pe + i: (lv.name, s.le + i) for lv in vg.lvs for s in lv.segments for i in range(s.count)}
+Owner = tuple[str, int, int]
+
+
+def extent_owners(vg: VolumeGroup) -> dict[tuple[str, int], Owner]:
+    """Return for each used extent which of the extents, counted in the LV's stripes, it is: (LV, row, column)."""
+    owners: dict[tuple[str, int], Owner] = {}
+    for lv in vg.lvs:
+        for s in lv.segments:
+            for column, area in enumerate(s.areas):
+                for i in range(s.length):
+                    owners[area.pv, area.pe + i] = (lv.name, s.le + i * len(s.areas), column)
+    return owners
 
 
 @given(vgs(), st.data())
 def test_compaction_keeps_every_extent_and_leaves_no_hole(vg: VolumeGroup, data: st.DataObject) -> None:
-    cut = tuple(truncated(lv, data.draw(st.integers(1, lv.extents))) for lv in vg.lvs)
+    cut = tuple(truncated(lv, whole_stripes(lv, data.draw(st.integers(1, lv.extents)))) for lv in vg.lvs)
     shrunk = replace(vg, lvs=cut)
-    moves = compact(shrunk)
-    packed = moved(shrunk, moves)
+    homes = {pv.uuid: "pv0" for pv in vg.pvs[1:] if data.draw(st.booleans())}
+    moves = compact(shrunk, homes)
+    packed = moved(shrunk, moves, homes)
     before, after = extent_owners(shrunk), extent_owners(packed)
-    assert sorted(after) == list(range(len(before)))
     assert sorted(after.values()) == sorted(before.values())
+    for pv in packed.pvs:
+        used = sorted(pe for uuid, pe in after if uuid == pv.uuid)
+        assert used == list(range(len(used)))
+        assert pv.extents == max(1, len(used))
     for move in moves:
         for i in range(move.count):
-            assert before[move.source + i] == after[move.target + i]
-    assert packed.pvs[0].extents == len(before)
+            assert before[move.pv, move.source + i] == after[move.home, move.target + i]
     # No compaction can move less than what is beyond its end, and no move overlaps its own place.
-    moving = [m for m in moves if not m.stays]
-    assert sum(m.count for m in moving) == sum(extent >= len(before) for extent in before)
-    assert all(m.source >= len(before) >= m.target + m.count for m in moving)
-    assert all(len({before[m.source + i][0] for i in range(m.count)}) == 1 for m in moves)
+    for pv in packed.pvs:
+        used_count = sum(uuid == pv.uuid for uuid, _ in after)
+        moving = [m for m in moves if m.home == pv.uuid and not m.stays]
+        stay = sum(uuid == pv.uuid and pe < used_count for uuid, pe in before)
+        assert sum(m.count for m in moving) == used_count - stay
+        assert all(m.to or m.source >= used_count >= m.target + m.count for m in moving)
+    assert all(len({before[m.pv, m.source + i][0] for i in range(m.count)}) == 1 for m in moves)
+
+
+@given(vgs(), st.data())
+def test_moves_one_by_one_lead_to_the_same(vg: VolumeGroup, data: st.DataObject) -> None:
+    moves = compact(vg)
+    stepwise = replace(vg, lvs=tuple(replace(lv, segments=joined(lv.segments)) for lv in vg.lvs))
+    for move in data.draw(st.permutations([m for m in moves if not m.stays])):
+        stepwise = relocated(stepwise, move)
+    assert stepwise.lvs == moved(vg, moves).lvs
+
+
+@st.composite
+def servers(draw: st.DrawFn) -> Layout:
+    """One to three disks, the first with other partitions before, between and after its PVs, or all a PV."""
+    vg = draw(vgs())
+    split = draw(st.integers(1, len(vg.pvs)))
+    on_first, elsewhere = vg.pvs[:split], vg.pvs[split:]
+    label = draw(st.sampled_from(["dos", "gpt", ""]))
+    gaps = st.sampled_from([0, 0, 4 * KIB, MIB, 5 * MIB])
+    pvs, rows = [], []
+    if not label and split == 1:
+        pvs.append(replace(on_first[0], partition=0))
+        disks = [Disk(path="/dev/vda", size=on_first[0].size + 7 * MIB, sector_size=512, table=None)]
+    else:
+        kinds = [*on_first, *[None] * draw(st.integers(0, 3))]
+        at = MIB
+        for number, pv in enumerate(draw(st.permutations(kinds)), 1):
+            start = at + draw(gaps)
+            size = pv.size if pv else draw(st.sampled_from([MIB, 3 * MIB, 7 * KIB * 4]))
+            content = Content(type="LVM2_member") if pv else Content()
+            rows.append(Partition(number=number, start=start, size=size, type="83", content=content))
+            pvs += [replace(pv, partition=number)] if pv else []
+            at = start + size
+        table = PartitionTable(label=label or "dos", id="0x1", partitions=tuple(rows))
+        size = -(-at // MIB) * MIB + draw(st.sampled_from([MIB, 9 * MIB]))
+        disks = [Disk(path="/dev/vda", size=size, sector_size=512, table=table)]
+    for index, pv in enumerate(elsewhere, 1):
+        pvs.append(replace(pv, disk=index, partition=0))
+        disks.append(Disk(path=f"/dev/vd{index}", size=pv.size + 3 * MIB, sector_size=512, table=None))
+    by_uuid = {pv.uuid: pv for pv in pvs}
+    return Layout(disks=tuple(disks), vgs=(replace(vg, pvs=tuple(by_uuid[pv.uuid] for pv in vg.pvs)),))
+
+
+@given(servers())
+def test_every_byte_of_the_packed_disk_is_the_source_s(source: Layout) -> None:
+    plan = make_plan(source, MARGIN)
+    target = plan.target
+    place: dict[int, tuple[int | None, int]] = {}
+    at = 0
+    for piece in plan.pieces():
+        for offset in range(0, piece.size, 4 * KIB):
+            place[at + offset] = (piece.disk, piece.offset + offset)
+        at += piece.size
+    assert at == plan.packed_size
+    # Partitions: what they hold, their order, and that they do not overlap.
+    packed = target.disks[0]
+    pv_numbers = {pv.partition for pv in target.vgs[0].pvs}
+    for old, new in zip(source.disks[0].rows, packed.rows, strict=True):
+        assert (new.start - old.start) % (4 * KIB) == 0
+        count = source.vgs[0].pvs[0].pe_start if old.number in pv_numbers else old.size
+        for offset in range(0, count, 4 * KIB):
+            assert place[new.start + offset] == (0, old.start + offset)
+    ordered = sorted(packed.rows, key=lambda row: row.start)
+    assert [r.number for r in ordered] == [r.number for r in sorted(source.disks[0].rows, key=lambda row: row.start)]
+    assert all(a.end <= b.start for a, b in pairwise(ordered))
+    # Extents: each LV's are those that it had.
+    olds = {pv.uuid: (pv.disk, source.first_extent(pv)) for pv in source.vgs[0].pvs}
+    news = {pv.uuid: target.first_extent(pv) for pv in target.vgs[0].pvs}
+    before = {
+        owner: (olds[uuid][0], olds[uuid][1] + pe * MIB) for (uuid, pe), owner in extent_owners(source.vgs[0]).items()
+    }
+    after = {owner: place[news[uuid] + pe * MIB] for (uuid, pe), owner in extent_owners(target.vgs[0]).items()}
+    assert after == before
 
 
 def test_differences_name_the_place(blog: Path) -> None:
@@ -187,12 +302,18 @@ def test_extended_partition_ends_with_its_logical_pv(blog: Path) -> None:
     assert target.extended.start == 256 * MIB
 
 
-def test_extended_partition_with_more_in_it_is_refused(blog: Path) -> None:
+def test_extended_partition_holds_what_moves_with_it(blog: Path) -> None:
     layout = logical(blog)
     [disk] = layout.disks
     assert disk.table is not None
     boot, extended, pv = disk.table.partitions
-    other = replace(boot, number=6, start=extended.start + 100 * MIB, size=MIB)
+    pv = replace(pv, size=8 * GIB)
+    other = replace(boot, number=6, start=pv.end + MIB, size=5 * MIB, bootable=False)
     table = replace(disk.table, partitions=(boot, extended, pv, other))
-    with pytest.raises(Refused, match="partition 2 is an extended one"):
-        make_plan(replace(layout, disks=(replace(disk, table=table),)), MARGIN)
+    plan = make_plan(replace(layout, disks=(replace(disk, table=table),)), MARGIN)
+    packed = plan.target.disks[0].table
+    assert packed and packed.extended
+    assert packed.extended.start == extended.start
+    assert packed.partition(6).start == packed.partition(5).end + MIB
+    assert packed.extended.end == packed.partition(6).end
+    assert [(s.verb, s.object) for s in plan.steps if s.verb == "move"] == [("move", "partition 6")]

@@ -4,6 +4,7 @@ import pytest
 
 from lvpack_agent import content, disks, ext, mappings, partitions, swap
 from lvpack_agent.errors import Refused
+from lvpack_agent.layout import Range
 from lvpack_agent.mappings import StoreUse
 from lvpack_agent.sizes import GIB, MIB, human, parse_size
 
@@ -39,7 +40,14 @@ def test_dumpe2fs(blog: Path) -> None:
     assert (block.block_size, block.block_count, block.clean) == (4096, 131072, True)
     text = (blog / "dumpe2fs-tmp.txt").read_text()
     free = next(line for line in text.splitlines() if line.startswith("Free blocks:"))
-    assert sum(r.count for r in block.free) == int(free.split(":")[1])
+    # Of each of the four inode tables of 512 blocks nothing was ever used, but for a block of the first.
+    assert sum(r.count for r in block.free) == int(free.split(":")[1]) + 4 * 512 - 1
+    assert block.tables == (Range(start=73, count=4 * 512),)
+    assert not block.external_journal
+    elsewhere = text.replace("Journal inode: ", "Journal device:")
+    assert ext.parse(elsewhere).external_journal
+    unchecked = ext.parse(text.replace(" metadata_csum\n", "\n"))
+    assert sum(r.count for r in unchecked.free) == int(free.split(":")[1])
     assert block.groups == ((0, 13), (32768, 0), (65536, 0), (98304, 0))
     assert block.has_inodes_beyond(0) and not block.has_inodes_beyond(32768 * 4096)
 

@@ -17,7 +17,7 @@ from tests.agent.test_plan import MARGIN, blog_layout, ext, vgs
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A plan for a disk whose only partition is a PV; each LV holds a filesystem, swap or something unknown."""
-    vg = draw(vgs())
+    vg = draw(vgs(most=1))
     lvs = []
     for lv in vg.lvs:
         size = lv.extents * vg.extent_size

@@ -51,5 +51,5 @@ def test_scratch_is_never_on_the_disk_that_is_packed(tmp_path: Path) -> None:
     source, other = device(tmp_path / "source", (part,)), device(tmp_path / "other")
     for path, words in ((part.path, "on the disk that is packed"), ("/dev/none", "no such disk")):
         with pytest.raises(Refused, match=words):
-            stores.scratch_device((source, other), path, source, "U-1")
-    assert stores.scratch_device((source, other), other.path, source, "U-1").room() == 63 * MIB
+            stores.scratch_device((source, other), path, (source,), "U-1")
+    assert stores.scratch_device((source, other), other.path, (source,), "U-1").room() == 63 * MIB

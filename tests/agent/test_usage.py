@@ -1,5 +1,6 @@
 """Reading partclone's maps."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from lvpack_agent.layout import Content
 
 def test_the_free_blocks_of_ext_are_those_that_partclone_finds(blog: Path) -> None:
     theirs = usage.parse((blog / "partclone-boot.txt").read_text())
-    block = ext.parse((blog / "dumpe2fs-boot.txt").read_text())
+    # partclone counts all of an inode table, also what of it was never used.
+    block = ext.parse(re.sub(r", \d+ unused inodes", "", (blog / "dumpe2fs-boot.txt").read_text()))
     assert blockmap.free_in(Content(type="ext4", block_size=block.block_size, free=block.free)) == theirs
     assert len(theirs) > 10
 
