@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import Lab, fingerprint
+from lab import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
 from lvpack_agent import imageset
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
@@ -11,9 +11,10 @@ from lvpack_builder.build import LiveImage
 from lvpack_builder.demo import sparse_copy
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
-from lvpack_builder.sample.server import make_sample
+from lvpack_builder.sample.server import drives_of, make_disks, make_sample
 
 pytestmark = pytest.mark.timeout(1800)
+core, full = pytest.mark.core, pytest.mark.full
 
 SECTOR = 512
 
@@ -27,9 +28,9 @@ def identities(found: Inventory) -> list[object]:
 @pytest.mark.parametrize(
     ("recipe", "whole", "compress", "nfs", "scratch"),
     [
-        pytest.param("gpt", 3, "gzip:1", 3, "ram", marks=pytest.mark.core),
-        pytest.param("logical", 0, "zstd:1", 4, "share", marks=pytest.mark.full),
-        pytest.param("gpt", 3, "none", 4, "share", marks=pytest.mark.full),
+        pytest.param("gpt", 3, "gzip:1", 3, "ram", marks=core),
+        pytest.param("logical", 0, "zstd:1", 4, "share", marks=full),
+        pytest.param("gpt", 3, "none", 4, "share", marks=full),
     ],
 )
 def test_disk_comes_back(
@@ -72,3 +73,75 @@ def test_disk_comes_back(
             file.seek(-SECTOR, 2)
             assert file.read(8) == b"EFI PART", "the backup GPT belongs into the last sector"
     assert "No errors detected" in run(["sfdisk", "--verify", target]).stdout
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param("mixed", marks=core),
+        pytest.param("whole", marks=full),
+        pytest.param("logicals", marks=full),
+        pytest.param("sectors", marks=full),
+        pytest.param("features", marks=full),
+    ],
+)
+def test_layout_comes_back(image: LiveImage, lab: Lab, recipe: str) -> None:
+    pristine = make_disks(image, recipe)
+    sources = [sparse_copy(disk, lab.folder / f"source{number}.img") for number, disk in enumerate(pristine)]
+    drives = drives_of(recipe, sources)
+    before, untouched = inventory.take(image, *drives), [fingerprint(disk) for disk in sources]
+    report = lab.run(drives, "lvpack.action=backup", "lvpack.name=one", "lvpack.margin=8M")
+    assert report.status == "ok", report
+    assert [fingerprint(disk) for disk in sources] == untouched
+    run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
+    manifest = imageset.read_manifest(lab.share / "one")
+    [packed] = manifest.packed.disks
+    assert packed.size < sum(disk.stat().st_size for disk in sources)
+
+    target = create_disk(lab.folder / "target.img", packed.size + 5 * MIB)
+    restored = drives_of(recipe, [target])
+    report = lab.run(restored, "lvpack.action=restore", "lvpack.source=one")
+    assert report.status == "ok", report
+    after = inventory.take(image, *restored)
+    assert inventory.differing_files(before, after) == []
+    kept = {name: value for name, value in after.identities().items() if not name.startswith("PV ")}
+    assert kept.items() <= before.identities().items()
+    assert {pv["pv_uuid"] for pv in after.pvs} <= {pv["pv_uuid"] for pv in before.pvs}
+    assert [lv["lv_name"] for lv in after.lvs] == [lv["lv_name"] for lv in before.lvs]
+    assert {pv["vg_free_count"] for pv in after.pvs} == {"0"}
+    if before.table["partitions"]:
+        assert moved_rows(after) == moved_rows(before)
+        if packed.sector_size == SECTOR:  # sfdisk takes a file for a disk of such sectors
+            assert "No errors detected" in run(["sfdisk", "--verify", target]).stdout
+
+
+def moved_rows(found: Inventory) -> list[object]:
+    """Return the table's GUID and its rows without places and sizes."""
+    rows = [{k: v for k, v in p.items() if k not in ("start", "size", "node")} for p in found.table["partitions"]]
+    return [found.table["id"], found.table["label"], *rows]
+
+
+@full
+def test_whole_disk_pv_in_place(image: LiveImage, lab: Lab) -> None:
+    pristine = make_sample(image, "whole")
+    disk = sparse_copy(pristine, lab.folder / "disk.img")
+    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.margin=8M", "lvpack.dump=no")
+    assert report.status == "ok", report
+    cut = cut_to_size(disk, report, lab.folder / "cut.img")
+    before, after = (inventory.take(image, Drive(path=d)) for d in (pristine, cut))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+
+
+@full
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [("mixed", ("VG 'sys' in place", "3 PVs")), ("logicals", ("partition 7 stands after the PV",))],
+)
+def test_in_place_refuses_what_it_would_have_to_move(
+    image: LiveImage, lab: Lab, recipe: str, words: tuple[str, ...]
+) -> None:
+    disks = [sparse_copy(d, lab.folder / f"{n}.img") for n, d in enumerate(make_disks(image, recipe))]
+    untouched = [fingerprint(disk) for disk in disks]
+    assert_ended(lab.run(drives_of(recipe, disks), *IN_PLACE), "refused", *words)
+    assert [fingerprint(disk) for disk in disks] == untouched

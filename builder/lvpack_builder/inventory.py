@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ TAKE_SECONDS = 900.0
 class Inventory:
     """What guest/take_inventory.py found: files by filesystem, blkid's facts, LVM's rows, minimum sizes in bytes.
 
-    whole: the SHA-256 of partitions and LVs that are no ext filesystem, swap area or PV.
+    whole: the SHA-256 of partitions and LVs that are no ext or XFS filesystem, swap area or PV.
     """
 
     table: dict[str, Any]
@@ -43,17 +43,17 @@ class Inventory:
         return found
 
 
-def take(image: LiveImage, drive: Drive) -> Inventory:
-    """Boot the live image with a disk, which stays unchanged, and return its inventory."""
+def take(image: LiveImage, *drives: Drive) -> Inventory:
+    """Boot the live image with disks, which stay unchanged, and return the inventory of the first and of all VGs."""
     with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
         folder = Path(scratch)
         shutil.copy(take_inventory.__file__, folder / "take_inventory.py")
-        copy = Drive(path=drive.path, format=drive.format, temporary=True)
+        copies = [replace(drive, temporary=True) for drive in drives]
         command = "python3 /host/take_inventory.py /dev/vda /host/inventory.json"
         log = cache_dir() / "inventory.log"
-        answer = helper.in_live_image(image, [copy], folder, command, log, TAKE_SECONDS)
+        answer = helper.in_live_image(image, copies, folder, command, log, TAKE_SECONDS)
         if answer.status:
-            raise Failed(f"cannot take an inventory of '{drive.path}': {answer.output.strip()[-300:]}")
+            raise Failed(f"cannot take an inventory of '{drives[0].path}': {answer.output.strip()[-300:]}")
         return Inventory(**json.loads((folder / "inventory.json").read_text()))
 
 

@@ -41,11 +41,15 @@ UEFI_SECURE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 UEFI_SECURE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 
 
+# Bytes of a sector of most disks.
+SECTOR = 512
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
     """A disk image of a guest; with temporary, writes are dropped at its end; read_only, the guest sees it so.
 
-    nbd: path is the Unix socket of an NBD server that has the image.
+    nbd: path is the Unix socket of an NBD server that has the image. sector_size in bytes, 512 or 4096 (4Kn).
     """
 
     path: Path
@@ -54,6 +58,7 @@ class Drive:
     temporary: bool = False
     read_only: bool = False
     serial: str = ""
+    sector_size: int = SECTOR
 
     def options(self) -> str:
         """Return the value of -drive, but for its id."""
@@ -110,7 +115,9 @@ class Machine:
             words += ["-drive", f"{drive.options()},id=d{number}"]
             serial = f",serial={drive.serial}" if drive.serial else ""
             # After CD or network, at 0, the disks are booted in their order, also when the guest starts again.
-            words += ["-device", f"virtio-blk-pci,drive=d{number},bootindex={number + 1}{serial}"]
+            size = drive.sector_size
+            sectors = "" if size == SECTOR else f",logical_block_size={size},physical_block_size={size}"
+            words += ["-device", f"virtio-blk-pci,drive=d{number},bootindex={number + 1}{serial}{sectors}"]
         words += [word for number, nic in enumerate(self._nics()) for word in nic.words(number)]
         words += ["-qmp", f"unix:{_escaped(self.monitor)},server=on,wait=off"] if self.monitor else []
         for tag, folder in self.folders:

@@ -1,6 +1,7 @@
-"""Runs in the live image: makes a server from a recipe on an empty disk. Standard library only.
+"""Runs in the live image: makes a server from a recipe on empty disks. Standard library only.
 
-usage: make_server.py RECIPE.json DISK [ROOT.tar]; without a system in it a recipe needs no tar and does not boot.
+usage: make_server.py RECIPE.json DISK[,DISK…] [ROOT.tar]; without a system in it a recipe needs no tar and does not
+boot. What a recipe may say is in sample/README.
 """
 
 import json
@@ -29,7 +30,9 @@ def partition_path(disk: str, number: int) -> str:
 
 
 def partition(recipe: dict[str, Any], disk: str) -> None:
-    """Write the partition table of the recipe."""
+    """Write the partition table of the recipe to its first disk, if it has one; the others are PVs as a whole."""
+    if "label" not in recipe:
+        return
     lines = [f"label: {recipe['label']}"]
     for row in recipe["partition"]:
         text = f"{row['number']} : start={row['start']}iB, type={row['type']}"
@@ -42,26 +45,46 @@ def partition(recipe: dict[str, Any], disk: str) -> None:
     run("udevadm", "settle")
 
 
-def make_lvs(recipe: dict[str, Any], pv: str) -> None:
-    """Make the VG and put each LV on just the extents that the recipe names."""
-    vg = recipe["vg"]
-    run("pvcreate", "--yes", pv)
-    run("vgcreate", "--physicalextentsize", vg["extent"], vg["name"], pv)
-    for lv in recipe["lv"]:
-        for number, extents in enumerate(lv["extents"]):
-            first, last = (int(n) for n in extents.split("-"))
-            where = f"{pv}:{first}-{last}"
-            count = str(last - first + 1)
-            if number == 0:
-                run("lvcreate", "--yes", "--wipesignatures", "y", "-l", count, "-n", lv["name"], vg["name"], where)
-            else:
-                run("lvextend", "-l", f"+{count}", f"{vg['name']}/{lv['name']}", where)
+def vgs_of(recipe: dict[str, Any]) -> list[dict[str, Any]]:
+    vgs = recipe["vg"]
+    return vgs if isinstance(vgs, list) else [vgs]
+
+
+def make_vgs(recipe: dict[str, Any], disks: list[str]) -> None:
+    """Make the VGs and put each LV on just the extents that the recipe names."""
+    first_vg = vgs_of(recipe)[0]["name"]
+    for vg in vgs_of(recipe):
+        places = [where.split(":") for where in vg.get("pvs") or [f"0:{recipe['partition'][-1]['number']}"]]
+        pvs = [partition_path(disks[int(d)], int(p)) if int(p) else disks[int(d)] for d, p in places]
+        for pv in pvs:
+            run("pvcreate", "--yes", *vg.get("options", []), pv)
+        run("vgcreate", "--physicalextentsize", vg["extent"], vg["name"], *pvs)
+        for lv in recipe["lv"]:
+            if lv.get("vg", first_vg) == vg["name"]:
+                make_lv(lv, vg["name"], pvs)
+
+
+def make_lv(lv: dict[str, Any], vg: str, pvs: list[str]) -> None:
+    for number, extents in enumerate(lv["extents"]):
+        areas, count = [], 0
+        for area in extents.split("|"):
+            pv, _, numbers = area.rpartition(":")
+            first, last = (int(n) for n in numbers.split("-"))
+            areas.append(f"{pvs[int(pv or 0)]}:{first}-{last}")
+            count += last - first + 1
+        stripes = ["--stripes", str(len(areas))] + (["--stripesize", lv["stripe"]] if len(areas) > 1 else [])
+        if number == 0:
+            new = ["--yes", "--wipesignatures", "y", "-n", lv["name"]]
+            run("lvcreate", *new, *stripes, "-l", str(count), vg, *areas)
+        else:
+            run("lvextend", *stripes, "-l", f"+{count}", f"{vg}/{lv['name']}", *areas)
 
 
 def filesystems(recipe: dict[str, Any], disk: str) -> list[tuple[str, dict[str, Any]]]:
     """Make all filesystems and return (device, row), in mounting order."""
-    rows = [(f"/dev/{recipe['vg']['name']}/{lv['name']}", lv) for lv in recipe["lv"]]
-    rows += [(partition_path(disk, p["number"]), p) for p in recipe["partition"] if "filesystem" in p]
+    first_vg = vgs_of(recipe)[0]["name"]
+    rows = [(f"/dev/{lv.get('vg', first_vg)}/{lv['name']}", lv) for lv in recipe["lv"]]
+    rows += [(partition_path(disk, p["number"]), p) for p in recipe.get("partition", []) if "filesystem" in p]
     for device, row in rows:
         kind = row["filesystem"]
         if kind == "swap":
@@ -74,7 +97,7 @@ def filesystems(recipe: dict[str, Any], disk: str) -> list[tuple[str, dict[str, 
                 file.seek(0)
                 file.write(os.urandom(size))
         else:
-            run(f"mkfs.{kind}", "-q", "-F", *row.get("options", []), device)
+            run(f"mkfs.{kind}", "-q", "-f" if kind == "xfs" else "-F", *row.get("options", []), device)
     return sorted(rows, key=lambda pair: str(pair[1].get("mount", "~")))
 
 
@@ -176,10 +199,10 @@ def configure(recipe: dict[str, Any], rows: list[tuple[str, dict[str, Any]]], di
 
 def main() -> None:
     recipe = json.loads(Path(sys.argv[1]).read_text())
-    disk, *tar = sys.argv[2:]
+    disks, *tar = sys.argv[2:]
+    [disk, *_] = disks.split(",")
     partition(recipe, disk)
-    pv = partition_path(disk, recipe["partition"][-1]["number"])
-    make_lvs(recipe, pv)
+    make_vgs(recipe, disks.split(","))
     rows = filesystems(recipe, disk)
     mounts = []
     for device, row in rows:
@@ -196,7 +219,8 @@ def main() -> None:
         configure(recipe, rows, disk)
     run("sync")
     run("umount", "--recursive", str(NEW))
-    run("vgchange", "--activate", "n", recipe["vg"]["name"])
+    for vg in vgs_of(recipe):
+        run("vgchange", "--activate", "n", vg["name"])
     print("server made", flush=True)
 
 

@@ -1,6 +1,7 @@
 """Runs in the live image: prints all that a backup must keep, as one JSON document. Standard library only.
 
-usage: take_inventory.py DISK OUT.json; the disk's VG must not be active. Nothing is written to the disk.
+usage: take_inventory.py DISK OUT.json; no VG may be active. Nothing is written to the disk, or to the others, whose VGs
+are looked at too.
 """
 
 import hashlib
@@ -58,11 +59,12 @@ def entry(path: bytes, links: dict[int, str]) -> dict[str, Any]:
     return found
 
 
-def walk(device: str) -> list[dict[str, Any]]:
+def walk(device: str, kind: str) -> list[dict[str, Any]]:
     """Return the entries of one filesystem, sorted by path."""
     MOUNT.mkdir(exist_ok=True)
     # The driver of ext4 knows noload for ext2 as well: a journal is never replayed here.
-    run("mount", "-t", "ext4", "-o", "ro,noload", device, str(MOUNT))
+    how = ["-t", "xfs", "-o", "ro,norecovery"] if kind == "xfs" else ["-t", "ext4", "-o", "ro,noload"]
+    run("mount", *how, device, str(MOUNT))
     try:
         links: dict[int, str] = {}
         paths = [os.fsencode(MOUNT)]
@@ -75,7 +77,8 @@ def walk(device: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     disk, out = sys.argv[1:]
-    table = json.loads(run("sfdisk", "--json", disk))["partitiontable"]
+    answer = run("sfdisk", "--json", disk, ok=(0, 1))
+    table = json.loads(answer)["partitiontable"] if answer else {"partitions": []}
     found: dict[str, Any] = {"table": table, "filesystems": {}, "files": {}, "minimum": {}, "whole": {}}
     fields = "vg_name,vg_uuid,vg_extent_size,vg_free_count,pv_uuid,pe_start,pv_pe_count,pv_name"
     lvm = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
@@ -94,13 +97,15 @@ def main() -> None:
     devices |= {f"LV {lv['lv_name']}": lv["lv_dm_path"] for lv in found["lvs"]}
     for name, device in devices.items():
         facts = found["filesystems"][name] = blkid(device)
-        if facts.get("TYPE", "").startswith("ext"):
-            found["files"][name] = walk(device)
+        kind = facts.get("TYPE", "")
+        if kind.startswith("ext") or kind == "xfs":
+            found["files"][name] = walk(device, kind)
+        if kind.startswith("ext"):
             answer = run("resize2fs", "-P", device)
             block = re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", device))
             assert block
             found["minimum"][name] = int(answer.split(":")[1]) * int(block[1])
-        elif facts.get("TYPE") not in ("swap", "LVM2_member"):
+        elif kind not in ("swap", "xfs", "LVM2_member"):
             found["whole"][name] = sha256(device)
     Path(out).write_text(json.dumps(found))
     print("inventory taken", flush=True)

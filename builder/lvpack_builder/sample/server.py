@@ -41,34 +41,52 @@ def root_tar(system: dict[str, object]) -> Path:
 
 
 def make_sample(image: LiveImage, name: str = "blog") -> Path:
-    """Return the pristine disk of a recipe (raw, sparse); copy it before anything writes to it."""
+    """Return the pristine disk of a recipe that has one (raw, sparse); copy it before anything writes to it."""
+    [disk] = make_disks(image, name)
+    return disk
+
+
+def make_disks(image: LiveImage, name: str) -> list[Path]:
+    """Return the pristine disks of a recipe (raw, sparse); copy them before anything writes to them."""
     with locked("sample"):
-        return _make_sample(image, name)
+        return _make_disks(image, name)
 
 
-def _make_sample(image: LiveImage, name: str) -> Path:
+def drives_of(name: str, disks: list[Path]) -> list[Drive]:
+    """Return disks of a recipe, or copies of them, as a machine has them."""
+    sector = recipe_of(name).get("sector", 512)
+    assert isinstance(sector, int)
+    return [Drive(path=disk, sector_size=sector) for disk in disks]
+
+
+def _make_disks(image: LiveImage, name: str) -> list[Path]:
     recipe = recipe_of(name)
     script = Path(make_server.__file__)
     key = hashlib.sha256(json.dumps(recipe).encode() + script.read_bytes()).hexdigest()[:16]
-    disk = cache_dir() / f"sample-{name}-{key}.img"
-    if disk.exists():
-        return disk
+    count = recipe.get("disks", 1)
+    assert isinstance(count, int)
+    disks = [cache_dir() / f"sample-{name}-{key}{f'-{number}' if number else ''}.img" for number in range(count)]
+    if disks[-1].exists():
+        return disks
     system = recipe.get("system")
     tar = root_tar(system) if isinstance(system, dict) else None
-    partial = disk.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    create_disk(partial, parse_size(str(recipe["size"])))
+    partials = [disk.with_suffix(".partial") for disk in disks]
+    for partial in partials:
+        partial.unlink(missing_ok=True)
+        create_disk(partial, parse_size(str(recipe["size"])))
     with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
         folder = Path(scratch)
         shutil.copy(script, folder / "make_server.py")
         (folder / "recipe.json").write_text(json.dumps(recipe))
-        command = "python3 /host/make_server.py /host/recipe.json /dev/vda"
+        devices = ",".join(f"/dev/vd{chr(ord('a') + number)}" for number in range(count))
+        command = f"python3 /host/make_server.py /host/recipe.json {devices}"
         if tar:
             (folder / "root.tar").hardlink_to(tar)
             command += " /host/root.tar"
         log = cache_dir() / f"sample-{name}.log"
-        answer = helper.in_live_image(image, [Drive(path=partial)], folder, command, log, MAKE_SECONDS)
+        answer = helper.in_live_image(image, drives_of(name, partials), folder, command, log, MAKE_SECONDS)
     if answer.status:
         raise Failed(f"cannot make the sample server: {answer.output.strip()[-400:]}", hint=f"its log is {log}")
-    partial.rename(disk)
-    return disk
+    for partial, disk in zip(partials, disks, strict=True):
+        partial.rename(disk)
+    return disks
