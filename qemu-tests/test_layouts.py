@@ -83,6 +83,7 @@ def test_disk_comes_back(
         pytest.param("logicals", marks=full),
         pytest.param("sectors", marks=full),
         pytest.param("features", marks=full),
+        pytest.param("odd", marks=full),
     ],
 )
 def test_layout_comes_back(image: LiveImage, lab: Lab, recipe: str) -> None:
@@ -122,8 +123,9 @@ def moved_rows(found: Inventory) -> list[object]:
 
 
 @full
-def test_whole_disk_pv_in_place(image: LiveImage, lab: Lab) -> None:
-    pristine = make_sample(image, "whole")
+@pytest.mark.parametrize("recipe", ["whole", "odd"])
+def test_in_place_too(image: LiveImage, lab: Lab, recipe: str) -> None:
+    pristine = make_sample(image, recipe)
     disk = sparse_copy(pristine, lab.folder / "disk.img")
     report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.margin=8M", "lvpack.dump=no")
     assert report.status == "ok", report

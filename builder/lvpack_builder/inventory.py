@@ -34,10 +34,10 @@ class Inventory:
     whole: dict[str, str]
 
     def identities(self) -> dict[str, object]:
-        """Return every UUID and label: of the VG, PVs, LVs, filesystems and swap areas."""
-        found: dict[str, object] = {f"VG {pv['vg_name']}": pv["vg_uuid"] for pv in self.pvs}
+        """Return every UUID, label and tag: of the VG, PVs, LVs, filesystems and swap areas."""
+        found: dict[str, object] = {f"VG {pv['vg_name']}": (pv["vg_uuid"], pv["vg_tags"]) for pv in self.pvs}
         found |= {f"PV {number}": pv["pv_uuid"] for number, pv in enumerate(self.pvs)}
-        found |= {f"LV {lv['lv_name']}": lv["lv_uuid"] for lv in self.lvs}
+        found |= {f"LV {lv['lv_name']}": (lv["lv_uuid"], lv["lv_tags"]) for lv in self.lvs}
         for name, facts in self.filesystems.items():
             found |= {f"{name} {key}": facts.get(key) for key in ("TYPE", "UUID", "LABEL")}
         return found

@@ -14,10 +14,14 @@ EXTENDED_SIZE = KIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The disks to pack, that first into which the others are collapsed, and all VGs on them, the wanted one first."""
+    """The disks to pack, that first into which the others are collapsed, and all VGs on them, the wanted one first.
+
+    others are disks that the image will not have.
+    """
 
     disks: tuple[BlockDevice, ...]
     vgs: tuple[lvm.Vg, ...]
+    others: tuple[BlockDevice, ...] = ()
 
     @property
     def disk(self) -> BlockDevice:

@@ -25,8 +25,6 @@ from lvpack_agent.zstd import Damaged
 SCHEMA = 1
 MANIFEST, SUMS, RESTORE, BMAP = "manifest.json", "SHA256SUMS", "RESTORE.txt", "disk.img.bmap"
 PARTIAL = ".partial"
-# How a warning ends that names a part of the server which the image has not.
-LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,13 +272,12 @@ def check_image(
 
 def _left_out(manifest: Manifest) -> str:
     """Return what the server has and the image has not, for people; "" if that is nothing."""
-    gaps = [
-        f"{step.object}: {human(step.before - step.after)}, {step.reason}"
+    lines = [
+        f"   {step.object}: {human(step.before - step.after)}, {step.reason}\n"
         for step in manifest.plan.steps
         if step.verb == LEAVE_OUT
     ]
-    lines = [*(text for text in manifest.warnings if text.endswith(LEFT_OUT)), *gaps]
-    return "".join(["Not in this image:\n\n", *(f"   {line}\n" for line in lines), "\n"]) if lines else ""
+    return "".join(["Not in this image:\n\n", *lines, "\n"]) if lines else ""
 
 
 def restore_text(manifest: Manifest) -> str:

@@ -33,6 +33,8 @@ GPT_ENTRIES = 128 * 128
 LEAD = MIB
 # sfdisk(8): logical partitions have numbers from 5 on.
 FIRST_LOGICAL = 5
+# GRUB manual, "BIOS installation": the type of the partition of a GPT that has what an msdos disk has in its gap.
+BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 # The verb of steps whose object the packed disk has not.
 LEAVE_OUT = "leave out"
 
@@ -89,6 +91,12 @@ class Plan:
         """Return the UUIDs of the LVs that lose extents."""
         return frozenset(old.uuid for old, new in self.lvs() if new.extents < old.extents)
 
+    def moved_boot_loaders(self) -> Iterator[int]:
+        """Yield the numbers of BIOS boot partitions that move: GRUB knows the place of its second part by sector."""
+        for old, new in zip(self.source.disks[0].rows, self.target.disks[0].rows, strict=True):
+            if old.type.upper() == BIOS_BOOT and old.start != new.start:
+                yield old.number
+
     def pieces(self) -> tuple[Piece, ...]:
         """Return what the packed disk is made of, from its first byte to its last."""
         return tuple(_joined(_pieces(self)))
@@ -115,20 +123,16 @@ def make_plan(source: Layout, margin: Margin, least: Mapping[str, int] = Mapping
         steps += [*how, *_compact_steps(source, vg, packed_vgs[-1], going)]
         moves += going
     sizes = {pv.partition: pv.size for vg in packed_vgs for pv in vg.pvs}
-    if disk.table is None:
-        packed = replace(disk, size=round_up(sizes[0], MIB))
-        end_reason = "ends after the PV"
-    else:
-        rows = _placed(disk, sizes)
-        end = max(row.end for row in rows)
-        tail = GPT_TAIL if disk.table.label == "gpt" else 0
-        # A partition that cannot be read in whole MiB would make some firmware and `dd bs=1M` unhappy.
-        size = round_up(end, MIB) + tail
-        if size > disk.size and end <= max(row.end for row in disk.rows):
-            # Nothing to win at the end: the disk was full to its last extent.
-            size = disk.size
-        packed = replace(disk, size=size, table=replace(disk.table, partitions=rows))
-        end_reason = "ends after its last partition" + (", with room for the backup GPT" if tail else "")
+    rows = _placed(disk, sizes)
+    end, old_end = (max((row.end for row in ends), default=sizes.get(0, 0)) for ends in (rows, disk.rows))
+    tail = GPT_TAIL if disk.table and disk.table.label == "gpt" else 0
+    # A partition that cannot be read in whole MiB would make some firmware and `dd bs=1M` unhappy.
+    size = round_up(end, MIB) + tail
+    if size > disk.size and end <= old_end:
+        # Nothing to win at the end: the disk was full to its last extent.
+        size = disk.size
+    table = replace(disk.table, partitions=rows) if disk.table else None
+    packed = replace(disk, size=size, table=table)
     target = Layout(disks=(packed,), vgs=tuple(packed_vgs))
     kept, changed = _partition_steps(disk, packed, sizes)
     steps = [*kept, *steps, *changed]
@@ -139,11 +143,20 @@ def make_plan(source: Layout, margin: Margin, least: Mapping[str, int] = Mapping
             type=disk.table.label if disk.table else "PV",
             before=disk.size,
             after=packed.size,
-            reason=end_reason,
+            reason="ends after what is last on it" + (", with room for the backup GPT" if tail else ""),
         )
     )
     plan = Plan(source=source, target=target, steps=tuple(steps), moves=tuple(moves), store=0)
     return replace(plan, store=_store(plan))
+
+
+def leaving_out(plan: Plan, others: Iterable[tuple[str, int]]) -> Plan:
+    """Return the plan with disks of the server, by name and size, that the packed disk will have nothing of."""
+    steps = (
+        Step(verb=LEAVE_OUT, object=name, type="", before=size, after=0, reason="shares no VG with what is packed")
+        for name, size in others
+    )
+    return replace(plan, steps=(*plan.steps, *steps))
 
 
 def _refuse_other_disks(source: Layout) -> None:
@@ -190,7 +203,6 @@ def _placed(disk: Disk, sizes: Mapping[int, int]) -> tuple[Partition, ...]:
     What moves keeps its place within a MiB, and at most a MiB of the gap before it, where the boot record of a logical
     partition may be.
     """
-    assert disk.table is not None
     extended = _extended(disk)
     placed: dict[int, Partition] = {}
     at = before = 0

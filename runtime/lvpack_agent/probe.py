@@ -221,11 +221,10 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
     if vg.system_id:
         raise Refused(f"{name}: it belongs to system '{vg.system_id}'", hint="clear it with vgchange --systemid ''")
     for pv in vg.pvs:
-        if pv.metadata_areas != 1 or pv.bootloader_area:
+        if pv.metadata_areas != 1:
             raise Refused(
-                f"{name}: PV '{pv.device}' has {pv.metadata_areas} metadata areas and a boot loader area of "
-                f"{pv.bootloader_area} bytes",
-                hint="this version packs PVs with one metadata area and no boot loader area",
+                f"{name}: PV '{pv.device}' has {pv.metadata_areas} metadata areas",
+                hint="this version packs PVs with one metadata area",
             )
     for lv in vg.lvs:
         if lv.layout not in LV_TYPES or any(s.type not in LV_TYPES for s in lv.segments):

@@ -28,7 +28,8 @@ def host_name(source: Opened) -> str:
 
     The root filesystem is the one that has /etc/fstab too. Only ext filesystems are searched.
     """
-    for _, device in source.ext_devices():
+    # Most installers call it so; with 200 LVs it is worth it to ask that one first.
+    for _, device in sorted(source.ext_devices(), key=lambda pair: "root" not in pair[0].lower()):
         name = ext.read_file(device, "/etc/hostname").strip()
         if name and ext.read_file(device, "/etc/fstab"):
             return re.sub(r"[^A-Za-z0-9._-]", "-", name.splitlines()[0]).strip(".-_")

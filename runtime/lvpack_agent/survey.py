@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lvpack_agent import disks, rescue
 from lvpack_agent.discover import Found, find
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.fitting import fitted
-from lvpack_agent.imageset import LEFT_OUT
 from lvpack_agent.layout import Disk
 from lvpack_agent.options import Settings
-from lvpack_agent.plan import Plan, make_plan
+from lvpack_agent.plan import Plan, leaving_out, make_plan
 from lvpack_agent.probe import Opened, opened
 from lvpack_agent.report import Run
 from lvpack_agent.steps import TAG
@@ -50,9 +49,10 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     vgs = ", ".join(vg.name for vg in found.vgs)
     run.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
-    for other in (d for d in all_disks if d not in (*found.disks, *spared) and not d.is_boot_medium):
-        run.warn(f"disk {other.describe()} is not part of VG {vgs}: {LEFT_OUT}")
-    return all_disks, found
+    others = tuple(d for d in all_disks if d not in (*found.disks, *spared) and not d.is_boot_medium)
+    for other in others:
+        run.warn(f"disk {other.describe()} is not part of VG {vgs}: left out")
+    return all_disks, replace(found, others=others)
 
 
 def _refuse_several(found: Found) -> None:
@@ -97,8 +97,13 @@ def surveyed(
     with opened(tuple(zip(devices, likes, strict=True)), "source", repair=True) as source:
         for finding in source.findings:
             run.warn(finding)
-        wished = make_plan(source.layout, settings.margin)
-        planned = fitted(source.layout, settings.margin, room()) if room else wished
+        others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
+        wished = leaving_out(make_plan(source.layout, settings.margin), others)
+        planned = leaving_out(fitted(source.layout, settings.margin, room()), others) if room else wished
+        for number in planned.moved_boot_loaders():
+            run.warn(
+                f"partition {number}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore"
+            )
         run.sizes |= {
             "source_disk": sum(disk.size for disk in found.disks),
             "packed_disk": planned.packed_size,

@@ -120,7 +120,7 @@ def filesystems(draw: st.DrawFn) -> tuple[int, Content]:
     return filesystem(at + draw(st.integers(0, 3)), used)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(filesystems(), min_size=1, max_size=3), st.integers(0, 40))
 def test_no_other_sizes_that_fit_make_a_smaller_disk(parts: list[tuple[int, Content]], more: int) -> None:
     source, room = layout(*parts), STORE_FLOOR + more * MIB

@@ -40,7 +40,7 @@ def test_joined_ranges_are_apart_and_the_same_bytes(parts: list[Range]) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pieces_are_the_ranges_with_zeros_between(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

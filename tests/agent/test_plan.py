@@ -265,6 +265,7 @@ def test_every_byte_of_the_packed_disk_is_the_source_s(source: Layout) -> None:
     ordered = sorted(packed.rows, key=lambda row: row.start)
     assert [r.number for r in ordered] == [r.number for r in sorted(source.disks[0].rows, key=lambda row: row.start)]
     assert all(a.end <= b.start for a, b in pairwise(ordered))
+    assert len(source.disks) > 1 or packed.size <= source.disks[0].size
     # Extents: each LV's are those that it had.
     olds = {pv.uuid: (pv.disk, source.first_extent(pv)) for pv in source.vgs[0].pvs}
     news = {pv.uuid: target.first_extent(pv) for pv in target.vgs[0].pvs}

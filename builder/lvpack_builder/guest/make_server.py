@@ -1,12 +1,13 @@
 """Runs in the live image: makes a server from a recipe on empty disks. Standard library only.
 
 usage: make_server.py RECIPE.json DISK[,DISK…] [ROOT.tar]; without a system in it a recipe needs no tar and does not
-boot. What a recipe may say is in sample/README.
+boot. docs/building.md has what a recipe may say.
 """
 
 import json
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -58,10 +59,14 @@ def make_vgs(recipe: dict[str, Any], disks: list[str]) -> None:
         pvs = [partition_path(disks[int(d)], int(p)) if int(p) else disks[int(d)] for d, p in places]
         for pv in pvs:
             run("pvcreate", "--yes", *vg.get("options", []), pv)
-        run("vgcreate", "--physicalextentsize", vg["extent"], vg["name"], *pvs)
+        run("vgcreate", "--physicalextentsize", vg["extent"], *tags(vg), vg["name"], *pvs)
         for lv in recipe["lv"]:
             if lv.get("vg", first_vg) == vg["name"]:
                 make_lv(lv, vg["name"], pvs)
+
+
+def tags(row: dict[str, Any]) -> list[str]:
+    return [word for tag in row.get("tags", []) for word in ("--addtag", tag)]
 
 
 def make_lv(lv: dict[str, Any], vg: str, pvs: list[str]) -> None:
@@ -69,12 +74,13 @@ def make_lv(lv: dict[str, Any], vg: str, pvs: list[str]) -> None:
         areas, count = [], 0
         for area in extents.split("|"):
             pv, _, numbers = area.rpartition(":")
-            first, last = (int(n) for n in numbers.split("-"))
-            areas.append(f"{pvs[int(pv or 0)]}:{first}-{last}")
-            count += last - first + 1
+            first, last, step = (int(n) for n in re.split("[-/]", f"{numbers}/1")[:3])
+            parts = [f"{n}-{n}" for n in range(first, last + 1, step)] if step > 1 else [f"{first}-{last}"]
+            areas.append(":".join([pvs[int(pv or 0)], *parts]))
+            count += len(parts) if step > 1 else last - first + 1
         stripes = ["--stripes", str(len(areas))] + (["--stripesize", lv["stripe"]] if len(areas) > 1 else [])
         if number == 0:
-            new = ["--yes", "--wipesignatures", "y", "-n", lv["name"]]
+            new = ["--yes", "--wipesignatures", "y", *tags(lv), "-n", lv["name"]]
             run("lvcreate", *new, *stripes, "-l", str(count), vg, *areas)
         else:
             run("lvextend", *stripes, "-l", f"+{count}", f"{vg}/{lv['name']}", *areas)

@@ -80,14 +80,16 @@ def main() -> None:
     answer = run("sfdisk", "--json", disk, ok=(0, 1))
     table = json.loads(answer)["partitiontable"] if answer else {"partitions": []}
     found: dict[str, Any] = {"table": table, "filesystems": {}, "files": {}, "minimum": {}, "whole": {}}
-    fields = "vg_name,vg_uuid,vg_extent_size,vg_free_count,pv_uuid,pe_start,pv_pe_count,pv_name"
+    fields = "vg_name,vg_uuid,vg_tags,vg_extent_size,vg_free_count,pv_uuid,pe_start,pv_pe_count,pv_name"
     lvm = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
     found["pvs"] = json.loads(run("lvm", "pvs", *lvm, fields))["report"][0]["pv"]
     fields = "pv_name,pvseg_start,pvseg_size,lv_name,seg_start_pe"
     # LVM names this list "pvseg", or "pv" when the fields are of PVs alone.
     [report] = json.loads(run("lvm", "pvs", "--segments", *lvm, fields))["report"]
     found["segments"] = report.get("pvseg", report.get("pv"))
-    found["lvs"] = json.loads(run("lvm", "lvs", *lvm, "vg_name,lv_name,lv_uuid,lv_size,lv_dm_path"))["report"][0]["lv"]
+    found["lvs"] = json.loads(run("lvm", "lvs", *lvm, "vg_name,lv_name,lv_uuid,lv_tags,lv_size,lv_dm_path"))["report"][
+        0
+    ]["lv"]
     for vg in {pv["vg_name"] for pv in found["pvs"]}:
         run("vgchange", "--activate", "y", vg)
     numbered = {p["node"]: re.sub(r".*?([0-9]+)$", r"\1", p["node"]) for p in table["partitions"]}
