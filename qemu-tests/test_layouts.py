@@ -28,9 +28,9 @@ def identities(found: Inventory) -> list[object]:
 @pytest.mark.parametrize(
     ("recipe", "whole", "compress", "nfs", "scratch"),
     [
-        pytest.param("gpt", 3, "gzip:1", 3, "ram", marks=core),
+        pytest.param("gpt", 2, "gzip:1", 3, "ram", marks=core),
         pytest.param("logical", 0, "zstd:1", 4, "share", marks=full),
-        pytest.param("gpt", 3, "none", 4, "share", marks=full),
+        pytest.param("gpt", 2, "none", 4, "share", marks=full),
     ],
 )
 def test_disk_comes_back(

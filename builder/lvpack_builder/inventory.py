@@ -21,7 +21,7 @@ TAKE_SECONDS = 900.0
 class Inventory:
     """What guest/take_inventory.py found: files by filesystem, blkid's facts, LVM's rows, minimum sizes in bytes.
 
-    whole: the SHA-256 of partitions and LVs that are no ext or XFS filesystem, swap area or PV.
+    whole: the SHA-256 of partitions and LVs that are no ext, XFS or FAT filesystem, swap area or PV.
     """
 
     table: dict[str, Any]

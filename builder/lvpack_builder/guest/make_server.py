@@ -186,8 +186,11 @@ def make_files(root: Path, mounts: list[Path], amount: dict[str, int]) -> None:
 
 
 def configure(recipe: dict[str, Any], rows: list[tuple[str, dict[str, Any]]], disk: str) -> None:
-    """Make the unpacked Debian boot by GRUB, with a serial console."""
+    """Make the unpacked Debian boot by GRUB, with a serial console: by UEFI if there is a /boot/efi, else by BIOS."""
     system = recipe["system"]
+    uefi = any(row.get("mount") == "/boot/efi" for _, row in rows)
+    # Debian's signed GRUB looks for its configuration in EFI/debian. This machine has no boot variables to set.
+    by_uefi = ["--target=x86_64-efi", "--bootloader-id=debian", "--no-nvram"]
     (NEW / "etc/fstab").write_text(fstab(rows))
     (NEW / "etc/hostname").write_text(system["hostname"] + "\n")
     run("chroot", str(NEW), "chpasswd", text=f"root:{system['password']}\n")
@@ -197,7 +200,7 @@ def configure(recipe: dict[str, Any], rows: list[tuple[str, dict[str, Any]]], di
     )
     for name in ("dev", "proc", "sys", "run"):
         run("mount", "--rbind", f"/{name}", str(NEW / name))
-    run("chroot", str(NEW), "grub-install", "--target=i386-pc", disk)
+    run("chroot", str(NEW), "grub-install", *(by_uefi if uefi else ["--target=i386-pc", disk]))
     run("chroot", str(NEW), "update-grub")
     for name in ("dev", "proc", "sys", "run"):
         run("umount", "--recursive", "--lazy", str(NEW / name))
@@ -218,6 +221,7 @@ def main() -> None:
             run("mount", device, str(target))
             mounts.append(target)
     if tar:
+        (NEW / "tmp").mkdir(exist_ok=True)
         os.chmod(NEW / "tmp", 0o1777)
         run("tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-f", tar[0], "-C", str(NEW))
     make_files(NEW, [m for m in mounts if m != NEW / "boot"], recipe["files"])

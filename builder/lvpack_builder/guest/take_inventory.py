@@ -15,6 +15,15 @@ from pathlib import Path
 from typing import Any
 
 MOUNT = Path("/inventory")
+# A journal is never replayed here. The driver of ext4 knows noload for ext2 as well.
+EXT = ("-t", "ext4", "-o", "ro,noload")
+READ_ONLY = {
+    "ext2": EXT,
+    "ext3": EXT,
+    "ext4": EXT,
+    "xfs": ("-t", "xfs", "-o", "ro,norecovery"),
+    "vfat": ("-t", "vfat", "-o", "ro"),
+}
 
 
 def run(*command: str, ok: tuple[int, ...] = (0,)) -> str:
@@ -62,9 +71,7 @@ def entry(path: bytes, links: dict[int, str]) -> dict[str, Any]:
 def walk(device: str, kind: str) -> list[dict[str, Any]]:
     """Return the entries of one filesystem, sorted by path."""
     MOUNT.mkdir(exist_ok=True)
-    # The driver of ext4 knows noload for ext2 as well: a journal is never replayed here.
-    how = ["-t", "xfs", "-o", "ro,norecovery"] if kind == "xfs" else ["-t", "ext4", "-o", "ro,noload"]
-    run("mount", *how, device, str(MOUNT))
+    run("mount", *READ_ONLY[kind], device, str(MOUNT))
     try:
         links: dict[int, str] = {}
         paths = [os.fsencode(MOUNT)]
@@ -100,14 +107,14 @@ def main() -> None:
     for name, device in devices.items():
         facts = found["filesystems"][name] = blkid(device)
         kind = facts.get("TYPE", "")
-        if kind.startswith("ext") or kind == "xfs":
+        if kind in READ_ONLY:
             found["files"][name] = walk(device, kind)
         if kind.startswith("ext"):
             answer = run("resize2fs", "-P", device)
             block = re.search(r"Block size: +(\d+)", run("dumpe2fs", "-h", device))
             assert block
             found["minimum"][name] = int(answer.split(":")[1]) * int(block[1])
-        elif kind not in ("swap", "xfs", "LVM2_member"):
+        elif kind not in ("swap", "LVM2_member", *READ_ONLY):
             found["whole"][name] = sha256(device)
     Path(out).write_text(json.dumps(found))
     print("inventory taken", flush=True)
