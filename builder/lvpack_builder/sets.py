@@ -34,6 +34,7 @@ def describe(manifest: Manifest) -> str:
         for lv in vg.lvs:
             size, was = (human(extents * vg.extent_size) for extents in (lv.extents, before[lv.uuid]))
             lines.append(f"  LV       {lv.name}: {lv.content.type or 'unknown'}, {size}, was {was}")
+    lines += [f"boot       by UEFI: '{loader.title}', {loader}" for loader in manifest.boot]
     lines += [f"warning    {text}" for text in manifest.warnings]
     return "\n".join(lines)
 

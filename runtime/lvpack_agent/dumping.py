@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent import VERSION, blockmap, bmap, frames, imageset, rescue, usage
+from lvpack_agent import VERSION, blockmap, bmap, efi, frames, imageset, rescue, usage
 from lvpack_agent.layout import Range
 from lvpack_agent.options import Settings
 from lvpack_agent.pacing import Pace
@@ -80,6 +80,7 @@ def dump(
         compression=compress,
         block_map=block_map,
         checksums=checksums,
+        boot=efi.booted(planned.source.disks[0].table),
         sizes=dict(run.sizes),
         timings=dict(run.timings),
         warnings=tuple(run.warnings),

@@ -1,4 +1,4 @@
-"""UEFI firmware: whether this machine booted by it, whether Secure Boot is on, and what it boots next.
+"""UEFI firmware: whether this machine booted by it, whether Secure Boot is on, which loaders it boots, and what next.
 
 Variables are files of efivarfs: four bytes of attributes, then the value (kernel: filesystems/efivarfs.rst).
 Their formats are the UEFI specification's (2.10): load options 3.1.3, boot variables 3.3, device paths 10.3.
@@ -7,7 +7,7 @@ Their formats are the UEFI specification's (2.10): load options 3.1.3, boot vari
 import re
 import struct
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ _ACTIVE = 0x01
 # A load option's category: 0 is for booting, 1 an application such as the firmware's setup (3.1.3).
 _CATEGORY = 0x1F00
 # Device path nodes as (type, subtype).
-_END, _PCI, _SATA, _HARD_DRIVE = 0x7F, (1, 1), (3, 18), (4, 1)
+_END, _PCI, _SATA, _HARD_DRIVE, _FILE = 0x7F, (1, 1), (3, 18), (4, 1), (4, 4)
 _SYSFS_PCI = re.compile(r"/[0-9a-f]{4}:[0-9a-f]{2}:([0-9a-f]{2})\.([0-7])(?=/)")
 
 
@@ -50,7 +50,7 @@ class Entry:
 
     partition is a PARTUUID as lsblk(8) prints it; else place is where the whole disk is attached: (device, function)
     of each PCI bridge on the way and of the controller, then the port of a SATA controller. Both are empty for what
-    else there is, such as the firmware's own programs.
+    else there is, such as the firmware's own programs. loader and data are those of a Loader.
     """
 
     number: int
@@ -58,9 +58,27 @@ class Entry:
     title: str
     place: tuple[tuple[int, ...], ...] = ()
     partition: str = ""
+    loader: str = ""
+    data: str = ""
 
     def __str__(self) -> str:
         return f"Boot{self.number:04X} '{self.title}'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loader:
+    """What a boot entry starts: its title, the number of a partition and the loader's path on it, with backslashes.
+
+    data is what else the entry has for the loader to read, in hex digits.
+    """
+
+    title: str
+    partition: int
+    path: str
+    data: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path} on partition {self.partition}"
 
 
 def parse_entry(number: int, value: bytes) -> Entry:
@@ -78,6 +96,8 @@ def parse_entry(number: int, value: bytes) -> Entry:
         title=value[6:end].decode("utf-16-le", errors="replace"),
         place=() if partition else tuple(filter(None, (_place(*node) for node in nodes))),
         partition=partition,
+        loader=_path([data for kind, data in nodes if kind == _FILE]),
+        data=value[end + 2 + paths :].hex(),
     )
 
 
@@ -113,6 +133,12 @@ def _partition(node: bytes) -> str:
     return ""
 
 
+def _path(nodes: Sequence[bytes]) -> str:
+    """Return the path of file nodes (10.3.5.4), each a part of it that ends with a zero."""
+    texts = [node.decode("utf-16-le", errors="replace").partition("\0")[0] for node in nodes]
+    return "".join("\\" + part for text in texts for part in text.split("\\") if part)
+
+
 def parse_numbers(value: bytes) -> tuple[int, ...]:
     """Read BootOrder, BootCurrent or BootNext."""
     return struct.unpack(f"<{len(value) // 2}H", value[: len(value) // 2 * 2])
@@ -145,11 +171,27 @@ def place_of(sysfs: str, sata_port: int | None) -> tuple[tuple[int, ...], ...]:
     return pci if sata_port is None else (*pci, (sata_port,))
 
 
-def part_uuids(table: PartitionTable) -> frozenset[str]:
-    """Return the PARTUUIDs of a partition table as lsblk(8) prints them."""
+def part_uuids(table: PartitionTable) -> dict[str, int]:
+    """Return the numbers of a table's partitions by their PARTUUIDs, as lsblk(8) prints these."""
     if table.label == "gpt":
-        return frozenset(p.uuid.lower() for p in table.partitions)
-    return frozenset(f"{int(table.id, 16):08x}-{p.number:02x}" for p in table.partitions if table.label == "dos")
+        return {p.uuid.lower(): p.number for p in table.partitions}
+    return {f"{int(table.id, 16):08x}-{p.number:02x}": p.number for p in table.partitions if table.label == "dos"}
+
+
+def loaders(entries: Iterable[Entry], table: PartitionTable) -> tuple[Loader, ...]:
+    """Return what active entries start on the partitions of a table, in the order of the entries."""
+    numbers = part_uuids(table)
+    return tuple(
+        Loader(title=e.title, partition=numbers[e.partition], path=e.loader, data=e.data)
+        for e in entries
+        if e.active and e.loader and e.partition in numbers
+    )
+
+
+def creating(disk: str, loader: Loader) -> list[str]:
+    """Return the command that makes a boot entry for a loader on a disk, the first in the boot order."""
+    where = ["--disk", disk, "--part", str(loader.partition)]
+    return ["efibootmgr", "--create", *where, "--label", loader.title, "--loader", loader.path]
 
 
 def firmware() -> Firmware:
@@ -160,13 +202,26 @@ def firmware() -> Firmware:
     return Firmware(uefi=True, secure_boot=bool(value[0]) if value else None)
 
 
+def booted(table: PartitionTable | None) -> tuple[Loader, ...]:
+    """Return what this machine's firmware boots of the disk with this table, in its order; nothing if it is a BIOS."""
+    return loaders(_order(), table) if table else ()
+
+
+def described() -> str:
+    """Return all boot entries as efibootmgr(8) prints them; "" if this machine booted by BIOS, or has none to print."""
+    try:
+        return run(["efibootmgr", "--verbose"]).stdout if firmware().uefi else ""
+    except LvpackError:
+        return ""
+
+
 def boot_next(disk: str, say: Callable[[str], None]) -> None:
     """Let a UEFI machine boot a disk (a path; "": any) at its next start, once; say so, or why not. BIOS: nothing."""
     if not FIRMWARE.is_dir():
         return
     try:
         table = partitions.read(disk)[0] if disk else None
-        of_disk = part_uuids(table) if table else frozenset()
+        of_disk = frozenset(part_uuids(table) if table else ())
         # Of the disk's own partitions after a restore, udev may not have heard yet.
         here = of_disk.union(run(["lsblk", "--noheadings", "--raw", "-o", "PARTUUID"]).stdout.lower().split())
         entry = choose(tuple(_order()), _current(), of_disk, _place_of(disk) if disk else (), here)

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lvpack_agent import VERSION, frames, streams
+from lvpack_agent import VERSION, efi, frames, streams
+from lvpack_agent.efi import Loader
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.frames import Piece
 from lvpack_agent.jsonform import from_json, to_json
@@ -31,6 +33,7 @@ PARTIAL = ".partial"
 class Manifest:
     """manifest.json. machine is what DMI says; plan holds the source's layout; block_map is in bytes of the image.
 
+    boot is what the source's firmware had boot entries for on this disk, if it booted by UEFI, in their order.
     sizes (bytes) and timings (seconds by phase) are those of the report, as far as they were known then.
     """
 
@@ -45,6 +48,7 @@ class Manifest:
     compression: Compression
     block_map: tuple[Range, ...]
     checksums: Checksums
+    boot: tuple[Loader, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -298,8 +302,21 @@ def restore_text(manifest: Manifest) -> str:
         f"   {opener[manifest.compression.method]} | dd of=/dev/sdX bs=4M conv=fsync\n"
         f"{gpt}\n"
         f"bmaptool writes only what holds data:\n\n   bmaptool copy --bmap {BMAP} {image} /dev/sdX\n\n"
+        f"{_boot_text(manifest.boot)}"
         "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER\n\n"
         f"{_left_out(manifest)}"
         "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
         "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
+    )
+
+
+def _boot_text(loaders: tuple[Loader, ...]) -> str:
+    if not loaders:
+        return ""
+    commands = [f"   {shlex.join(efi.creating('/dev/sdX', loader))}\n" for loader in reversed(loaders)]
+    return (
+        "The source booted by UEFI. If the machine has no boot entry for the disk, boot that Linux by UEFI, too, and\n"
+        f"make it:\n\n{''.join(commands)}\n"
+        "Or do without one: copy that file, on its partition, to EFI/BOOT/BOOTX64.EFI, and the other .efi files\n"
+        "beside it to EFI/BOOT, but those that begin with fb.\n\n"
     )

@@ -49,5 +49,7 @@ def write(folder: Path, source: Opened, vg_texts: Mapping[str, str], plan_text: 
         if disk.table:
             files[f"sfdisk{number or ''}.dump"] = run(["sfdisk", "--dump", disk.path]).stdout
     files |= {f"{name}.vgcfgbackup": text for name, text in vg_texts.items()}
+    if entries := efi.described():
+        files["efibootmgr.txt"] = entries
     for name, text in files.items():
         imageset.write_text(folder, f"layout/{name}", text)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent import efi, partitions
-from lvpack_agent.efi import Entry
+from lvpack_agent.efi import Entry, Loader
+from lvpack_agent.layout import Partition, PartitionTable
 
 OVMF = Path(__file__).parents[1] / "data/efi-ovmf"
 VARIABLES = {
@@ -32,11 +33,38 @@ def test_entries_of_ovmf() -> None:
         4: "UEFI PXEv4 (MAC:525400123456)",
         0xAB: "debian",
     }
-    assert found[0xAB].partition == ESP
+    assert (found[0xAB].partition, found[0xAB].loader) == (ESP, "\\EFI\\debian\\grubx64.efi")
+    assert not any(e.loader or e.data for n, e in found.items() if n not in (1, 2, 3, 4, 5, 6, 7, 0xAB))
     assert {n for n, e in found.items() if not e.active} == {0}  # the firmware's setup is an application
     assert found[1].place == ((0x1F, 2), (5,))
     assert found[8].place == ()
     assert efi.parse_numbers(VARIABLES["BootCurrent"][4:]) == (2,)
+
+
+def test_loaders_are_those_of_active_entries_on_partitions_of_the_disk() -> None:
+    rows = [Partition(number=n, start=0, size=0, type="", uuid=u.upper()) for n, u in ((2, OTHER), (15, ESP))]
+    table = PartitionTable(label="gpt", id="", partitions=tuple(rows))
+    debian = Loader(title="debian", partition=15, path="\\EFI\\debian\\grubx64.efi")
+    assert efi.loaders(entries().values(), table) == (debian,)
+    off = Entry(number=1, active=False, title="off", partition=ESP, loader="\\off.efi")
+    bare = Entry(number=2, active=True, title="no path", partition=ESP)
+    stick = Entry(number=3, active=True, title="lvpack", partition=STICK, loader="\\EFI\\BOOT\\BOOTX64.EFI")
+    late = Entry(number=4, active=True, title="late", partition=OTHER, loader="\\a.efi", data="00ff")
+    assert efi.loaders([off, bare, stick, late, *entries().values()], table) == (
+        Loader(title="late", partition=2, path="\\a.efi", data="00ff"),
+        debian,
+    )
+
+
+def test_path_in_several_nodes_and_data_after_it() -> None:
+    path = b""
+    for text in ("\\EFI\\", "debian", "\\shimx64.efi"):
+        name = f"{text}\0".encode("utf-16-le")
+        path += struct.pack("<BBH", 4, 4, 4 + len(name)) + name
+    path += b"\x7f\xff\4\0"
+    option = struct.pack("<IH", 1, len(path)) + "x\0".encode("utf-16-le") + path + b"\0\xff\n"
+    found = efi.parse_entry(1, option)
+    assert (found.loader, found.data) == ("\\EFI\\debian\\shimx64.efi", "00ff0a")
 
 
 def test_an_entry_that_names_a_partition_of_the_disk_comes_first() -> None:
