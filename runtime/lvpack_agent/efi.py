@@ -6,13 +6,14 @@ Their formats are the UEFI specification's (2.10): load options 3.1.3, boot vari
 
 import re
 import struct
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent import partitions
-from lvpack_agent.errors import LvpackError
+from lvpack_agent.errors import Failed, LvpackError
 from lvpack_agent.layout import PartitionTable
 from lvpack_agent.processes import run
 
@@ -79,6 +80,11 @@ class Loader:
 
     def __str__(self) -> str:
         return f"{self.path} on partition {self.partition}"
+
+    def starts_as(self, other: "Loader") -> bool:
+        """Return whether both start the same in the same way; a FAT path has no case."""
+        mine, its = ((x.partition, x.path.lower(), x.data) for x in (self, other))
+        return mine == its
 
 
 def parse_entry(number: int, value: bytes) -> Entry:
@@ -213,6 +219,32 @@ def described() -> str:
         return run(["efibootmgr", "--verbose"]).stdout if firmware().uefi else ""
     except LvpackError:
         return ""
+
+
+def put_first(disk: str, table: PartitionTable, loader: Loader) -> Entry:
+    """Have the firmware boot a loader on a disk (path and table) before all else; return the entry for it.
+
+    If it has one already, that comes first then; the others stay. Raises Failed if the firmware does not take it.
+    """
+    with tempfile.NamedTemporaryFile() as data:
+        if entry := _entry_for(loader, table, _order()):
+            order = (entry.number, *(n for n in parse_numbers(_read("BootOrder")) if n != entry.number))
+            command = ["efibootmgr", "--bootorder", ",".join(f"{n:04X}" for n in order)]
+        else:
+            command = creating(disk, loader)
+            if loader.data:
+                data.write(bytes.fromhex(loader.data))
+                data.flush()
+                command += ["--append-binary-args", data.name]
+        run(command)
+    # Some firmware forgets at once what it was told.
+    if entry := _entry_for(loader, table, [*_order()][:1]):
+        return entry
+    raise Failed("cannot trust the firmware: it has forgotten the entry already")
+
+
+def _entry_for(loader: Loader, table: PartitionTable, entries: Iterable[Entry]) -> Entry | None:
+    return next((e for e in entries if any(found.starts_as(loader) for found in loaders((e,), table))), None)
 
 
 def boot_next(disk: str, say: Callable[[str], None]) -> None:

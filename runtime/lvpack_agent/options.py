@@ -57,6 +57,7 @@ class Settings:
     readback: bool
     regrow: bool
     grow: str
+    efi: str
     overwrite: bool
     after: str
     onerror: str
@@ -262,6 +263,15 @@ OPTIONS: tuple[Option, ...] = (
         default="none",
         read=_one_of("none", later=("fs", "original")),
         meaning="restore: the layout is written as it was packed",
+    ),
+    Option(
+        name="efi",
+        values="entry, fallback, both, none",
+        default="entry",
+        read=_one_of("entry", "fallback", "both", "none"),
+        meaning="restore: how UEFI firmware finds the boot loader on the disk. entry: by a boot entry, as the source "
+        "had it, first in the boot order; fallback: by the name EFI/BOOT/BOOTX64.EFI, to which the loader is copied if "
+        "there is none; none: that is left to you",
     ),
     Option(
         name="overwrite",

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lvpack_agent import disks, imageset, partitions, shares
+from lvpack_agent import disks, esp, imageset, partitions, shares
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.emptiness import what_holds
 from lvpack_agent.errors import Failed, LvpackError, Refused
@@ -46,6 +46,8 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             if settings.readback:
                 _read_again(target, disk, run)
             _verify(manifest, disk, run)
+        with run.phase("boot"):
+            esp.make_bootable(disk.path, manifest, settings.efi, run, scratch / "esp")
     return f"restored image set {name} ({human(manifest.checksums.raw_size)}) to disk {disk.path}"
 
 

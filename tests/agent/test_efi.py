@@ -67,6 +67,13 @@ def test_path_in_several_nodes_and_data_after_it() -> None:
     assert (found.loader, found.data) == ("\\EFI\\debian\\shimx64.efi", "00ff0a")
 
 
+def test_a_loader_is_the_same_under_another_title_and_in_other_case() -> None:
+    loader = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")
+    assert loader.starts_as(Loader(title="Linux", partition=1, path="\\efi\\DEBIAN\\shimx64.efi"))
+    assert not loader.starts_as(Loader(title="debian", partition=2, path=loader.path))
+    assert not loader.starts_as(Loader(title="debian", partition=1, path=loader.path, data="00"))
+
+
 def test_an_entry_that_names_a_partition_of_the_disk_comes_first() -> None:
     found = entries()
     assert efi.choose([*found.values()], 2, DISK, efi.place_of(SYSFS, None), HERE) == found[0xAB]

@@ -9,7 +9,7 @@ TESTS = Path(__file__).parents[2] / "qemu-tests"
 
 def test_the_page_names_each_sample_and_a_test_packs_it() -> None:
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    named = {name for row in rows for name in re.findall(r"`([a-z]+)`", row.split("|")[3])}
+    named = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[3])}
     samples = {path.stem for path in server.FOLDER.glob("*.toml")}
     assert named == samples
     tests = "".join(path.read_text() for path in TESTS.glob("test_*.py"))
