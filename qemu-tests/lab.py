@@ -63,10 +63,12 @@ class Lab:
             **options,  # type: ignore[arg-type]
         )
 
-    def prepare(self, drives: list[Drive], command: str) -> None:
-        """Change disks by a command in the live image's shell."""
-        answer = helper.in_live_image(self.image, drives, self.folder, command, self.folder / "helper.log", 300)
+    def prepare(self, drives: list[Drive], command: str, nvram: Path | None = None) -> str:
+        """Change disks, or UEFI variables, by a command in the live image's shell; return what it says."""
+        log = self.folder / "helper.log"
+        answer = helper.in_live_image(self.image, drives, self.folder, command, log, 300, nvram)
         assert answer.status == 0, answer.output
+        return answer.output
 
 
 def assert_ended(report: Report, status: str, *words: str) -> None:

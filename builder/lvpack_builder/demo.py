@@ -20,9 +20,14 @@ from lvpack_builder.sample.server import make_sample
 LOGIN_SECONDS = 600.0
 
 
-def boot_to_login(image: LiveImage, disk: Path, transcript: Path) -> None:
-    """Boot a disk by its own boot loader, copy-on-write, to its login prompt. Raises Failed if it does not come."""
-    machine = Machine(drives=(Drive(path=disk, temporary=True),), network=False)
+def boot_to_login(
+    image: LiveImage, disk: Path, transcript: Path, *, nvram: Path | None = None, secure: bool = False
+) -> None:
+    """Boot a disk by its own boot loader, copy-on-write, to its login prompt. Raises Failed if it does not come.
+
+    nvram and secure as for Machine.
+    """
+    machine = Machine(drives=(Drive(path=disk, temporary=True),), network=False, nvram=nvram, secure=secure)
     with running(machine, accelerator(image), transcript) as console:
         console.expect(r"login: ", LOGIN_SECONDS)
 

@@ -20,11 +20,26 @@ def shell_ready(console: Console) -> None:
 
 
 def in_live_image(
-    image: LiveImage, drives: Sequence[Drive], folder: Path, command: str, transcript: Path, deadline: float
+    image: LiveImage,
+    drives: Sequence[Drive],
+    folder: Path,
+    command: str,
+    transcript: Path,
+    deadline: float,
+    nvram: Path | None = None,
 ) -> Answer:
-    """Boot the live image to its shell, mount folder at /host, run a command, switch off; deadline in seconds."""
+    """Boot the live image to its shell, mount folder at /host, run a command, switch off; deadline in seconds.
+
+    nvram as for Machine.
+    """
     machine = live(
-        image, ["lvpack.action=shell"], drives=tuple(drives), folders=(("host", folder),), network=False, memory=1536
+        image,
+        ["lvpack.action=shell"],
+        drives=tuple(drives),
+        folders=(("host", folder),),
+        network=False,
+        memory=1536,
+        nvram=nvram,
     )
     with running(machine, accelerator(image), transcript) as console:
         shell_ready(console)

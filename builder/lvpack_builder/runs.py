@@ -71,12 +71,14 @@ def run_image(
     deadline: float = 3600,
     read_only: bool = False,
     nfs: int = 4,
+    nvram: Path | None = None,
 ) -> Report:
     """Run the live image to its result and switch-off; return the result.
 
     firmware is bios, uefi, or secure: UEFI with Secure Boot enforced. boot is direct, or one of iso, usb and pxe: then
     by the built ISO or netboot kit as it is, or, with arguments or a share, by one like it with these in its menu.
-    memory in MiB, deadline in seconds, nfs the version that the share is served by (4 or 3).
+    memory in MiB, deadline in seconds, nfs the version that the share is served by (4 or 3). nvram: the machine's file
+    of UEFI variables; without it they are those of a new machine.
     Raises Failed if no result comes in time.
     """
     with ExitStack() as undo:
@@ -86,7 +88,8 @@ def run_image(
         machine = Machine(drives=tuple(drives), memory=memory, cpus=cpus)
         if firmware != "bios":
             secure = firmware == "secure"
-            machine = replace(machine, nvram=new_nvram(scratch / "nvram", secure=secure), secure=secure)
+            nvram = nvram or new_nvram(scratch / "nvram", secure=secure)
+            machine = replace(machine, nvram=nvram, secure=secure)
         machine = _booting(machine, image, boot, words if arguments or served else None, scratch)
         log = transcript or cache_dir() / "run.log"
         console = undo.enter_context(running(machine, accelerator(image), log, echo=echo))
