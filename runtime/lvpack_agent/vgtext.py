@@ -3,6 +3,9 @@
 The grammar is libdevmapper's (libdm/libdm-config.c): sections `name { … }`, assignments `key = value`, values that are
 integers, floats, strings or arrays of these, comments from # to the end of the line. Every node keeps the characters
 that stood around it, so that print(parse(text)) == text to the byte; what is replaced is printed in LVM's own style.
+
+Stricter than libdevmapper where two readers could differ: a name that stands twice in a section, a number beyond 64
+bits, a character NUL and a section within many others are damage, as LVM writes none of these.
 """
 
 import re
@@ -14,10 +17,17 @@ from lvpack_agent.errors import Failed
 Scalar = int | float | str
 Value = Scalar | tuple[Scalar, ...]
 
-_TRIVIA = re.compile(r"(?:\s+|#[^\n]*)*")
+# White space and digits are ASCII's, as isspace() and isdigit() have them in the C locale.
+_TRIVIA = re.compile(r"(?:\s+|#[^\n]*)*", re.ASCII)
 # libdm reads a quoted string as a key as well; LV and tag names use these characters (lvm(8), "valid names").
-_KEY = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s#={}\[\],"]+')
-_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[-+]?\d+\.\d*|[-+]?\d+', re.DOTALL)
+_KEY = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s#={}\[\],"]+', re.ASCII | re.DOTALL)
+_SCALAR = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|\'[^\']*\'|[-+]?(?:\d+\.\d*|\.\d+)|[-+]?\d+', re.ASCII | re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+# LVM writes five: VG, logical_volumes, LV, segment, and the settings of a cache's policy.
+DEEPEST = 32
+# strtoll(3), by which libdm reads integers; 20 characters hold the longest.
+_INT64 = range(-(1 << 63), 1 << 63)
+_INT64_CHARACTERS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +105,7 @@ Node = Assignment | Section
 
 def parse(text: str) -> Section:
     """Read metadata text as vgcfgbackup(8) writes it. Raises Failed that names the line if it is not well formed."""
-    reader = _Reader(text)
-    nodes, after = reader.nodes(closing=False)
+    nodes, after = _Reader(text).nodes(0)
     return Section(before="", name="", opening="", nodes=nodes, after=after)
 
 
@@ -113,33 +122,44 @@ def _print_value(value: Value) -> str:
         return "[" + ", ".join(_print_value(v) for v in value) + "]"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)
+    # libdm reads no exponent; it prints six digits too.
+    return f"{value:f}" if isinstance(value, float) else str(value)
 
 
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
+        if "\0" in text:
+            self._at = text.index("\0")
+            raise self._error("there is a character NUL")
 
-    def nodes(self, *, closing: bool) -> tuple[tuple[Node, ...], str]:
-        found: list[Node] = []
+    def nodes(self, depth: int) -> tuple[tuple[Node, ...], str]:
+        """Read the nodes of a section, which is within depth others, and what stands before its end."""
+        found: dict[str, Node] = {}
         while True:
             before = self._take(_TRIVIA)
             if self._at == len(self._text):
-                if closing:
+                if depth:
                     raise self._error("a section is not closed")
-                return tuple(found), before
-            if closing and self._text[self._at] == "}":
+                return tuple(found.values()), before
+            if depth and self._text[self._at] == "}":
                 self._at += 1
-                return tuple(found), before
-            found.append(self._node(before))
+                return tuple(found.values()), before
+            start = self._at
+            key = self._take(_KEY, "a name")
+            if key in found:
+                self._at = start
+                raise self._error(f"'{key}' stands twice in one section")
+            found[key] = self._node(before, key, depth)
 
-    def _node(self, before: str) -> Node:
-        key = self._take(_KEY, "a name")
+    def _node(self, before: str, key: str, depth: int) -> Node:
         between = self._take(_TRIVIA)
         mark = self._text[self._at : self._at + 1]
         self._at += 1
         if mark == "{":
-            nodes, after = self.nodes(closing=True)
+            if depth == DEEPEST:
+                raise self._error(f"sections are more than {DEEPEST} deep")
+            nodes, after = self.nodes(depth + 1)
             return Section(before=before, name=key, opening=between + "{", nodes=nodes, after=after)
         if mark == "=":
             equals = between + "=" + self._take(_TRIVIA)
@@ -169,10 +189,14 @@ class _Reader:
     def _scalar(self) -> Scalar:
         raw = self._take(_SCALAR, "a value")
         if raw[0] == '"':
-            return re.sub(r"\\(.)", r"\1", raw[1:-1], flags=re.DOTALL)
+            return _ESCAPED.sub(r"\1", raw[1:-1])
         if raw[0] == "'":
             return raw[1:-1]
-        return float(raw) if "." in raw else int(raw)
+        if "." in raw:
+            return float(raw)
+        if len(raw) > _INT64_CHARACTERS or int(raw) not in _INT64:
+            raise self._error("a number has more than 64 bits")
+        return int(raw)
 
     def _take(self, pattern: re.Pattern[str], what: str = "") -> str:
         found = pattern.match(self._text, self._at)
