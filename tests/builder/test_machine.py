@@ -41,6 +41,13 @@ def test_command_line_escapes_what_qemu_and_the_kernel_split() -> None:
     assert "mitigations=off" not in " ".join(machine.command("kvm"))
 
 
+def test_a_drive_may_have_sectors_of_4_kib() -> None:
+    words = Machine(drives=(Drive(path=Path("a")), Drive(path=Path("b"), sector_size=4096))).command(TCG)
+    small, large = (w for w in words if w.startswith("virtio-blk-pci"))
+    assert "block_size" not in small
+    assert large.endswith(",logical_block_size=4096,physical_block_size=4096")
+
+
 def test_result_line_survives() -> None:
     report = Report(status="ok", action="plan", message="planned: é", sizes={"a": 1}, warnings=("w",))
     assert parse_result("[ 1.0] kernel " + report.line()) == report
