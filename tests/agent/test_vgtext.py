@@ -14,9 +14,10 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.vgtext import DEEPEST, Assignment, Section, Value, parse, render
 
 DATA = Path(__file__).parents[1] / "data"
-# newline="": read_text() would make line feeds of carriage returns.
+# read_text() would make line feeds of carriage returns.
 RECORDED = {
-    path.parent.name: path.read_bytes().decode("utf-8", "surrogateescape") for path in DATA.rglob("*.vgcfgbackup")
+    f"{path.parent.name}{path.suffix}": path.read_bytes().decode("utf-8", "surrogateescape")
+    for path in [*DATA.rglob("*.vgcfgbackup"), *DATA.rglob("*.metadata")]
 }
 DAMAGE = re.compile(r"cannot read the LVM metadata: line (\d+): .")
 # Far above what this takes, far below what it would take if time grew with the square of the length.
@@ -29,7 +30,7 @@ def test_what_lvm_wrote_survives(name: str) -> None:
 
 
 def test_what_lvm_wrote_is_understood() -> None:
-    root = parse(RECORDED["blog"])
+    root = parse(RECORDED["blog.vgcfgbackup"])
     assert root.section("vg1").get("extent_size") == 65536
     segment = root.section("vg1").section("logical_volumes").section("root").section("segment2")
     assert segment.get("stripes") == ("pv0", 100)
@@ -168,7 +169,7 @@ def test_hostile_text_takes_no_time_that_grows_with_its_square(text: str) -> Non
 
 
 def test_long_metadata_takes_no_time_that_grows_with_its_square() -> None:
-    root = parse(RECORDED["blog"])
+    root = parse(RECORDED["blog.vgcfgbackup"])
     vg = root.section("vg1")
     lvs = vg.section("logical_volumes")
     lv = lvs.section("root")
@@ -264,7 +265,7 @@ def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
     from lvpack_agent.compact import compact, moved
     from tests.agent.test_plan import blog_vg
 
-    text = RECORDED["blog"]
+    text = RECORDED["blog.vgcfgbackup"]
     vg = blog_vg(blog)
     packed = parse(metadata.rewrite(text, moved(vg, compact(vg)))).section("vg1")
     assert packed.get("extent_size") == 65536
