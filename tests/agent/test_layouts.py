@@ -1,0 +1,308 @@
+"""The readers on recordings of every layout that LVM can make, and what the agent refuses of them, by name.
+
+tests/data/layouts: README in each folder has the commands that made the layout and each file.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import content, disks, ext, lvm, partitions, probe
+from lvpack_agent.discover import find
+from lvpack_agent.disks import BlockDevice
+from lvpack_agent.errors import Refused
+from lvpack_agent.layout import PV_TYPE
+from lvpack_agent.sizes import GIB, MIB
+
+DATA = Path(__file__).parents[1] / "data/layouts"
+NAMES = sorted(path.name for path in DATA.iterdir() if path.is_dir())
+
+
+def reported(name: str) -> lvm.Vg:
+    """Return the VG of a recording."""
+    [vg] = lvm.parse((DATA / name / "fullreport.json").read_text())
+    return vg
+
+
+def listed(name: str) -> tuple[BlockDevice, ...]:
+    """Return the disks of a recording that hold anything."""
+    found = disks.parse((DATA / name / "lsblk.json").read_text())
+    return tuple(d for d in found if d.fstype or d.parts)
+
+
+def lv(vg: lvm.Vg, name: str) -> lvm.Lv:
+    return next(lv for lv in vg.lvs if lv.name == name)
+
+
+def only(vg: lvm.Vg, names: list[str]) -> lvm.Vg:
+    """Return a VG as it would be with the LVs of these names, and those hidden in them, alone."""
+
+    def among(lv: lvm.Lv) -> bool:
+        return any(lv.name == name or lv.name.startswith(f"{name}_") for name in names)
+
+    return replace(vg, lvs=tuple(lv for lv in vg.lvs if among(lv)))
+
+
+# What the agent does not do yet; whoever makes it do so takes the mark away.
+gap = pytest.mark.xfail(strict=True, reason="not refused yet, or by another name")
+
+
+# ---- lvm.parse
+
+
+REPORTED = [n for n in NAMES if (DATA / n / "fullreport.json").exists() and n != "clustered-vg"]
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_report_is_read_and_its_segments_cover_its_lvs(name: str) -> None:
+    for vg in lvm.parse((DATA / name / "fullreport.json").read_text()):
+        for volume in vg.lvs:
+            at = 0
+            for segment in volume.segments:
+                assert segment.start == at
+                at += segment.count
+            assert len(volume.uuid) == 38
+
+
+def test_hundreds_of_segments() -> None:
+    vg = reported("linear-many-segments")
+    assert [len(lv(vg, name).segments) for name in ("even", "odd")] == [100, 50]
+    pieces = [probe.segment(s, {"/dev/vda1": "pv"}) for s in lv(vg, "odd").segments]
+    assert [(s.le, s.pe) for s in pieces[:3]] == [(0, 199), (1, 195), (2, 191)]
+
+
+def test_ranges_of_a_striped_segment() -> None:
+    first, second = lv(reported("striped"), "fast").segments
+    assert (first.type, first.ranges) == ("striped", ("/dev/vdb:0-7", "/dev/vdc:0-7"))
+    assert (second.type, second.start, second.count, second.ranges) == ("linear", 16, 3, ("/dev/vdc:8-10",))
+
+
+def test_tags_and_names() -> None:
+    vg = reported("names-and-tags")
+    assert vg.name == "a_b+c.d-e--f"
+    assert sorted(vg.tags) == ["a=b#c/d!e:f&g", "vg.tag"]
+    assert {".dotted", "x--y_+", "fixed"} < {lv.name for lv in vg.lvs}
+    assert max(len(lv.name) for lv in vg.lvs) == 99
+    assert lv(vg, "x--y_+").device == "/dev/mapper/a_b+c.d--e----f-x----y_+"
+
+
+def test_kinds_of_pv() -> None:
+    pvs = {pv.device[-1]: pv for pv in reported("kinds-of-pv").pvs}
+    assert [pvs[n].metadata_areas for n in "123456"] == [2, 1, 1, 0, 1, 1]
+    assert [pvs[n].bootloader_area for n in "123456"] == [0, MIB, 0, 0, 0, 0]
+    assert pvs["3"].pe_start == 3 * MIB + 7 * 512
+    assert pvs["5"].size == GIB and pvs["5"].extents * 4 * MIB < 300 * MIB
+    assert [pvs[n].allocatable for n in "123456"] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize(("name", "extent"), [("extent-of-1g", GIB), ("striped", 4 * MIB), ("4k-sectors", MIB)])
+def test_extent_sizes(name: str, extent: int) -> None:
+    assert reported(name).extent_size == extent
+
+
+def test_states() -> None:
+    assert reported("exported-vg").exported
+    assert reported("foreign-vg").system_id == "other.example"
+    assert reported("shared-vg").clustered
+    assert not reported("read-only-vg").writable
+    missing = reported("missing-pv")
+    assert missing.partial and [pv.device for pv in missing.pvs if pv.missing] == ["[unknown]"]
+    whole = reported("several-pvs")
+    assert not (whole.partial or whole.exported or whole.system_id or whole.clustered) and whole.writable
+
+
+# ---- Tables, disks, contents
+
+
+def test_logical_partitions_and_their_gaps() -> None:
+    table, sector = partitions.parse((DATA / "msdos-logical-partitions/sfdisk.json").read_text())
+    assert sector == 512
+    assert [(p.number, p.start // MIB, p.size // MIB, p.type) for p in table.partitions] == [
+        (1, 1, 50, "83"),
+        (3, 60, 900, "f"),
+        (5, 61, 100, "83"),
+        (6, 200, 300, "8e"),
+        (7, 600, 100, "82"),
+    ]
+    assert table.extended == table.partition(3)
+
+
+def test_gpt_names_attributes_and_order() -> None:
+    table, _ = partitions.parse((DATA / "gpt-partition-after-pv/sfdisk.json").read_text())
+    assert table.label == "gpt"
+    assert {(p.number, p.start // MIB, p.name, p.attributes) for p in table.partitions} == {
+        (1, 1, 'BIOS "boot"', "LegacyBIOSBootable"),
+        (3, 2, "", ""),
+        (7, 300, "grüße", ""),
+    }
+    # As sfdisk is told it again.
+    assert "1 : start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649, uuid=" in partitions.render(
+        table, 512
+    )
+
+
+def test_sectors_of_4_kib() -> None:
+    table, sector = partitions.parse((DATA / "4k-sectors/sfdisk.json").read_text())
+    assert sector == 4096
+    assert next((p.number, p.start, p.size) for p in table.partitions) == (1, MIB, 100 * MIB)
+    disk = next(d for d in listed("4k-sectors") if d.path == "/dev/vdd")
+    assert disk.sector_size == 4096
+    assert disk.parts[1].size == table.partitions[1].size
+    assert reported("4k-sectors").pvs[0].size == table.partitions[1].size
+
+
+def test_blkid() -> None:
+    def facts(name: str) -> dict[str, str]:
+        return content.parse((DATA / name).read_text())
+
+    assert facts("gpt-partition-after-pv/blkid-vdb7.txt")["LABEL"] == "a label"
+    assert facts("msdos-logical-partitions/blkid-vdb7.txt")["TYPE"] == "swap"
+    assert facts("msdos-logical-partitions/blkid-vdb3.txt").get("PTTYPE") == "dos"
+    assert facts("linear-many-segments/blkid-vda1.txt")["TYPE"] == PV_TYPE
+    assert facts("pv-in-luks/blkid-vdb2.txt")["TYPE"] == "crypto_LUKS"
+    assert {facts(f"pv-in-md/blkid-vdb{n}.txt")["TYPE"] for n in (1, 2)} == {"linux_raid_member"}
+    journal = facts("external-journal/blkid-vdb2.txt")
+    assert journal["TYPE"] == "jbd"
+    assert facts("external-journal/blkid-vdb1.txt")["EXT_JOURNAL"] == journal["LOGUUID"]
+
+
+def test_a_filesystem_with_its_journal_elsewhere() -> None:
+    block = ext.parse((DATA / "external-journal/dumpe2fs-vdb1.txt").read_text())
+    assert "has_journal" in block.features and block.clean
+
+
+# ---- What is refused
+
+
+def refusal(vg: lvm.Vg) -> Refused:
+    with pytest.raises(Refused) as refused:
+        probe.refuse_unsupported(vg)
+    assert refused.value.message.startswith("cannot pack ")
+    assert refused.value.hint
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("name", "volumes", "type"),
+    [
+        ("mirror", ["corelog"], "mirror"),
+        ("mirror", ["disklog"], "mirror"),
+        ("raid", ["r1"], "raid1"),
+        ("raid", ["r4"], "raid4"),
+        ("raid", ["r5"], "raid5"),
+        ("raid", ["r6"], "raid6"),
+        ("raid", ["r10"], "raid10"),
+        ("integrity", ["safe"], "raid1"),
+        pytest.param("integrity", ["safe"], "integrity", marks=gap),
+        ("thin", ["pool", "thin", "thinsnap"], "thin"),
+        pytest.param("snapshot", ["origin", "yesterday"], "snapshot", marks=gap),
+        ("cache", ["pooled", "pool", "pool_cpool"], "cache"),
+        ("cache", ["attached", "vol"], "cache"),
+        pytest.param("writecache", ["slow", "quick"], "writecache", marks=gap),
+        ("vdo", ["pool", "small"], "vdo"),
+        ("striped", ["fast"], "striped"),
+        ("pvmove", ["pvmove0", "root"], "pvmove"),
+    ],
+)
+def test_every_other_type_of_lv_is_refused_by_name(name: str, volumes: list[str], type: str) -> None:
+    """By a name that people gave, or see: not that of a part that LVM made."""
+    said = refusal(only(reported(name), volumes)).message
+    assert any(f"'{volume}'" in said for volume in volumes), said
+    assert type in said
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "hint"),
+    [
+        ("missing-pv", "VG 'two-disks': a PV of it is missing", "vgreduce --removemissing"),
+        ("exported-vg", "VG 'leaving': it is exported", "vgimport"),
+        ("foreign-vg", "VG 'elsewhere': it belongs to system 'other.example'", "vgchange --systemid"),
+        ("shared-vg", "VG 'cluster': it is a cluster's", "vgchange --lock-type none"),
+        ("read-only-vg", "VG 'fixed': it is read-only", "writable"),
+        ("vg-without-lv", "VG 'empty': it has no LV", "nothing"),
+        ("pv-without-vg", "a PV without a VG", "pvremove"),
+        ("kinds-of-pv", "VG 'kinds': PV '/dev/vda1' has 2 metadata areas", "one metadata area"),
+    ],
+)
+def test_states_of_a_vg_are_refused_by_name(name: str, words: str, hint: str) -> None:
+    refused = refusal(reported(name))
+    assert words in refused.message
+    assert hint in refused.hint
+
+
+def test_plain_vgs_are_not_refused() -> None:
+    for name in ("linear-many-segments", "names-and-tags", "extent-of-1g", "4k-sectors"):
+        probe.refuse_unsupported(reported(name))
+
+
+def found(name: str) -> Refused:
+    vgs = (reported(name),) if (DATA / name / "fullreport.json").exists() else ()
+    with pytest.raises(Refused) as refused:
+        find(listed(name), "auto", lambda devices: vgs if devices else ())
+    assert refused.value.message.startswith("cannot ")
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "hint"),
+    [
+        ("cloned-disk", ["/dev/vdb1", "/dev/vdc1", "one and the same PV"], "lvpack.disk="),
+        ("missing-pv", ["VG 'two-disks'", "a PV of it is missing"], "attach its disk"),
+        ("several-pvs", ["VG 'two-disks'", "it has 2 PVs (/dev/vda1, /dev/vdb)"], "pvmove"),
+        ("whole-disk-pv", ["disk '/dev/vdb'", "the PV is the whole disk"], "in a partition"),
+        ("pv-without-vg", ["no VG on /dev/vda"], PV_TYPE),
+        ("pv-in-md", ["no VG"], "linux_raid_member"),
+        pytest.param("pv-in-md", ["no VG", "/dev/vdb1", "md"], "linux_raid_member", marks=gap),
+        ("pv-in-luks", ["no VG"], "crypto_LUKS"),
+        pytest.param("pv-in-luks", ["no VG", "/dev/vdb2", "LUKS"], "crypto_LUKS", marks=gap),
+    ],
+)
+def test_disks_that_are_not_one_plain_server_are_refused(name: str, words: list[str], hint: str) -> None:
+    refused = found(name)
+    for word in words:
+        assert word in refused.message
+    assert hint in refused.hint
+
+
+@gap
+def test_a_vg_of_clvmd_which_lvm_skips_is_refused_by_name() -> None:
+    """LVM says so in the log of its report, and reports nothing else."""
+    text = (DATA / "clustered-vg/fullreport.json").read_text()
+    with pytest.raises(Refused, match=r"VG 'formerly'.*cluster") as refused:
+        find(listed("clustered-vg"), "auto", lambda _: lvm.parse(text))
+    assert "vgchange" in refused.value.hint
+
+
+@gap
+def test_a_type_that_needs_several_pvs_is_told_before_their_number() -> None:
+    vg = reported("raid")
+    disk, *_ = listed("several-pvs")
+    parts = tuple(replace(disk.parts[0], path=pv.device, uuid=pv.uuid) for pv in vg.pvs)
+    with pytest.raises(Refused, match="raid1"):
+        find((replace(disk, parts=parts),), "auto", lambda _: (vg,))
+
+
+@gap
+def test_two_paths_to_one_disk_are_told_from_a_clone() -> None:
+    """As a storage network shows a disk without multipath-tools: twice, with one serial number."""
+    paths = tuple(replace(disk, serial="LUN-7") for disk in listed("cloned-disk"))
+    with pytest.raises(Refused, match="two paths") as refused:
+        find(paths, "auto", lambda _: (reported("cloned-disk"),))
+    assert "lvpack.disk=/dev/" in refused.value.hint
+
+
+def test_lvm_does_not_tell_a_clone() -> None:
+    """It takes one of the two without a word in its report, so the agent compares UUIDs itself."""
+    [pv] = reported("cloned-disk").pvs
+    assert (pv.device, pv.duplicate) == ("/dev/vdb1", False)
+
+
+@pytest.mark.parametrize(
+    "name", ["linear-many-segments", "gpt-partition-after-pv", "msdos-logical-partitions", "4k-sectors"]
+)
+def test_the_disk_is_found_by_its_vg(name: str) -> None:
+    vg = reported(name)
+    source = find(listed(name), "auto", lambda devices: (vg,) if devices else ())
+    assert vg.pvs[0].device.startswith(source.disk.path)
+    assert (source.vg, source.vg_uuid, source.allocatable) == (vg.name, vg.uuid, True)
