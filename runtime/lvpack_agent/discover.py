@@ -10,6 +10,12 @@ from lvpack_agent.layout import PV_TYPE
 from lvpack_agent.sizes import KIB
 
 EXTENDED_SIZE = KIB
+# What blkid(8) names those that have another block device in them.
+_WRAPPERS = {
+    "linux_raid_member": "a member of an md array",
+    "crypto_LUKS": "encrypted by LUKS",
+    "mpath_member": "a path of a multipath device",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,9 @@ def find(
     if not vgs:
         seen = ", ".join(f"{p.path}: {p.fstype or 'nothing'}" for d in disks for p in (d, *d.parts)) or "no disk"
         raise Refused(
-            "cannot find an LVM server: no VG on " + (", ".join(d.path for d in disks) or "this machine"),
+            "cannot find an LVM server: no VG on "
+            + (", ".join(d.path for d in disks) or "this machine")
+            + _inside(disks),
             hint=f"this is what the disks hold: {seen}",
         )
     described = "; ".join(f"{vg.name} ({vg.uuid}) on {', '.join(pv.device for pv in vg.pvs)}" for vg in vgs)
@@ -65,6 +73,10 @@ def find(
             hint="choose the disk with lvpack.disk=, or detach the disk that is not meant",
         )
     for vg in chosen:
+        if vg.clustered:
+            raise Refused(
+                f"cannot pack VG '{vg.name}': it is a cluster's", hint="make it local with vgchange --lock-type none"
+            )
         if any(pv.missing or pv.device not in holders for pv in vg.pvs):
             raise Refused(
                 f"cannot pack VG '{vg.name}': a PV of it is missing",
@@ -105,12 +117,28 @@ def _main_first(disks: tuple[BlockDevice, ...], vg: str) -> tuple[BlockDevice, .
     return tuple(sorted(disks, key=lambda d: d not in booting))
 
 
+def _inside(disks: tuple[BlockDevice, ...]) -> str:
+    """Return, for people, in what a PV may be hidden."""
+    parts = (part for disk in disks for part in (disk, *disk.parts))
+    found = [f"{part.path} is {_WRAPPERS[part.fstype]}" for part in parts if part.fstype in _WRAPPERS]
+    return f"; {', '.join(found)}, which lvpack does not open" if found else ""
+
+
 def _refuse_clones(disks: tuple[BlockDevice, ...]) -> None:
-    seen: dict[str, str] = {}
-    for device in (part for disk in disks for part in (disk, *disk.parts) if part.fstype == PV_TYPE and part.uuid):
-        if device.uuid in seen:
+    seen: dict[str, tuple[BlockDevice, BlockDevice]] = {}
+    for disk in disks:
+        for part in (disk, *disk.parts):
+            if part.fstype != PV_TYPE or not part.uuid:
+                continue
+            first, twin = seen.setdefault(part.uuid, (disk, part))
+            if twin is part:
+                continue
+            if (first.wwn or first.serial) and (first.wwn, first.serial) == (disk.wwn, disk.serial):
+                raise Refused(
+                    f"cannot tell which disk is meant: {first.path} and {disk.path} are two paths to one disk",
+                    hint=f"choose one with lvpack.disk={first.path}; lvpack uses no multipath",
+                )
             raise Refused(
-                f"cannot tell which disk is meant: {seen[device.uuid]} and {device.path} hold one and the same PV",
+                f"cannot tell which disk is meant: {twin.path} and {part.path} hold one and the same PV",
                 hint="one is a copy of the other: detach it, or choose with lvpack.disk=",
             )
-        seen[device.uuid] = device.path

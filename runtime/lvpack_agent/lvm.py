@@ -27,6 +27,9 @@ _FIELDS = {
 }
 
 
+_SKIPPED = "WARNING: Skipping clustered VG"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """A segment as LVM reports it; ranges are `DEVICE:FIRST-LAST` in extents, several for a striped one.
@@ -86,8 +89,16 @@ class Vg:
 
 
 def parse(text: str) -> tuple[Vg, ...]:
-    """Read `lvm fullreport --reportformat json --binary --units b --nosuffix` with the fields above."""
-    return tuple(_vg(report) for report in json.loads(text)["report"])
+    """Read `lvm fullreport --reportformat json --binary --units b --nosuffix` with the fields above.
+
+    A VG of clvmd, which LVM skips and only mentions in its log, has no PV and no LV.
+    """
+    answer = json.loads(text)
+    skipped = (row for row in answer.get("log", ()) if row["log_message"].startswith(_SKIPPED))
+    return tuple(_vg(report) for report in answer["report"]) + tuple(
+        _vg({"vg": [{"vg_name": row["log_object_name"], "vg_uuid": row["log_object_id"], "vg_clustered": "1"}]})
+        for row in skipped
+    )
 
 
 def _vg(report: dict[str, list[dict[str, str]]]) -> Vg:

@@ -27,6 +27,15 @@ from lvpack_agent.undo import Undo
 
 # lvs(8), lv_layout and segtype.
 LV_TYPES = ("linear", "striped")
+# lvremove(8), lvconvert(8): how an LV becomes one of those, by its type.
+_WAYS_OUT = {
+    "snapshot": "remove the snapshot (lvremove), or merge it (lvconvert --merge)",
+    "origin of a snapshot": "remove its snapshots (lvremove)",
+    "cache": "take the cache off (lvconvert --uncache)",
+    "writecache": "take the cache off (lvconvert --uncache)",
+    "mirror": "make it linear (lvconvert --mirrors 0)",
+    "raid1": "make it linear (lvconvert --mirrors 0)",
+}
 # Where filesystems are mounted whose log the kernel replays.
 LOG_REPLAY = Path("/run/lvpack/replay")
 
@@ -226,11 +235,24 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
                 f"{name}: PV '{pv.device}' has {pv.metadata_areas} metadata areas",
                 hint="this version packs PVs with one metadata area",
             )
-    for lv in vg.lvs:
-        if lv.layout not in LV_TYPES or any(s.type not in LV_TYPES for s in lv.segments):
+    # People know the LVs that LVM shows them; the parts of one come after it.
+    for lv in sorted(vg.lvs, key=lambda lv: "private" in lv.role.split(",")):
+        if kinds := _unsupported(lv, vg):
+            ways = [way for kind, way in _WAYS_OUT.items() if kind in kinds]
             raise Refused(
-                f"{name}: LV '{lv.name}' is of type {lv.layout}", hint="this version packs linear and striped LVs only"
+                f"{name}: LV '{lv.name}' is of type {', '.join(kinds)}",
+                hint="; ".join(["this version packs linear and striped LVs only", *ways]),
             )
+
+
+def _unsupported(lv: lvm.Lv, vg: lvm.Vg) -> list[str]:
+    """Return of which types an LV is, by what LVM says of it and of its parts, beside those that lvpack packs."""
+    roles = lv.role.split(",")
+    # Of an old snapshot and its origin the segments and the layout say "linear".
+    kinds = {"snapshot"}.intersection(roles) | ({"origin of a snapshot"} if "thickorigin" in roles else set())
+    kinds |= {*lv.layout.split(","), *(s.type for s in lv.segments)}
+    kinds |= {"integrity" for part in vg.lvs if part.layout == "integrity" and part.name.startswith(f"{lv.name}_")}
+    return sorted(kinds.difference(LV_TYPES))
 
 
 def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Content]) -> VolumeGroup:

@@ -44,10 +44,6 @@ def only(vg: lvm.Vg, names: list[str]) -> lvm.Vg:
     return replace(vg, lvs=tuple(lv for lv in vg.lvs if among(lv)))
 
 
-# What the agent does not do yet; whoever makes it do so takes the mark away.
-gap = pytest.mark.xfail(strict=True, reason="not refused yet, or by another name")
-
-
 # ---- lvm.parse
 
 
@@ -194,14 +190,13 @@ def refusal(vg: lvm.Vg) -> Refused:
         ("raid", ["r6"], "raid6"),
         ("raid", ["r10"], "raid10"),
         ("integrity", ["safe"], "raid1"),
-        pytest.param("integrity", ["safe"], "integrity", marks=gap),
+        ("integrity", ["safe"], "integrity"),
         ("thin", ["pool", "thin", "thinsnap"], "thin"),
-        pytest.param("snapshot", ["origin", "yesterday"], "snapshot", marks=gap),
+        ("snapshot", ["origin", "yesterday"], "snapshot"),
         ("cache", ["pooled", "pool", "pool_cpool"], "cache"),
         ("cache", ["attached", "vol"], "cache"),
-        pytest.param("writecache", ["slow", "quick"], "writecache", marks=gap),
+        ("writecache", ["slow", "quick"], "writecache"),
         ("vdo", ["pool", "small"], "vdo"),
-        ("striped", ["fast"], "striped"),
         ("pvmove", ["pvmove0", "root"], "pvmove"),
     ],
 )
@@ -232,7 +227,7 @@ def test_states_of_a_vg_are_refused_by_name(name: str, words: str, hint: str) ->
 
 
 def test_plain_vgs_are_not_refused() -> None:
-    for name in ("linear-many-segments", "names-and-tags", "extent-of-1g", "4k-sectors"):
+    for name in ("linear-many-segments", "names-and-tags", "extent-of-1g", "4k-sectors", "striped", "several-pvs"):
         probe.refuse_unsupported(reported(name))
 
 
@@ -249,13 +244,9 @@ def found(name: str) -> Refused:
     [
         ("cloned-disk", ["/dev/vdb1", "/dev/vdc1", "one and the same PV"], "lvpack.disk="),
         ("missing-pv", ["VG 'two-disks'", "a PV of it is missing"], "attach its disk"),
-        ("several-pvs", ["VG 'two-disks'", "it has 2 PVs (/dev/vda1, /dev/vdb)"], "pvmove"),
-        ("whole-disk-pv", ["disk '/dev/vdb'", "the PV is the whole disk"], "in a partition"),
         ("pv-without-vg", ["no VG on /dev/vda"], PV_TYPE),
-        ("pv-in-md", ["no VG"], "linux_raid_member"),
-        pytest.param("pv-in-md", ["no VG", "/dev/vdb1", "md"], "linux_raid_member", marks=gap),
-        ("pv-in-luks", ["no VG"], "crypto_LUKS"),
-        pytest.param("pv-in-luks", ["no VG", "/dev/vdb2", "LUKS"], "crypto_LUKS", marks=gap),
+        ("pv-in-md", ["no VG", "/dev/vdb1", "md"], "linux_raid_member"),
+        ("pv-in-luks", ["no VG", "/dev/vdb2", "LUKS"], "crypto_LUKS"),
     ],
 )
 def test_disks_that_are_not_one_plain_server_are_refused(name: str, words: list[str], hint: str) -> None:
@@ -265,7 +256,6 @@ def test_disks_that_are_not_one_plain_server_are_refused(name: str, words: list[
     assert hint in refused.hint
 
 
-@gap
 def test_a_vg_of_clvmd_which_lvm_skips_is_refused_by_name() -> None:
     """LVM says so in the log of its report, and reports nothing else."""
     text = (DATA / "clustered-vg/fullreport.json").read_text()
@@ -274,16 +264,6 @@ def test_a_vg_of_clvmd_which_lvm_skips_is_refused_by_name() -> None:
     assert "vgchange" in refused.value.hint
 
 
-@gap
-def test_a_type_that_needs_several_pvs_is_told_before_their_number() -> None:
-    vg = reported("raid")
-    disk, *_ = listed("several-pvs")
-    parts = tuple(replace(disk.parts[0], path=pv.device, uuid=pv.uuid) for pv in vg.pvs)
-    with pytest.raises(Refused, match="raid1"):
-        find((replace(disk, parts=parts),), "auto", lambda _: (vg,))
-
-
-@gap
 def test_two_paths_to_one_disk_are_told_from_a_clone() -> None:
     """As a storage network shows a disk without multipath-tools: twice, with one serial number."""
     paths = tuple(replace(disk, serial="LUN-7") for disk in listed("cloned-disk"))
@@ -305,4 +285,12 @@ def test_the_disk_is_found_by_its_vg(name: str) -> None:
     vg = reported(name)
     source = find(listed(name), "auto", lambda devices: (vg,) if devices else ())
     assert vg.pvs[0].device.startswith(source.disk.path)
-    assert (source.vg, source.vg_uuid, source.allocatable) == (vg.name, vg.uuid, True)
+    assert (source.vg, source.vg_uuid) == (vg.name, vg.uuid)
+
+
+def test_disks_that_belong_together_are_found_together() -> None:
+    [vg] = lvm.parse((DATA / "several-pvs/fullreport.json").read_text())
+    source = find(listed("several-pvs"), "auto", lambda _: (vg,))
+    assert [disk.path for disk in source.disks] == ["/dev/vda", "/dev/vdb"]
+    whole = reported("whole-disk-pv")
+    assert find(listed("whole-disk-pv"), "auto", lambda _: (whole,)).disk.path == "/dev/vdb"
