@@ -15,6 +15,10 @@ _WRAPPERS = {
     "linux_raid_member": "a member of an md array",
     "crypto_LUKS": "encrypted by LUKS",
     "mpath_member": "a path of a multipath device",
+    "bcache": "a part of a bcache",
+    "drbd": "a part of a DRBD device",
+    "ddf_raid_member": "a member of a firmware RAID",
+    "isw_raid_member": "a member of a firmware RAID",
 }
 
 

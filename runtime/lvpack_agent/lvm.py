@@ -21,7 +21,7 @@ _FIELDS = {
     "vg": "vg_name,vg_uuid,vg_extent_size,vg_extent_count,vg_free_count,vg_systemid,vg_clustered,vg_shared,"
     "vg_exported,vg_partial,vg_missing_pv_count,vg_attr,vg_tags",
     "pv": "pv_name,pv_uuid,pv_attr,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_ba_size,pv_duplicate,pv_missing",
-    "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_dm_path",
+    "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_permissions,lv_dm_path",
     "pvseg": "pv_uuid,pvseg_start,pvseg_size",
     "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges,stripe_size",
 }
@@ -50,6 +50,7 @@ class Lv:
     uuid: str
     layout: str
     role: str
+    writable: bool
     device: str
     segments: tuple[Segment, ...]
 
@@ -133,6 +134,7 @@ def _vg(report: dict[str, list[dict[str, str]]]) -> Vg:
                 uuid=row["lv_uuid"],
                 layout=row["lv_layout"],
                 role=row["lv_role"],
+                writable=row.get("lv_permissions", "writeable") == "writeable",
                 device=row["lv_dm_path"],
                 segments=tuple(sorted(segments.get(row["lv_uuid"], ()), key=lambda s: s.start)),
             )
@@ -185,7 +187,7 @@ def report(devices: Sequence[str]) -> tuple[Vg, ...]:
 def activate(vg: str, devices: Sequence[str]) -> None:
     """Make the device nodes of all LVs of a VG."""
     # --poll n: a pvmove that was cut off goes on when the agent says so, and nothing stays behind in the background.
-    command(["vgchange", "--activate", "y", "--poll", "n", vg], devices)
+    command(["vgchange", "--activate", "y", "--ignoreactivationskip", "--poll", "n", vg], devices)
 
 
 def deactivate(vg: str, devices: Sequence[str]) -> None:
@@ -218,7 +220,8 @@ def metadata_text(vg: str, devices: Sequence[str], scratch: Path) -> str:
     """Return the metadata of a VG as text (vgcfgbackup(8)); scratch is a folder for the file."""
     path = scratch / f"{vg}.vg"
     command(["vgcfgbackup", "--file", str(path), vg], devices)
-    return path.read_text(encoding="utf-8", errors="surrogateescape")
+    # read_text() would make line feeds of carriage returns.
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def restore_metadata(vg: str, pvs: Mapping[str, str], text: str, scratch: Path) -> None:

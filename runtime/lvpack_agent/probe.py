@@ -31,10 +31,12 @@ LV_TYPES = ("linear", "striped")
 _WAYS_OUT = {
     "snapshot": "remove the snapshot (lvremove), or merge it (lvconvert --merge)",
     "origin of a snapshot": "remove its snapshots (lvremove)",
-    "cache": "take the cache off (lvconvert --uncache)",
-    "writecache": "take the cache off (lvconvert --uncache)",
+    "cache": "take the cache off (lvconvert --splitcache)",
+    "writecache": "take the cache off (lvconvert --splitcache)",
+    "integrity": "take the checksums off (lvconvert --raidintegrity n)",
     "mirror": "make it linear (lvconvert --mirrors 0)",
     "raid1": "make it linear (lvconvert --mirrors 0)",
+    "pvmove": "let pvmove finish it, or stop it (pvmove --abort)",
 }
 # Where filesystems are mounted whose log the kernel replays.
 LOG_REPLAY = Path("/run/lvpack/replay")
@@ -237,6 +239,10 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
             )
     # People know the LVs that LVM shows them; the parts of one come after it.
     for lv in sorted(vg.lvs, key=lambda lv: "private" in lv.role.split(",")):
+        if not lv.writable:
+            raise Refused(
+                f"{name}: LV '{lv.name}' is read-only", hint="make it writable first (lvchange --permission rw)"
+            )
         if kinds := _unsupported(lv, vg):
             ways = [way for kind, way in _WAYS_OUT.items() if kind in kinds]
             raise Refused(
