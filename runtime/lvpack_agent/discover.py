@@ -139,7 +139,8 @@ def _refuse_clones(disks: tuple[BlockDevice, ...]) -> None:
                 continue
             if (first.wwn or first.serial) and (first.wwn, first.serial) == (disk.wwn, disk.serial):
                 raise Refused(
-                    f"cannot tell which disk is meant: {first.path} and {disk.path} are two paths to one disk",
+                    f"cannot tell which disk is meant: {twin.path} and {part.path} are two paths to one disk "
+                    f"({disk.wwn or disk.serial})",
                     hint=f"choose one with lvpack.disk={first.path}; lvpack uses no multipath",
                 )
             raise Refused(
