@@ -213,7 +213,7 @@ def test_refused_by_name(lab: Lab, disks: dict[str, list[Path]], name: str) -> N
     assert CASES[name].hint in report.hint, report
 
 
-@pytest.mark.core
+@full
 def test_cloned_disk_beside_its_original(lab: Lab, source: Path, source_fingerprint: str) -> None:
     clone = sparse_copy(source, lab.folder / "clone.img")
     report = lab.run([Drive(path=source), Drive(path=clone)], *BACKUP)
