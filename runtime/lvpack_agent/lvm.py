@@ -21,7 +21,7 @@ _FIELDS = {
     "vg": "vg_name,vg_uuid,vg_extent_size,vg_extent_count,vg_free_count,vg_systemid,vg_clustered,vg_shared,"
     "vg_exported,vg_partial,vg_missing_pv_count,vg_attr,vg_tags",
     "pv": "pv_name,pv_uuid,pv_attr,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_ba_size,pv_duplicate,pv_missing",
-    "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_permissions,lv_dm_path",
+    "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_attr,lv_dm_path",
     "pvseg": "pv_uuid,pvseg_start,pvseg_size",
     "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges,stripe_size",
 }
@@ -134,7 +134,8 @@ def _vg(report: dict[str, list[dict[str, str]]]) -> Vg:
                 uuid=row["lv_uuid"],
                 layout=row["lv_layout"],
                 role=row["lv_role"],
-                writable=row.get("lv_permissions", "writeable") == "writeable",
+                # lvs(8): the second attribute bit is r for an LV that is read-only, active or not.
+                writable=row.get("lv_attr", "-w")[1] != "r",
                 device=row["lv_dm_path"],
                 segments=tuple(sorted(segments.get(row["lv_uuid"], ()), key=lambda s: s.start)),
             )
