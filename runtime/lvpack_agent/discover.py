@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lvpack_agent import lvm
+from lvpack_agent import lvm, probe
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout import PV_TYPE
@@ -78,9 +78,7 @@ def find(
         )
     for vg in chosen:
         if vg.clustered:
-            raise Refused(
-                f"cannot pack VG '{vg.name}': it is a cluster's", hint="make it local with vgchange --lock-type none"
-            )
+            probe.refuse_unsupported(vg)
         if any(pv.missing or pv.device not in holders for pv in vg.pvs):
             raise Refused(
                 f"cannot pack VG '{vg.name}': a PV of it is missing",

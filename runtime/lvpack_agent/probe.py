@@ -224,13 +224,18 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
     if vg.exported:
         raise Refused(f"{name}: it is exported", hint="run vgimport first")
     if vg.clustered:
-        raise Refused(f"{name}: it is a cluster's", hint="make it local with vgchange --lock-type none")
+        raise Refused(
+            f"{name}: it is a cluster's",
+            hint="make it local with vgchange --lock-type none (and --lockopt force if the cluster is gone)",
+        )
     if not vg.writable:
         raise Refused(f"{name}: it is read-only", hint="make its metadata writable first (vgs -o vg_attr)")
     if not vg.lvs:
         raise Refused(f"{name}: it has no LV", hint="there is nothing in it to pack")
     if vg.system_id:
-        raise Refused(f"{name}: it belongs to system '{vg.system_id}'", hint="clear it with vgchange --systemid ''")
+        raise Refused(
+            f"{name}: it belongs to system '{vg.system_id}'", hint="clear it there with vgchange --systemid ''"
+        )
     for pv in vg.pvs:
         if pv.metadata_areas != 1:
             raise Refused(
