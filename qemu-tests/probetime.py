@@ -13,7 +13,7 @@ import click
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
 from lvpack_builder.paths import cache_dir, output_dir
-from lvpack_builder.qemu import Drive, create_disk
+from lvpack_builder.qemu import Drive, create_disk, node
 
 GUEST = Path(__file__).parent / "guest/probe_many.py"
 DEADLINE = 3600.0
@@ -27,7 +27,7 @@ def main(disks: int, lvs: int) -> None:
         host = Path(folder)
         shutil.copy(GUEST, host)
         drives = [Drive(path=create_disk(host / f"{number}.img", 1 << 30)) for number in range(disks)]
-        names = " ".join(f"/dev/vd{chr(ord('a') + number)}" for number in range(disks))
+        names = " ".join(node(number) for number in range(disks))
         command = f"PYTHONDONTWRITEBYTECODE=1 python3 /host/{GUEST.name} {lvs} {names}"
         log = cache_dir() / "probetime.log"
         # One processor: one tool runs at a time, so that their times add up.

@@ -13,7 +13,7 @@ from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
-from lvpack_builder.qemu import Drive, create_disk
+from lvpack_builder.qemu import Drive, create_disk, node
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -44,7 +44,7 @@ def test_poison_in_free_blocks_hurts_no_file(image: LiveImage, lab: Lab, rounds:
     print("seed", seed)  # shown if it fails
     drives = disks(lab.folder, *KINDS)
     shutil.copy(GUEST / "age_and_poison.py", lab.share)
-    devices = " ".join(f"/dev/vd{chr(ord('a') + number)}" for number in range(len(drives)))
+    devices = " ".join(node(number) for number in range(len(drives)))
     command = f"PYTHONDONTWRITEBYTECODE=1 python3 /host/age_and_poison.py {seed} {rounds} {devices}"
     answer = helper.in_live_image(image, drives, lab.share, command, lab.folder / "console.log", 1500)
     assert answer.status == 0, answer.output

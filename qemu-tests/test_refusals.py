@@ -12,7 +12,7 @@ from lvpack_agent.sizes import MIB
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
 from lvpack_builder.demo import sparse_copy
-from lvpack_builder.qemu import Drive, create_disk
+from lvpack_builder.qemu import Drive, create_disk, node
 from signatures import luks_image, mdadm
 
 pytestmark = pytest.mark.timeout(1800)
@@ -184,7 +184,7 @@ def disks(image: LiveImage, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     script += "install -m 755 /host/mdadm /usr/sbin/mdadm; modprobe raid1\n"
     for name, case in CASES.items():
         made[name] = [create_disk(folder / f"{name}-{n}.img", DISK) for n in range(case.disks)]
-        nodes = [f"/dev/vd{chr(ord('a') + len(drives) + n)}" for n in range(case.disks)]
+        nodes = [node(len(drives) + n) for n in range(case.disks)]
         drives += [Drive(path=path) for path in made[name]]
         script += f"A={nodes[0]} B={nodes[-1]}\n{case.make}\n"
     # It is not content with VGs of clusters and of other systems.

@@ -45,6 +45,11 @@ UEFI_SECURE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 SECTOR = 512
 
 
+def node(number: int) -> str:
+    """Return what a guest calls its drive of that number, from 0 on."""
+    return f"/dev/vd{chr(ord('a') + number)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
     """A disk image of a guest; with temporary, writes are dropped at its end; read_only, the guest sees it so.

@@ -39,8 +39,7 @@ def _plan(settings: Settings, run: Run, scratch: Path, undo: Undo) -> str:
     with run.phase("probe"):
         _, found = find_source(settings, run, undo)
         refuse_marked(found)
-        paths = [disk.path for disk in found.disks]
-        overlaid = undo.enter_context(overlay.overlay(paths, lambda u: stores.in_memory(scratch / "store", u)))
+        overlaid = undo.enter_context(overlay.overlay(found.paths, lambda u: stores.in_memory(scratch / "store", u)))
         store = overlaid.store
     room = _room(store) if settings.mode == "overlay" and settings.scratch in IN_MEMORY else None
     with run.phase("plan"), surveyed(found, overlaid.devices, settings, run, room) as survey:
@@ -55,7 +54,7 @@ def _plan(settings: Settings, run: Run, scratch: Path, undo: Undo) -> str:
 
 
 def _disks(found: Found) -> str:
-    return f"disk{'s' if len(found.disks) > 1 else ''} {' and '.join(disk.path for disk in found.disks)}"
+    return f"disk{'s' if len(found.disks) > 1 else ''} {' and '.join(found.paths)}"
 
 
 def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, undo: Undo) -> str:
@@ -70,7 +69,7 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
         def make_store(at_end: Undo) -> Store:
             return _store(settings, all_disks, found.disks, share, scratch, at_end)
 
-        overlaid = undo.enter_context(overlay.overlay([disk.path for disk in found.disks], make_store))
+        overlaid = undo.enter_context(overlay.overlay(found.paths, make_store))
         store = overlaid.store
     with Undo() as source_undo:
         with run.phase("plan"):

@@ -130,59 +130,43 @@ def _fill(holes: list[Range], pieces: list[tuple[str, Range]]) -> Iterator[tuple
     assert not holes
 
 
-def relocated(vg: VolumeGroup, move: Move) -> VolumeGroup:
-    """Return the VG after one move: segments are split at its ends, adjacent ones joined."""
+def relocated(vg: VolumeGroup, *moves: Move) -> VolumeGroup:
+    """Return the VG after moves, all at once: segments are split at their ends, adjacent ones joined."""
+    lvs = (replace(lv, segments=joined(p for s in lv.segments for p in _relocated(s, moves))) for lv in vg.lvs)
+    return replace(vg, lvs=tuple(lvs))
 
-    def inside(area: Area, offset: int) -> bool:
-        return area.pv == move.pv and move.source <= area.pe + offset < move.source + move.count
 
-    def place(area: Area, offset: int) -> Area:
-        if inside(area, offset):
-            return Area(pv=move.home, pe=area.pe + offset - move.source + move.target)
-        return Area(pv=area.pv, pe=area.pe + offset)
+def _relocated(s: Segment, moves: tuple[Move, ...]) -> Iterator[Segment]:
+    """Yield what becomes of a segment; where one of its areas is cut all are, for stripes stand side by side."""
+    found = [
+        [m for m in moves if m.pv == a.pv and m.source < a.pe + s.length and a.pe < m.source + m.count] for a in s.areas
+    ]
+    by_area = tuple(zip(s.areas, found, strict=True))
+    ends = (end - a.pe for a, some in by_area for m in some for end in (m.source, m.source + m.count))
+    cuts = sorted({0, s.length, *(cut for cut in ends if 0 < cut < s.length)})
+    for first, last in pairwise(cuts):
+        yield s.piece(first, last - first, [_place(a, first, some) for a, some in by_area])
 
-    def split(s: Segment) -> Iterator[Segment]:
-        # An area is cut where another of the same segment is: a segment has its stripes side by side.
-        ends = (
-            end - area.pe for area in s.areas if area.pv == move.pv for end in (move.source, move.source + move.count)
-        )
-        cuts = sorted({0, s.length, *(cut for cut in ends if 0 < cut < s.length)})
-        for first, last in pairwise(cuts):
-            yield s.piece(first, last - first, [place(area, first) for area in s.areas])
 
-    return replace(
-        vg,
-        lvs=tuple(replace(lv, segments=joined(p for s in lv.segments for p in split(s))) for lv in vg.lvs),
-    )
+def _place(area: Area, offset: int, moves: list[Move]) -> Area:
+    """Return where an extent of an area is after moves; those that none of them takes stay."""
+    pe = area.pe + offset
+    for move in moves:
+        if move.source <= pe < move.source + move.count:
+            return Area(pv=move.home, pe=pe - move.source + move.target)
+    return Area(pv=area.pv, pe=pe)
 
 
 def moved(vg: VolumeGroup, moves: tuple[Move, ...], homes: Homes = AT_HOME) -> VolumeGroup:
     """Return the VG after its compaction: PVs are cut to what is used, those that gave all away are gone."""
-    # All at once: one after another, those of several PVs could pass through extents that others still have.
-    lvs = tuple(replace(lv, segments=joined(p for s in lv.segments for p in _replaced(s, moves))) for lv in vg.lvs)
     pvs = []
     for pv in vg.pvs:
         if pv.uuid not in homes:
             used = sum(m.count for m in moves if m.home == pv.uuid)
             # A PV without any extent is nothing that LVM makes.
             pvs.append(replace(pv, extents=max(1, used)))
-    return replace(vg, lvs=lvs, pvs=tuple(pvs))
-
-
-def _replaced(s: Segment, moves: tuple[Move, ...]) -> Iterator[Segment]:
-    """Yield what becomes of a segment, cut where one of its areas is."""
-    parts = [
-        [m for m in moves if m.pv == a.pv and m.source < a.pe + s.length and a.pe < m.source + m.count] for a in s.areas
-    ]
-    ends = (m.source - a.pe for a, found in zip(s.areas, parts, strict=True) for m in found)
-    cuts = sorted({0, s.length, *(cut for cut in ends if cut > 0)})
-    for first, last in pairwise(cuts):
-        places = []
-        for area, found in zip(s.areas, parts, strict=True):
-            pe = area.pe + first
-            move = next(m for m in found if m.source <= pe < m.source + m.count)
-            places.append(Area(pv=move.home, pe=pe - move.source + move.target))
-        yield s.piece(first, last - first, places)
+    # All at once: one after another, those of several PVs could pass through extents that others still have.
+    return replace(relocated(vg, *moves), pvs=tuple(pvs))
 
 
 def joined(segments: Iterable[Segment]) -> tuple[Segment, ...]:

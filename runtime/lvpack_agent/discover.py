@@ -38,6 +38,10 @@ class Found:
         return self.disks[0]
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(disk.path for disk in self.disks)
+
+    @property
     def vg(self) -> str:
         """The name of the wanted VG."""
         return self.vgs[0].name

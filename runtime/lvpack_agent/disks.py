@@ -72,6 +72,11 @@ def read() -> tuple[BlockDevice, ...]:
     return tuple(d for d in parse(answer) if d.size and not d.path.startswith("/dev/zram"))
 
 
+def size_of(device: str) -> int:
+    """Return the bytes of a block device."""
+    return int(run(["blockdev", "--getsize64", device]).stdout)
+
+
 def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[BlockDevice, ...]:
     """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; for auto all but lvpack's own stick.
 

@@ -31,7 +31,7 @@ from lvpack_agent import (
 )
 from lvpack_agent import disks as block_devices
 from lvpack_agent.discover import Found
-from lvpack_agent.disks import BlockDevice
+from lvpack_agent.disks import BlockDevice, size_of
 from lvpack_agent.dumping import dump, set_name
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 from lvpack_agent.journal import Journal, Record
@@ -156,7 +156,7 @@ def _begin(
     settings: Settings, run: Run, share: Path, scratch: Path, store: FileStore | DeviceStore, found: Found
 ) -> _Begun:
     """Probe, plan, and have all that a later boot needs on the share. Nothing is written to the disk."""
-    overlaid = overlay.overlay([found.disk.path], lambda undo: stores.in_memory(scratch / "store", undo))
+    overlaid = overlay.overlay(found.paths, lambda undo: stores.in_memory(scratch / "store", undo))
     with overlaid as over, Undo() as source_undo:
         with run.phase("plan"):
             survey = source_undo.enter_context(surveyed(found, over.devices, settings, run))
@@ -224,9 +224,8 @@ def _refuse_overlay_only(planned: Plan) -> None:
                 hint="use lvpack.mode=overlay, or convert it first",
             )
     old, new = planned.source.disks[0], planned.target.disks[0]
-    extended = old.table.extended if old.table else None
     for before, after in zip(old.rows, new.rows, strict=True):
-        if before.start != after.start and before is not extended:
+        if before.start != after.start and before is not old.extended:
             raise Refused(
                 f"cannot pack disk '{old.path}' in place: partition {before.number} stands after the PV and would have "
                 "to move",
@@ -398,7 +397,7 @@ class _Work:
                 if found.get("UUID", "") != step.old.uuid:
                     raise volumes.disagree(f"{step.name} holds {found.get('TYPE', 'nothing')} {found.get('UUID', '')}")
                 estimate = plan.rewritten(step.old, step.new) if step.old.free else 0
-                space = self._store.fresh(int(run_tool(["blockdev", "--getsize64", device]).stdout), undo)
+                space = self._store.fresh(size_of(device), undo)
                 merge, findings = merging.resize(
                     device, step.name, step.new, space, estimate, self._scratch / "filesystem", self._run.say
                 )

@@ -125,6 +125,15 @@ class Disk:
         """The partitions, none if there is no table."""
         return self.table.partitions if self.table else ()
 
+    @property
+    def extended(self) -> Partition | None:
+        """The extended partition of an msdos table."""
+        return self.table.extended if self.table else None
+
+    def in_order(self) -> list[Partition]:
+        """Return the partitions by place, without the extended one, which only holds others."""
+        return sorted((row for row in self.rows if row is not self.extended), key=lambda row: row.start)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent import ext, mappings
+from lvpack_agent.disks import size_of
 from lvpack_agent.errors import Disagreement, Failed, LvpackError
 from lvpack_agent.journal import Merge
 from lvpack_agent.layout import Content
@@ -66,7 +67,7 @@ def resize(
     does not come out clean, or the store (estimate in bytes, 0 if it is not known) overflows.
     """
     before = head(device)
-    size = int(run(["blockdev", "--getsize64", device]).stdout)
+    size = size_of(device)
     with Undo() as undo:
         table = mappings.snapshot_table(device, store.device, size, persistent=True)
         snapshot = mappings.create(SNAPSHOT, table, undo)
@@ -115,7 +116,7 @@ def merge(device: str, name: str, expected: Merge, store: Store, say: Callable[[
             hint="do not start this server: what is on the disk may be half of each; the journal folder on the share "
             "has the store and the layout; see docs/in-place.md",
         )
-    size = int(run(["blockdev", "--getsize64", device]).stdout)
+    size = size_of(device)
     with Undo() as undo:
         mappings.create(MERGING, mappings.merge_table(device, store.device, size), undo)
         progress = Progress(f"merge {name}", expected.size, say)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent import lvm, mappings, parallel, partitions
+from lvpack_agent.disks import size_of
 from lvpack_agent.errors import LvpackError
-from lvpack_agent.layout import LogicalVolume
+from lvpack_agent.layout import LogicalVolume, Range
 from lvpack_agent.mappings import Linear
 from lvpack_agent.metadata import rewrite
 from lvpack_agent.plan import Plan
@@ -42,32 +43,37 @@ def overlay(disks: Sequence[str], make_store: Callable[[Undo], Store]) -> Iterat
     """
     with Undo() as undo:
         store = make_store(undo)
-        sizes = [int(run(["blockdev", "--getsize64", disk]).stdout) for disk in disks]
-        spaces = [round_up(size, MIB) for size in sizes]
-        if len(disks) == 1:
-            origin, space = disks[0], sizes[0]
-        else:
-            # One store for all: they are one device, on which each begins at a whole MiB.
-            parts = zip(disks, sizes, spaces, strict=True)
-            pieces = [
-                piece
-                for disk, size, place in parts
-                for piece in (Linear(device=disk, offset=0, size=size), Linear(device="", offset=0, size=place - size))
-            ]
-            table = mappings.linear_table([piece for piece in pieces if piece.size])
-            origin, space = mappings.create("lvpack-disks", table, undo), sum(spaces)
-        devices = [mappings.create(SOURCE, mappings.snapshot_table(origin, store.device, space), undo)]
-        if len(disks) > 1:
-            whole, at = devices.pop(), 0
-            for number, (size, place) in enumerate(zip(sizes, spaces, strict=True)):
-                table = mappings.linear_table([Linear(device=whole, offset=at, size=size)])
-                devices.append(mappings.create(f"{SOURCE}{number}", table, undo))
-                at += place
+        origin, places = _side_by_side(disks, undo) if len(disks) > 1 else (disks[0], [])
+        table = mappings.snapshot_table(origin, store.device, size_of(origin))
+        whole = mappings.create(SOURCE, table, undo)
+        devices = [
+            mappings.create(
+                f"{SOURCE}{number}",
+                mappings.linear_table([Linear(device=whole, offset=place.start, size=place.count)]),
+                undo,
+            )
+            for number, place in enumerate(places)
+        ]
         try:
-            yield Overlaid(devices=tuple(devices), store=store)
+            yield Overlaid(devices=tuple(devices or [whole]), store=store)
         except LvpackError:
             mappings.store_use(SOURCE)  # a tool that failed on an overflowed store is not the cause
             raise
+
+
+def _side_by_side(disks: Sequence[str], undo: Undo) -> tuple[str, list[Range]]:
+    """Map disks as one device, so that one store serves all; return it, and where each is: from a whole MiB on."""
+    pieces: list[Linear] = []
+    places: list[Range] = []
+    at = 0
+    for disk in disks:
+        size = size_of(disk)
+        places.append(Range(start=at, count=size))
+        at = round_up(at + size, MIB)
+        pieces.append(Linear(device=disk, offset=0, size=size))
+        if at > places[-1].end:
+            pieces.append(Linear(device="", offset=0, size=at - places[-1].end))
+    return mappings.create("lvpack-disks", mappings.linear_table(pieces), undo), places
 
 
 def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None]) -> list[str]:

@@ -173,7 +173,7 @@ def _refuse_other_disks(source: Layout) -> None:
                 hint="bring the VG to disks of one kind first (pvmove, vgreduce)",
             )
     for index, disk in enumerate(source.disks[1:], 1):
-        if others := [p for p in disk.rows if p.content.type != PV_TYPE and p is not _extended(disk)]:
+        if others := [p for p in disk.rows if p.content.type != PV_TYPE and p is not disk.extended]:
             raise Refused(
                 f"cannot collapse disk '{disk.path}' into '{source.disks[0].path}': it has "
                 f"{source.partition_name(index, others[0].number)} beside its PV",
@@ -185,10 +185,6 @@ def _refuse_other_disks(source: Layout) -> None:
                 f"cannot collapse VG '{vg.name}' into disk '{source.disks[0].path}': it has no PV there",
                 hint="pack its disk in a run of its own (lvpack.disk=)",
             )
-
-
-def _extended(disk: Disk) -> Partition | None:
-    return disk.table.extended if disk.table else None
 
 
 def _homes(vg: VolumeGroup) -> dict[str, str]:
@@ -203,12 +199,9 @@ def _placed(disk: Disk, sizes: Mapping[int, int]) -> tuple[Partition, ...]:
     What moves keeps its place within a MiB, and at most a MiB of the gap before it, where the boot record of a logical
     partition may be.
     """
-    extended = _extended(disk)
     placed: dict[int, Partition] = {}
     at = before = 0
-    for row in sorted(disk.rows, key=lambda p: p.start):
-        if row is extended:
-            continue
+    for row in disk.in_order():
         start = row.start
         if at != before:
             start = at + min(row.start - before, LEAD)
@@ -217,8 +210,8 @@ def _placed(disk: Disk, sizes: Mapping[int, int]) -> tuple[Partition, ...]:
                 start = min(start, row.start)
         placed[row.number] = replace(row, start=start, size=sizes.get(row.number, row.size))
         at, before = placed[row.number].end, row.end
-    if extended:
-        placed[extended.number] = _around(extended, disk, placed)
+    if disk.extended:
+        placed[disk.extended.number] = _around(disk.extended, disk, placed)
     return tuple(placed[row.number] for row in disk.rows)
 
 
@@ -240,25 +233,24 @@ def _partition_steps(disk: Disk, packed: Disk, sizes: Mapping[int, int]) -> tupl
     """Return the steps of partitions that stay as they are, and those of the others."""
     kept: list[Step] = []
     changed: list[Step] = []
-    extended = _extended(disk)
-    end = 0
+    old_end = new_end = 0
     for old, new in sorted(zip(disk.rows, packed.rows, strict=True), key=lambda pair: pair[0].start):
-        if old is not extended:
-            lost = (old.start - end) - (new.start - _end_before(packed, new))
-            if lost >= MIB:
+        if old is not disk.extended:
+            before, after = old.start - old_end, new.start - new_end
+            if before - after >= MIB:
                 gap = Step(
                     verb=LEAVE_OUT,
                     object=f"gap before partition {old.number}",
                     type="",
-                    before=old.start - end,
-                    after=old.start - end - lost,
+                    before=before,
+                    after=after,
                     reason="belongs to no partition",
                 )
                 changed.append(gap)
-            end = old.end
+            old_end, new_end = old.end, new.end
         if old.number in sizes:
             kind, verb, reason = "PV", "truncate", "ends right after its last used extent"
-        elif old is extended:
+        elif old is disk.extended:
             kind, verb, reason = "extended", "truncate", "ends with the last partition in it"
         elif old.start == new.start:
             kind, verb, reason = old.content.type or "unknown", "keep", "as it is"
@@ -280,19 +272,12 @@ def _partition_steps(disk: Disk, packed: Disk, sizes: Mapping[int, int]) -> tupl
     return kept, changed
 
 
-def _end_before(disk: Disk, row: Partition) -> int:
-    """Return where the partition before this one ends, 0 if there is none."""
-    extended = _extended(disk)
-    return max((p.end for p in disk.rows if p is not extended and p.start < row.start), default=0)
-
-
 def _pieces(plan: Plan) -> Iterator[Piece]:
     source, target = plan.source, plan.target
     disk, packed = source.disks[0], target.disks[0]
     pvs = {pv.partition: (vg, pv) for vg in target.vgs for pv in vg.pvs}
     at = before = 0
-    extended = _extended(packed)
-    rows = sorted((row for row in packed.rows if row is not extended), key=lambda row: row.start)
+    rows = packed.in_order()
     for row in rows:
         old = next(p for p in disk.rows if p.number == row.number)
         # A boot loader, or the boot record of a logical partition, may be in the gap.

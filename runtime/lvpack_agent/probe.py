@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lvpack_agent import content, ext, lvm, mappings, parallel, partitions, usage
 from lvpack_agent.compact import joined
+from lvpack_agent.disks import size_of
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.layout import (
     EXT_TYPES,
@@ -22,7 +23,6 @@ from lvpack_agent.layout import (
     Segment,
     VolumeGroup,
 )
-from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
 # lvs(8), lv_layout and segtype.
@@ -151,7 +151,7 @@ def _disks(sources: Sequence[tuple[str, Disk | None]], tag: str, undo: Undo) -> 
         disks.append(
             Disk(
                 path=like.path if like else device,
-                size=int(run(["blockdev", "--getsize64", device]).stdout),
+                size=size_of(device),
                 sector_size=sector,
                 table=table,
                 model=like.model if like else "",

@@ -43,7 +43,7 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     if not settings.collapse and len(found.disks) > 1:
         raise Refused(
             f"cannot pack VG '{found.vg}' with lvpack.collapse=no: it is on {len(found.disks)} disks "
-            f"({', '.join(disk.path for disk in found.disks)})",
+            f"({', '.join(found.paths)})",
             hint="this version makes one image of them all (lvpack.collapse=yes)",
         )
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"

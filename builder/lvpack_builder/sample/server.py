@@ -14,7 +14,7 @@ from lvpack_builder import helper, mirror
 from lvpack_builder.build import LiveImage
 from lvpack_builder.guest import make_server
 from lvpack_builder.paths import cache_dir, locked
-from lvpack_builder.qemu import Drive, create_disk
+from lvpack_builder.qemu import SECTOR, Drive, create_disk, node
 
 FOLDER = Path(__file__).parent
 MAKE_SECONDS = 1200.0
@@ -54,7 +54,7 @@ def make_disks(image: LiveImage, name: str) -> list[Path]:
 
 def drives_of(name: str, disks: list[Path]) -> list[Drive]:
     """Return disks of a recipe, or copies of them, as a machine has them."""
-    sector = recipe_of(name).get("sector", 512)
+    sector = recipe_of(name).get("sector", SECTOR)
     assert isinstance(sector, int)
     return [Drive(path=disk, sector_size=sector) for disk in disks]
 
@@ -78,7 +78,7 @@ def _make_disks(image: LiveImage, name: str) -> list[Path]:
         folder = Path(scratch)
         shutil.copy(script, folder / "make_server.py")
         (folder / "recipe.json").write_text(json.dumps(recipe))
-        devices = ",".join(f"/dev/vd{chr(ord('a') + number)}" for number in range(count))
+        devices = ",".join(node(number) for number in range(count))
         command = f"python3 /host/make_server.py /host/recipe.json {devices}"
         if tar:
             (folder / "root.tar").hardlink_to(tar)
