@@ -136,7 +136,7 @@ def test_damaged_filesystem_is_not_repaired_on_the_only_copy(lab: Lab, small: Pa
     assert journals(lab.share) == []
 
 
-@core
+@full
 def test_what_a_resume_does_not_trust(image: LiveImage, lab: Lab, small: Path) -> None:
     pristine = sparse_copy(small, lab.folder / "pristine.img")
     with nfs_share(lab.share) as share:

@@ -28,7 +28,7 @@ def identities(found: Inventory, *changing: str) -> list[object]:
 @pytest.mark.parametrize(
     ("recipe", "whole", "compress", "nfs", "scratch"),
     [
-        pytest.param("gpt", 2, "gzip:1", 3, "ram", marks=core),
+        pytest.param("gpt", 2, "gzip:1", 3, "ram", marks=full),
         pytest.param("logical", 0, "zstd:1", 4, "share", marks=full),
         pytest.param("gpt", 2, "none", 4, "share", marks=full),
     ],
@@ -80,7 +80,7 @@ def test_disk_comes_back(
     [
         pytest.param("mixed", marks=core),
         pytest.param("whole", marks=full),
-        pytest.param("logicals", marks=full),
+        pytest.param("logicals", marks=core),
         pytest.param("sectors", marks=full),
         pytest.param("features", marks=full),
         pytest.param("odd", marks=full),

@@ -84,7 +84,7 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
         vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, scratch) for vg in source.layout.vgs}
         rescue.write(folder, source, vg_texts, plan_text)
         with run.phase("shrink"):
-            for finding in overlay.shrink(source, planned, scratch / "filesystem", run.say):
+            for finding in overlay.shrink(source, found.paths, planned, scratch / "filesystem", run.say):
                 run.warn(finding)
             run.sizes["store_used"] = mappings.store_use(overlay.SOURCE).used
     with run.phase("compact"):

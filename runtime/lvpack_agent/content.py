@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from lvpack_agent import ext, swap
+from lvpack_agent import ext, swap, xfs
 from lvpack_agent.errors import Failed
 from lvpack_agent.ext import Superblock
 from lvpack_agent.layout import Content
@@ -62,6 +63,9 @@ def read(device: str, facts: Mapping[str, str], block: Superblock | None, *, est
             free=block.free,
             tables=block.tables,
         )
+    if content.type == "xfs":
+        known = xfs.read(device)
+        return replace(content, size=known.size, block_size=known.block_size)
     if content.type == "swap" and (header := swap.read(device)):
         return Content(
             type=content.type,

@@ -34,7 +34,7 @@ def fitted(source: Layout, margin: Margin, room: int) -> Plan:
     if plan.store <= room:
         return plan
     extent = {lv.uuid: vg.extent_size for vg in source.vgs for lv in vg.lvs}
-    pairs = [(a, b) for a, b in plan.lvs() if a.content.is_ext]
+    pairs = [(a, b) for a, b in plan.lvs() if a.content.minimum is not None]
     fixed = plan.store - sum(rewritten(a.content, b.content) for a, b in pairs)
     best = [Choice(size=0, store=fixed, sizes=())]
     for before, after in pairs:

@@ -1,7 +1,10 @@
 """Device-mapper: tables as values, devices that vanish with the Undo that made them."""
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
@@ -9,6 +12,9 @@ from lvpack_agent.undo import Undo
 
 SECTOR = 512  # device-mapper counts in these on every device (dmsetup(8))
 CHUNK_SECTORS = 8  # a page: what filesystems write is copied and nothing around it
+
+
+_PLACE = re.compile(r"\b(\d+:\d+) (\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,27 @@ def create(name: str, table: str, undo: Undo) -> str:
     _dmsetup(["create", name], input=table)
     undo.callback(remove, name)
     return f"/dev/mapper/{name}"
+
+
+def number(device: str) -> str:
+    """Return the numbers of a block device as tables have them, MAJOR:MINOR."""
+    found = Path(device).stat().st_rdev
+    return f"{os.major(found)}:{os.minor(found)}"
+
+
+def table(device: str) -> str:
+    """Return the table of a mapping."""
+    return run(["dmsetup", "table", device]).stdout
+
+
+def moved(table: str, under: Mapping[str, tuple[str, int]]) -> str:
+    """Return a table with other devices in it: what was on one, by its number, begins on another at so many bytes."""
+
+    def place(found: re.Match[str]) -> str:
+        device, start = under[found[1]]
+        return f"{device} {int(found[2]) + start // SECTOR}"
+
+    return _PLACE.sub(place, table)
 
 
 def remove(name: str) -> None:

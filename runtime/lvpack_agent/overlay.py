@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import lvm, mappings, parallel, partitions
+from lvpack_agent import lvm, mappings, parallel, partitions, stores, xfs
 from lvpack_agent.disks import size_of
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.layout import LogicalVolume, Range
@@ -20,7 +20,7 @@ from lvpack_agent.probe import Opened
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.shrink import check_filesystem, make_swap, resize_filesystem
-from lvpack_agent.sizes import MIB, round_up
+from lvpack_agent.sizes import MIB, human, round_up
 from lvpack_agent.stores import Store
 from lvpack_agent.undo import Undo
 
@@ -76,10 +76,10 @@ def _side_by_side(disks: Sequence[str], undo: Undo) -> tuple[str, list[Range]]:
     return mappings.create("lvpack-disks", mappings.linear_table(pieces), undo), places
 
 
-def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None]) -> list[str]:
+def shrink(source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: Callable[[str], None]) -> list[str]:
     """Shrink filesystems and swap in the overlay as planned; return findings: what had to be repaired or is changed.
 
-    folder is a place to mount a filesystem at.
+    disks are the source disks that are under the overlay; folder is a place to mount filesystems at.
 
     Raises Failed, saying so, if the store overflows on the way.
     """
@@ -95,6 +95,11 @@ def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None])
             if damage := check_filesystem(device, f"LV {lv.name}", say, tick):
                 findings.append(f"{damage}; it is repaired in the image, the source still has it")
             findings += resize_filesystem(device, f"LV {lv.name}", new, folder / lv.name, say, tick)
+        elif lv.content.rebuilt and new.size != lv.content.size:
+            say(f"make LV {lv.name}, an XFS, anew: {human(lv.content.size)} to {human(new.size)}")
+            with Undo() as undo:
+                old = _original(lv.uuid, source, disks, folder / f"{lv.name}-log", undo)
+                xfs.rebuild(device, old, new.size, folder / lv.name, tick)
         elif lv.content.type == "swap":
             make_swap(device, new)
         return findings
@@ -105,6 +110,18 @@ def shrink(source: Opened, plan: Plan, folder: Path, say: Callable[[str], None])
     run(["sync"])
     mappings.store_use(SOURCE)
     return [finding for found in findings for finding in found]
+
+
+def _original(uuid: str, source: Opened, disks: Sequence[str], folder: Path, undo: Undo) -> str:
+    """Map an LV as it is on the source disks, whatever the overlay took; what is written to it is soon forgotten."""
+    under = {
+        mappings.number(device): (disks[index], source.layout.disks[index].start_of(number))
+        for (index, number), device in source.partitions.items()
+    }
+    table = mappings.moved(mappings.table(source.lvs[uuid]), under)
+    lv = mappings.create(f"lvpack-original-{uuid}", table, undo)
+    store = stores.in_memory(folder, undo)
+    return mappings.create(f"lvpack-old-{uuid}", mappings.snapshot_table(lv, store.device, size_of(lv)), undo)
 
 
 def packed_table(plan: Plan, sources: Sequence[str]) -> str:

@@ -26,6 +26,9 @@ STORE_FLOOR = 8 * MIB
 # Growing writes inode tables: at most 256 bytes for each 4 KiB of a filesystem (mke2fs.conf(5), "small").
 GROW_OVERHEAD = 1 / 16
 
+# The part of its size that an XFS must lose to be worth a copy of all its files.
+REBUILD_GAIN = 1 / 16
+
 # The backup GPT is a header and 128 entries of 128 bytes (UEFI 5.3); the end of the disk keeps to whole MiB.
 GPT_TAIL = MIB
 GPT_ENTRIES = 128 * 128
@@ -35,6 +38,8 @@ LEAD = MIB
 FIRST_LOGICAL = 5
 # GRUB manual, "BIOS installation": the type of the partition of a GPT that has what an msdos disk has in its gap.
 BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
+# Why what an LV holds keeps its size, by its type.
+_WHOLE = {"": "no filesystem is recognised", "xfs": "an XFS that is not made anew"}
 # The verb of steps whose object the packed disk has not.
 LEAVE_OUT = "leave out"
 
@@ -349,19 +354,23 @@ def _shrink(vg: VolumeGroup, margin: Margin, least: Mapping[str, int]) -> tuple[
 
 def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple[LogicalVolume, str]:
     content = lv.content
-    if content.is_ext and content.minimum is not None:
+    if content.minimum is not None:
         wanted = content.minimum + margin.of(content.minimum)
         extents = round_up(min(wanted, lv.extents * extent), extent) // extent
         new = truncated(lv, whole_stripes(lv, min(max(extents, least), lv.extents)))
         size = min(content.size, new.extents * extent // content.block_size * content.block_size)
-        reason = f"minimum {human(content.minimum)} + {margin}"
+        if content.rebuilt and size > content.size * (1 - REBUILD_GAIN):
+            return lv, "kept whole: " + (
+                "it would hardly get smaller" if extents >= least else "the store has no room for making it anew"
+            )
+        reason = f"{'made anew: ' if content.rebuilt else ''}minimum {human(content.minimum)} + {margin}"
         reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
         return replace(new, content=replace(content, size=size)), reason
     if content.type == "swap" and content.block_size:
         new = truncated(lv, whole_stripes(lv, 1))
         small = _small_swap(content, new.extents * extent)
         return replace(new, content=small), "one extent; UUID, label and page size stay"
-    return lv, "kept whole: " + ("no filesystem is recognised" if not content.type else "not ext2/3/4 or swap")
+    return lv, f"kept whole: {_WHOLE.get(content.type, 'neither ext2/3/4, XFS nor swap')}"
 
 
 def _small_swap(content: Content, size: int) -> Content:
@@ -401,9 +410,11 @@ def _store(plan: Plan) -> int:
 
 
 def rewritten(old: Content, new: Content) -> int:
-    """Return the bytes that resizing an ext filesystem writes, at most, by its block bitmap."""
-    if not old.is_ext or new.size == old.size:
+    """Return the bytes that resizing an ext filesystem writes, at most, by its block bitmap, or making an XFS anew."""
+    if new.size == old.size or not (old.is_ext or old.rebuilt):
         return 0
+    if old.rebuilt:
+        return old.rebuilt
     if new.size > old.size:
         return int((new.size - old.size) * GROW_OVERHEAD)
     return int(old.used_beyond(new.size) * STORE_OVERHEAD)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lvpack_agent import content, ext, lvm, mappings, parallel, partitions, usage
+from lvpack_agent import content, ext, lvm, mappings, parallel, partitions, usage, xfs
 from lvpack_agent.compact import joined
 from lvpack_agent.disks import size_of
 from lvpack_agent.errors import Failed, Refused
@@ -95,13 +95,19 @@ class Opened:
 
 @contextmanager
 def opened(
-    sources: Sequence[tuple[str, Disk | None]], tag: str, *, repair: bool = False, estimate: bool = True
+    sources: Sequence[tuple[str, Disk | None]],
+    tag: str,
+    *,
+    repair: bool = False,
+    estimate: bool = True,
+    rebuild: bool = False,
 ) -> Iterator[Opened]:
     """Map the partitions of disk devices, activate their VGs and yield what is there; all of it is closed at the end.
 
     Each source is a device and the real disk that lends its path, model and serial. tag names the mappings. With
     repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
-    copy-on-write overlay. Without estimate nobody asks how small filesystems can get.
+    copy-on-write overlay. Without estimate nobody asks how small filesystems can get; with rebuild that is
+    asked of XFS on LVs too, which can only be made anew.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
     with Undo() as undo:
@@ -119,7 +125,9 @@ def opened(
             undo.callback(lvm.deactivate, vg.name, tuple(pvs))
             lvs |= {lv.uuid: lv.device for lv in vg.lvs}
             names = [lv.name for lv in vg.lvs]
-            found = dict(zip(names, reader.read({f"LV {lv.name}": lv.device for lv in vg.lvs}), strict=True))
+            found = dict(
+                zip(names, reader.read({f"LV {lv.name}": lv.device for lv in vg.lvs}, rebuild=rebuild), strict=True)
+            )
             vgs.append(volume_group(vg, pvs, found))
         layout = Layout(disks=disks, vgs=tuple(vgs))
         yield Opened(
@@ -177,16 +185,18 @@ class _Reader:
         self.findings: list[str] = []
         self.unclean: list[str] = []
 
-    def read(self, devices: dict[str, str]) -> list[Content]:
-        """Return the contents of devices, which are given by names for people."""
+    def read(self, devices: dict[str, str], *, rebuild: bool = False) -> list[Content]:
+        """Return the contents of devices, which are given by names for people; rebuild: as for opened()."""
         facts = content.identify_all(tuple(devices.values()))
-        read = parallel.each(lambda item: self._content(*item, facts[item[1]]), devices.items())
+        read = parallel.each(lambda item: self._content(*item, facts[item[1]], rebuild=rebuild), devices.items())
         for _, findings, unclean in read:
             self.findings += findings
             self.unclean += unclean
         return [content for content, _, _ in read]
 
-    def _content(self, name: str, device: str, facts: Mapping[str, str]) -> tuple[Content, list[str], list[str]]:
+    def _content(
+        self, name: str, device: str, facts: Mapping[str, str], *, rebuild: bool
+    ) -> tuple[Content, list[str], list[str]]:
         findings, unclean = [], []
         kind = facts.get("TYPE", "")
         if kind in SUSPEND_TYPES:
@@ -209,7 +219,14 @@ class _Reader:
             block = ext.read(device)
         if self._repair:
             usage.replay(device, kind, LOG_REPLAY / Path(device).name)
-        return content.read(device, facts, block, estimate=self._estimate), findings, unclean
+        found = content.read(device, facts, block, estimate=self._estimate)
+        if rebuild and kind == "xfs":
+            try:
+                minimum, rebuilt = xfs.estimated(device)
+                found = replace(found, minimum=minimum, rebuilt=rebuilt)
+            except xfs.Fixed as why:
+                findings.append(f"{name}, an XFS, keeps its size: {why}")
+        return found, findings, unclean
 
 
 def refuse_unsupported(vg: lvm.Vg) -> None:

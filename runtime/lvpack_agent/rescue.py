@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lvpack_agent import efi, ext, imageset
+from lvpack_agent import efi, ext, imageset, xfs
 from lvpack_agent.content import AMBIVALENT, NOTHING
 from lvpack_agent.probe import Opened
 from lvpack_agent.processes import run
@@ -26,12 +26,15 @@ def machine() -> dict[str, str]:
 def host_name(source: Opened) -> str:
     """Return the name in /etc/hostname of the source's root filesystem, made fit for a folder; "" if there is none.
 
-    The root filesystem is the one that has /etc/fstab too. Only ext filesystems are searched.
+    The root filesystem is the one that has /etc/fstab too. Only ext filesystems and XFS are searched.
     """
     # Most installers call it so; with 200 LVs it is worth it to ask that one first.
-    for _, device in sorted(source.ext_devices(), key=lambda pair: "root" not in pair[0].lower()):
-        name = ext.read_file(device, "/etc/hostname").strip()
-        if name and ext.read_file(device, "/etc/fstab"):
+    for volume in sorted(source.volumes(), key=lambda volume: "root" not in volume.name.lower()):
+        if not volume.content.is_ext and volume.content.type != "xfs":
+            continue
+        read_file = ext.read_file if volume.content.is_ext else xfs.read_file
+        name = read_file(volume.device, "/etc/hostname").strip()
+        if name and read_file(volume.device, "/etc/fstab"):
             return re.sub(r"[^A-Za-z0-9._-]", "-", name.splitlines()[0]).strip(".-_")
     return ""
 

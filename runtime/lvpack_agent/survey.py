@@ -94,7 +94,9 @@ def surveyed(
         )
         for disk in found.disks
     )
-    with opened(tuple(zip(devices, likes, strict=True)), "source", repair=True) as source:
+    with opened(
+        tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=settings.mode == "overlay"
+    ) as source:
         for finding in source.findings:
             run.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]

@@ -8,20 +8,17 @@ XFS of 2^32 blocks and more (numbers overflow), NTFS of a hibernated Windows (it
 """
 
 import re
-import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import content
+from lvpack_agent import content, xfs
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Range
 from lvpack_agent.processes import ToolFailed, run
 
 UNREPLAYED = "its log is not replayed"
-# kernel: fs/xfs/libxfs/xfs_format.h, struct xfs_dsb: sb_dblocks, the number of blocks, big-endian.
-_XFS_BLOCKS, _XFS_MOST = (8, ">Q"), 1 << 32
-_XFS_CLEAN = re.compile(r"state: <CLEAN>")
+_XFS_MOST = 1 << 32
 _ROW = re.compile(r"^0x([0-9A-F]+)\s+0x([0-9A-F]+)\s+([+?])$", re.MULTILINE)
 
 
@@ -78,12 +75,9 @@ def _unmappable(device: str, kind: str) -> str:
     if kind == "vfat" and content.identify(device).get("VERSION") == "FAT12":
         return "it is FAT12"
     if kind == "xfs":
-        offset, form = _XFS_BLOCKS
-        with Path(device).open("rb") as file:
-            [blocks] = struct.unpack_from(form, file.read(512), offset)
-        if blocks >= _XFS_MOST:
+        if (blocks := xfs.read(device).blocks) >= _XFS_MOST:
             return f"it has {blocks:,} blocks"
-        if not _XFS_CLEAN.search(run(["xfs_logprint", "-t", device]).stdout):
+        if not xfs.is_clean(device):
             return UNREPLAYED
     return ""
 

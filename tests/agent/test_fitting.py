@@ -132,3 +132,38 @@ def test_no_other_sizes_that_fit_make_a_smaller_disk(parts: list[tuple[int, Cont
     smallest = min(p.packed_size for p in everything if p.store <= room)
     assert plan.packed_size <= smallest + MIB  # combinations that need nearly the same are not told apart
     assert replace(plan, target=least.target, steps=(), moves=(), store=0).source == least.source
+
+
+def xfs(extents: int, minimum: int, rebuilt: int) -> tuple[int, Content]:
+    """Return an XFS of so many extents of a MiB; minimum and rebuilt in MiB."""
+    content = Content(type="xfs", uuid="x", size=extents * MIB, block_size=BLOCK, minimum=minimum * MIB)
+    return extents, replace(content, rebuilt=rebuilt * MIB)
+
+
+def test_an_xfs_is_made_anew_if_the_store_has_room_for_its_files() -> None:
+    source = layout(xfs(1000, 400, 350))
+    wished = make_plan(source, MARGIN)
+    assert sizes(wished.target) == [420]
+    assert wished.target.vgs[0].lvs[0].content.size == 420 * MIB
+    assert wished.store == STORE_FLOOR + 350 * MIB
+    assert wished.steps[0].reason == "made anew: minimum 400 MiB + 5%, in whole extents"
+    less = fitted(source, MARGIN, wished.store - 1)
+    assert sizes(less.target) == [1000]
+    assert less.target.vgs[0].lvs[0] == source.vgs[0].lvs[0]
+    assert less.store == STORE_FLOOR
+    assert less.steps[0].reason == "kept whole: the store has no room for making it anew"
+
+
+def test_the_store_is_shared_so_that_the_disk_gets_smallest() -> None:
+    # The XFS would give 600 MiB for 350; the ext4 gives 300 for 40.
+    source = layout(xfs(1000, 400, 350), filesystem(400, [(0, 40), (360, 40)]))
+    assert sizes(fitted(source, MARGIN, STORE_FLOOR + 60 * MIB).target) == [1000, 84]
+    assert sizes(fitted(source, MARGIN, STORE_FLOOR + 360 * MIB).target) == [420, 393]
+    assert sizes(fitted(source, MARGIN, STORE_FLOOR + 400 * MIB).target) == [420, 84]
+
+
+def test_an_xfs_that_would_hardly_get_smaller_is_not_copied() -> None:
+    plan = make_plan(layout(xfs(1000, 900, 800)), MARGIN)
+    assert sizes(plan.target) == [1000]
+    assert plan.store == STORE_FLOOR
+    assert plan.steps[0].reason == "kept whole: it would hardly get smaller"

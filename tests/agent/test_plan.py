@@ -284,6 +284,21 @@ def test_differences_name_the_place(blog: Path) -> None:
     assert differences(layout, other) == ["vgs[0].extent_size: 33554432, found 1"]
 
 
+def test_a_size_that_an_older_image_set_does_not_know_is_no_difference() -> None:
+    old, new = Content(type="xfs", uuid="u"), Content(type="xfs", uuid="u", size=GIB, block_size=4096)
+    assert differences(old, new) == []
+    assert differences(old, replace(new, uuid="v")) == ["uuid: u, found v"]
+    assert differences(replace(new, size=MIB), new) == [f"size: {MIB}, found {GIB}"]
+
+
+def test_a_mapping_is_moved_to_other_devices() -> None:
+    table = "0 8192 linear 254:2 2048\n8192 16384 striped 2 128 254:2 10240 254:3 2048\n"
+    under = {"254:2": ("/dev/vda", 257 * MIB), "254:3": ("/dev/vdb", 0)}
+    assert mappings.moved(table, under) == (
+        "0 8192 linear /dev/vda 528384\n8192 16384 striped 2 128 /dev/vda 536576 /dev/vdb 2048\n"
+    )
+
+
 def logical(blog: Path) -> Layout:
     """The sample server with its PV as partition 5, in an extended one that begins a MiB before."""
     layout = blog_layout(blog)

@@ -4,11 +4,13 @@ usage: take_inventory.py DISK OUT.json; no VG may be active. Nothing is written 
 are looked at too.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +45,17 @@ def sha256(path: bytes | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def entry(path: bytes, links: dict[int, str]) -> dict[str, Any]:
+def attributes(path: bytes) -> list[int]:
+    """Return flags, extent size hint and project of a file or directory (linux/fs.h: FS_IOC_FSGETXATTR)."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOATIME)
+    try:
+        flags, hint, _, project = struct.unpack("=IIII12x", fcntl.ioctl(fd, 0x801C581F, bytes(28)))
+    finally:
+        os.close(fd)
+    return [flags, hint, project]
+
+
+def entry(path: bytes, links: dict[int, str], kind: str) -> dict[str, Any]:
     """Return everything about one file but its access and change times."""
     info = os.lstat(path)
     name = os.fsdecode(path.removeprefix(os.fsencode(MOUNT))).encode("utf-8", "surrogateescape").decode("latin-1")
@@ -65,6 +77,8 @@ def entry(path: bytes, links: dict[int, str]) -> dict[str, Any]:
         found["target"] = os.readlink(path).decode("latin-1")
     elif stat.S_ISBLK(info.st_mode) or stat.S_ISCHR(info.st_mode):
         found["device"] = info.st_rdev
+    if kind == "xfs" and (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
+        found["attributes"] = attributes(path)
     return found
 
 
@@ -77,7 +91,7 @@ def walk(device: str, kind: str) -> list[dict[str, Any]]:
         paths = [os.fsencode(MOUNT)]
         for folder, folders, files in os.walk(os.fsencode(MOUNT)):
             paths += [os.path.join(folder, name) for name in (*folders, *files)]
-        return [entry(path, links) for path in sorted(paths)]
+        return [entry(path, links, kind) for path in sorted(paths)]
     finally:
         run("umount", str(MOUNT))
 

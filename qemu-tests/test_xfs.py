@@ -1,0 +1,116 @@
+"""XFS made anew, smaller: every file, owner, project, quota and feature is there again, and the server boots."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, fingerprint
+from lvpack_agent import imageset
+from lvpack_agent.sizes import MIB
+from lvpack_builder import inventory
+from lvpack_builder.build import LiveImage
+from lvpack_builder.demo import boot_to_login, sparse_copy
+from lvpack_builder.qemu import Drive, create_disk
+from lvpack_builder.sample.server import make_sample
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(2400)]
+
+SELINUX = "system_u:object_r:usr_t:s0"
+# Projects, limits, hints and flags, and a label on what is neither a file nor a directory; then the power fails: a file
+# is in the log only.
+AGE = f"""
+set -ex
+vgchange -ay rhel
+mount -o pquota,uquota /dev/rhel/root /mnt
+mkdir -p /mnt/home/work/below
+xfs_quota -x -c 'project -s -p /mnt/home/work 42' /mnt
+xfs_quota -x -c 'limit -p bhard=500m isoft=1000 42' -c 'limit -u bhard=1g 1234' /mnt
+echo kept > /mnt/home/work/below/file
+chown 1234 /mnt/home/work/below/file
+xfs_io -c 'extsize 1m' /mnt/home/work/below
+ln -s nowhere /mnt/home/link
+python3 -c '
+import os
+os.setxattr("/mnt/home/link", "security.selinux", b"{SELINUX}", follow_symlinks=False)
+os.utime("/mnt/home/link", ns=(1, 981173106_123456789), follow_symlinks=False)
+os.utime("/mnt/home", ns=(5, 5_000_000_000_123456789))
+'
+echo x > /mnt/home/fixed
+xfs_io -c 'chattr +i' /mnt/home/fixed
+sync
+echo late > /mnt/home/late
+xfs_io -x -c 'shutdown -f' /mnt
+umount /mnt
+vgchange -an rhel
+"""
+REPORT = """
+set -e
+vgchange -ay rhel > /dev/null
+for lv in root data; do xfs_db -r -c version -c 'p dblocks' /dev/rhel/$lv; done
+mount -o ro,pquota,uquota /dev/rhel/root /mnt
+xfs_quota -x -c 'report -pn -bi' -c 'report -un -bi' /mnt
+umount /mnt
+vgchange -an rhel > /dev/null
+"""
+
+
+def facts(said: str) -> list[str]:
+    """Return features, and limits of projects and users; how much is used of them is left out."""
+    rows = [line.split() for line in said.splitlines() if line.startswith("#")]
+    limits = [" ".join([row[0], *row[2:4], *row[7:9]]) for row in rows if row[0] in ("#42", "#1234")]
+    versions = re.findall(r"versionnum .*", said)
+    assert len(versions) == 2 and len(limits) == 2, said
+    return versions + limits
+
+
+def blocks(said: str) -> list[int]:
+    return [int(count) for count in re.findall(r"dblocks = (\d+)", said)]
+
+
+@pytest.fixture
+def source(image: LiveImage, lab: Lab) -> Path:
+    disk = sparse_copy(make_sample(image, "xfs"), lab.folder / "source.img")
+    lab.prepare([Drive(path=disk)], AGE)
+    return disk
+
+
+def test_xfs_is_made_anew_and_boots(image: LiveImage, lab: Lab, source: Path) -> None:
+    untouched = fingerprint(source)
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", memory=3072)
+    assert report.status == "ok", report
+    assert fingerprint(source) == untouched
+    assert report.name.startswith("xfsserver-")
+    manifest = imageset.read_manifest(lab.share / report.name)
+    lvs = {old.name: (old, new) for old, new in manifest.plan.lvs()}
+    for name in ("root", "data"):
+        old, new = lvs[name]
+        assert new.content.size < old.content.size / 2, name
+
+    target = create_disk(lab.folder / "target.img", manifest.packed.disks[0].size + 5 * MIB)
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", f"lvpack.source={report.name}")
+    assert report.status == "ok", report
+
+    # The inventory replays no log: the source's are replayed on a copy.
+    replayed = sparse_copy(source, lab.folder / "replayed.img")
+    was, now = (lab.prepare([Drive(path=disk)], REPORT) for disk in (replayed, target))
+    assert facts(now) == facts(was)
+    assert all(new < old for old, new in zip(blocks(was), blocks(now), strict=True))
+    before, after = (inventory.take(image, Drive(path=disk)) for disk in (replayed, target))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    [fixed] = [row for row in after.files["LV root"] if row["path"] == "/home/fixed"]
+    assert fixed["attributes"][0] & 0x8
+    [work] = [row for row in after.files["LV root"] if row["path"] == "/home/work/below"]
+    assert work["attributes"][1:] == [MIB, 42]
+    [late] = [row for row in after.files["LV root"] if row["path"] == "/home/late"]
+    assert late["size"] == len("late\n")
+    boot_to_login(image, target, lab.folder / "boot.log")
+
+
+def test_xfs_keeps_its_size_where_the_store_is_too_small(image: LiveImage, lab: Lab, source: Path) -> None:
+    report = lab.run([Drive(path=source)], "lvpack.action=plan", memory=768)
+    assert report.status == "ok", report
+    said = (lab.folder / "console.log").read_text()
+    assert re.search(r"keep +LV root +xfs +.*the store has no room for making it anew", said), said[-3000:]
+    assert re.search(r"shrink +LV data +xfs +.*made anew: minimum 300 MiB", said), said[-3000:]

@@ -1,0 +1,328 @@
+"""XFS, which cannot be shrunk: its superblock, and a smaller one with the same features and files in its place.
+
+Facts of the format are from the kernel's fs/xfs/libxfs/xfs_format.h: struct xfs_dsb, xfs_agf and xfs_btree_block; all
+numbers are big-endian.
+"""
+
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent import treecopy
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import PIPE, Completed, ToolFailed, check, run, spawn
+from lvpack_agent.sizes import MIB, TIB, round_up
+from lvpack_agent.streams import BLOCK, pump
+from lvpack_agent.undo import Undo
+
+# mkfs.xfs(8) makes nothing smaller, and no smaller log, without --unsupported.
+LEAST, LEAST_LOG = 300 * MIB, 64 * MIB
+# The part of a large filesystem that is log (xfsprogs: mkfs/xfs_mkfs.c, calculate_log_size(), has the same).
+LOG_PART = 2048
+# Allocation groups, of a TiB at most, as mkfs.xfs makes them on one disk. On RAID it makes more of them, too small for
+# the log of a small filesystem, and then less than the size that it was given.
+GROUPS = 4
+# The kernel keeps 8192 blocks for itself (xfs_mount.c, xfs_default_resblks()), and in each allocation group what the
+# trees of owners and of shared extents can grow to (xfs_ag_resv.c), together some 4 %.
+RESERVED_BLOCKS, RESERVED = 8192, 0.05
+# What a copy writes beside the blocks in use: trees as they grow, the new allocation groups.
+OVERHEAD, OVERHEAD_FLOOR = 1.05, 16 * MIB
+# What xfsrestore notes of each inode while it runs, in memory (xfsdump: restore/tree.c, struct node; names).
+NOTES = 300
+
+_SUPERBLOCK = struct.Struct(">4sIQQ8x16sQ28xII4xIHHH2x12s7xBQ8xQ24xH6xIIB3xII8xII")
+_GROUP = struct.Struct(">4s80x4xII")
+_TREE = struct.Struct(">4sHH")
+MAGIC = b"XFSB"
+# Where a filesystem is mounted of which a file is read.
+READING = Path("/run/lvpack/reading")
+
+# sb_versionnum: the number, and bits of what mkfs.xfs lets one choose.
+_NUMBER, _CASELESS, _LOG2 = 0x000F, 0x4000, 0x0400
+# sb_features2
+_LAZY, _ATTR2, _PROJECT32, _FILETYPE = 0x002, 0x008, 0x080, 0x200
+_KEPT2 = _LAZY | _ATTR2 | _PROJECT32 | _FILETYPE
+# sb_features_ro_compat and sb_features_incompat, as options of mkfs.xfs(8).
+_RO = {0x1: ("-m", "finobt"), 0x2: ("-m", "rmapbt"), 0x4: ("-m", "reflink"), 0x8: ("-m", "inobtcount")}
+_INCOMPATIBLE = {0x1: ("-n", "ftype"), 0x2: ("-i", "sparse"), 0x8: ("-m", "bigtime"), 0x20: ("-i", "nrext64")}
+# Those that an older mkfs.xfs does not know: named only if they are wanted.
+_NEW = {0x40: ("-i", "exchange"), 0x80: ("-n", "parent")}
+_REFLINK = 0x4
+# The UUID that people see is another one than the metadata's: mkfs.xfs gives both the same.
+_TWO_UUIDS = 0x4
+# sb_qflags: what is accounted, and what is enforced (fs/xfs/libxfs/xfs_log_format.h), as options of mount (xfs(5)).
+_QUOTAS = (
+    ("u", 0x001, 0x002, "uquota", "uqnoenforce"),
+    ("g", 0x040, 0x080, "gquota", "gqnoenforce"),
+    ("p", 0x008, 0x200, "pquota", "pqnoenforce"),
+)
+
+
+class Fixed(Exception):
+    """Why a filesystem cannot be made anew, smaller; its text follows a colon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superblock:
+    """What lvpack uses of a superblock; sizes in bytes where the name does not end in _blocks."""
+
+    block_size: int
+    blocks: int
+    realtime_blocks: int
+    uuid: bytes
+    log_start: int
+    group_blocks: int
+    groups: int
+    log_blocks: int
+    version: int
+    sector_size: int
+    inode_size: int
+    label: bytes
+    inode_percent: int
+    inodes: int
+    free_blocks: int
+    quotas: int
+    stripe_blocks: int
+    width_blocks: int
+    directory_log: int
+    log_stripe: int
+    features2: int
+    ro_compatible: int
+    incompatible: int
+
+    @property
+    def size(self) -> int:
+        return self.blocks * self.block_size
+
+    @property
+    def crc(self) -> bool:
+        return self.version & _NUMBER == 5
+
+    def features(self) -> tuple[int, ...]:
+        """Return what decides whether a kernel can mount it."""
+        version = self.version & (_NUMBER | _CASELESS | _LOG2)
+        return version, self.features2 & _KEPT2, self.ro_compatible, self.incompatible & ~_TWO_UUIDS
+
+    def minimum(self) -> int:
+        """Return the bytes that a new filesystem with the same files needs."""
+        needed = (self._used() + RESERVED_BLOCKS * self.block_size) / (1 - RESERVED)
+        return max(LEAST, round_up(int(needed) + self._new_log(int(needed)), MIB))
+
+    def written(self) -> int:
+        """Return the bytes that making it anew writes, at most, and what xfsrestore has in memory meanwhile."""
+        log = self._new_log(self.size)
+        return int(self._used() * OVERHEAD) + log + OVERHEAD_FLOOR + self.inodes * NOTES
+
+    def _new_log(self, size: int) -> int:
+        """Return the bytes of the log of a filesystem of that size; to align it, mkfs.xfs cuts something off."""
+        return max(LEAST_LOG, round_up(size // LOG_PART, MIB)) + (MIB if self.log_stripe > 1 else 0)
+
+    def _used(self) -> int:
+        return (self.blocks - self.free_blocks - self.log_blocks) * self.block_size
+
+    def mount_options(self) -> str:
+        """Return the options that account and enforce the same quotas."""
+        words = ["nouuid", "noatime"]
+        for _, accounted, enforced, quota, without in _QUOTAS:
+            if self.quotas & accounted:
+                words.append(quota if self.quotas & enforced else without)
+        return ",".join(words)
+
+    def quota_kinds(self) -> list[str]:
+        """Return the options of xfs_quota(8) for the quotas that are accounted."""
+        return [kind for kind, accounted, *_ in _QUOTAS if self.quotas & accounted]
+
+    def mkfs_options(self, size: int) -> list[str]:
+        """Return the options of mkfs.xfs(8) for a filesystem of size bytes with these features, UUID and label."""
+        uuid = self.uuid.hex()
+        words: dict[str, list[str]] = {
+            "-b": [f"size={self.block_size}"],
+            "-s": [f"size={self.sector_size}"],
+            "-m": [
+                f"crc={self.crc:d}",
+                "uuid=" + "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])),
+            ],
+            "-i": [f"size={self.inode_size}", f"maxpct={self.inode_percent}"],
+            "-n": [
+                f"size={self.block_size << self.directory_log}",
+                "version=ci" if self.version & _CASELESS else "version=2",
+            ],
+            "-l": [
+                f"version={2 if self.version & _LOG2 else 1}",
+                f"lazy-count={bool(self.features2 & _LAZY):d}",
+                f"size={self._new_log(size)}",
+            ],
+            "-d": [f"size={size}", f"agcount={max(GROUPS, round_up(size, TIB) // TIB)}"],
+        }
+        if self.stripe_blocks:
+            sectors = self.block_size // 512
+            words["-d"] += [f"sunit={self.stripe_blocks * sectors}", f"swidth={self.width_blocks * sectors}"]
+        else:
+            words["-d"] += ["noalign"]
+        if self.log_stripe > 1:
+            words["-l"].append(f"su={self.log_stripe}")
+        if self.crc:
+            for have, known in ((self.ro_compatible, _RO), (self.incompatible, _INCOMPATIBLE)):
+                for bit, (option, name) in known.items():
+                    words[option].append(f"{name}={bool(have & bit):d}")
+            for bit, (option, name) in _NEW.items():
+                words[option] += [f"{name}=1"] if self.incompatible & bit else []
+        else:
+            words["-i"] += [f"attr={2 if self.features2 & _ATTR2 else 1}"]
+            words["-i"] += [f"projid32bit={bool(self.features2 & _PROJECT32):d}"]
+            words["-n"] += [f"ftype={bool(self.features2 & _FILETYPE):d}"]
+        options = [word for option, values in words.items() for word in (option, ",".join(values))]
+        label = self.label.rstrip(b"\0").decode("utf-8", "surrogateescape")
+        return [*options, "-L", label] if label else options
+
+
+def parse(data: bytes) -> Superblock:
+    """Read a superblock, the first 512 bytes of a filesystem. Raises Failed if it is none."""
+    magic, *values = _SUPERBLOCK.unpack_from(data)
+    if magic != MAGIC:
+        raise Failed("cannot read XFS: there is no superblock")
+    return Superblock(**dict(zip(Superblock.__dataclass_fields__, values, strict=True)))
+
+
+def read(device: str) -> Superblock:
+    """Return the superblock of a filesystem."""
+    with Path(device).open("rb") as file:
+        return parse(file.read(512))
+
+
+def is_clean(device: str) -> bool:
+    """Return whether there is nothing to replay in the log."""
+    return "state: <CLEAN>" in run(["xfs_logprint", "-t", device]).stdout
+
+
+def estimated(device: str) -> tuple[int, int]:
+    """Return the bytes that a new filesystem with the same files needs, and those that making it writes.
+
+    Raises Fixed if it has what a copy could not keep, has a log to replay, or is damaged.
+    """
+    block = read(device)
+    _refuse_fixed(device, block)
+    return block.minimum(), block.written()
+
+
+def _refuse_fixed(device: str, block: Superblock) -> None:
+    if block.realtime_blocks:
+        raise Fixed("it has a realtime section")
+    if not block.log_start:
+        raise Fixed("its log is on another device")
+    if block.version & _NUMBER not in (4, 5):
+        raise Fixed(f"it is of version {block.version & _NUMBER}")
+    unknown = block.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS)), block.ro_compatible & ~sum(_RO)
+    if any(unknown):
+        raise Fixed("it has features that this version does not know")
+    if block.ro_compatible & _REFLINK and _shares(device, block):
+        raise Fixed("files of it share blocks (reflink), which a copy would not")
+    if not is_clean(device):
+        raise Fixed("its log cannot be replayed")
+    try:
+        run(["xfs_repair", "-n", device])
+    except ToolFailed as failed:
+        raise Fixed(f"it is damaged: {failed.message}") from None
+
+
+def _shares(device: str, block: Superblock) -> bool:
+    """Return whether any extent is shared: whether a tree of reference counts has more than an empty root."""
+    with Path(device).open("rb") as file:
+        for number in range(block.groups):
+            start = number * block.group_blocks * block.block_size
+            file.seek(start + block.sector_size)
+            magic, root, level = _GROUP.unpack(file.read(_GROUP.size))
+            file.seek(start + root * block.block_size)
+            tree, _, records = _TREE.unpack(file.read(_TREE.size))
+            if (magic, tree) != (b"XAGF", b"R3FC"):
+                raise Fixed(f"allocation group {number} cannot be read")
+            if level > 1 or records:
+                return True
+    return False
+
+
+def read_file(device: str, path: str) -> str:
+    """Return a small text file of a filesystem, whose log is not replayed; "" if there is none."""
+    with Undo() as undo, suppress(ToolFailed, OSError):
+        mounted = _mounted(device, READING / Path(device).name, "norecovery,nouuid", undo, read_only=True)
+        file = (mounted / path.lstrip("/")).resolve()
+        if file.is_relative_to(mounted.resolve()):
+            return file.read_text(errors="replace")
+    return ""
+
+
+def rebuild(device: str, original: str, size: int, folder: Path, tick: Callable[[], None]) -> None:
+    """Make the filesystem of `original` anew on device, of size bytes, with all its files, owners, quotas and times.
+
+    Only the times at which inodes were changed or made (ctime, btime) cannot be kept. original is a device that may
+    be written to, since its log is replayed; folder is for mounts and small files. Raises Failed if anything is not as
+    it was, or does not fit.
+    """
+    with Undo() as undo:
+        old = _mounted(original, folder / "old", read(original).mount_options(), undo, read_only=True)
+        block = read(original)
+        run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
+        made = read(device)
+        if (made.features(), made.size) != (block.features(), size):
+            raise Failed(
+                f"cannot make XFS on '{device}' as it was: features {block.features()} and {size:,} bytes became "
+                f"{made.features()} and {made.size:,}"
+            )
+        new = _mounted(device, folder / "new", block.mount_options(), undo)
+        _copy(old, new, folder, tick)
+        treecopy.settle(old, new, tick)
+        for kind in block.quota_kinds():
+            _copy_limits(kind, (old, original), (new, device), folder)
+
+
+def _mounted(device: str, at: Path, options: str, undo: Undo, *, read_only: bool = False) -> Path:
+    at.mkdir(parents=True, exist_ok=True)
+    run(["mount", "-t", "xfs", "-o", f"{'ro,' if read_only else ''}{options}", device, at])
+    undo.callback(run, ["umount", at])
+    return at
+
+
+def _copy(old: Path, new: Path, folder: Path, tick: Callable[[], None]) -> None:
+    """Copy all files by xfsdump(8) and xfsrestore(8)."""
+    notes = folder / "notes"
+    notes.mkdir()
+    command = ["xfsrestore", "-F", "-J", "-B", "-v", "silent", "-a", str(notes), "-", str(new)]
+    pump(command, _dumped(old, tick), lambda said: None)
+    notes.rmdir()
+
+
+def _dumped(folder: Path, tick: Callable[[], None]) -> Generator[bytes]:
+    command = ["xfsdump", "-F", "-J", "-l", "0", "-L", "lvpack", "-M", "lvpack", "-v", "silent", "-", str(folder)]
+    with tempfile.TemporaryFile() as said:
+        process = spawn(command, stdout=PIPE, stderr=said.fileno())
+        assert process.stdout
+        try:
+            due = time.monotonic() + 1
+            while data := process.stdout.read(BLOCK):
+                yield data
+                if time.monotonic() > due:
+                    tick()
+                    due = time.monotonic() + 1
+        finally:
+            process.stdout.close()
+            status = process.wait()
+        said.seek(0)
+        check(command, Completed(status=status, stdout="", stderr=said.read().decode(errors="replace")))
+
+
+def _copy_limits(kind: str, old: tuple[Path, str], new: tuple[Path, str], folder: Path) -> None:
+    """Copy the limits of users, groups or projects by xfs_quota(8), which names the device in its dump."""
+    file = folder / f"quota-{kind}"
+    _quota(f"dump -{kind} -f {file}", old[0])
+    lines = file.read_text().splitlines()
+    head = [f"fs = {new[1]}" if line.startswith("fs = ") else line for line in lines]
+    file.write_text("\n".join(head) + "\n")
+    _quota(f"restore -{kind} -f {file}", new[0])
+
+
+def _quota(command: str, mounted: Path) -> None:
+    run(["xfs_quota", "-x", "-c", command, mounted])

@@ -1,0 +1,115 @@
+"""What lvpack reads of XFS, and that mkfs.xfs makes the same again of it; on files, by the real mkfs.xfs and xfs_db."""
+
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import xfs
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import GIB, MIB
+from lvpack_builder.qemu import create_disk
+
+pytestmark = pytest.mark.starts_processes
+
+KINDS = {
+    "as the tools make it": (),
+    "RHEL 8": ("-m", "bigtime=0,inobtcount=0"),
+    "RHEL 7": ("-m", "bigtime=0,inobtcount=0,reflink=0,finobt=0", "-i", "sparse=0"),
+    "version 4": ("-m", "crc=0,finobt=0", "-i", "size=256", "-n", "ftype=0"),
+    "version 4, old": ("-m", "crc=0,finobt=0", "-i", "attr=1,projid32bit=0", "-l", "lazy-count=0", "-n", "ftype=0"),
+    "owners": ("-m", "rmapbt=1"),
+    "blocks of 1 KiB": ("-b", "size=1024", "-n", "size=8192", "-i", "maxpct=7"),
+    "caseless": ("-n", "version=ci"),
+    "on RAID": ("-d", "su=64k,sw=4", "-l", "su=32k"),
+    "large inodes": (
+        "-i",
+        "size=1024",
+        "-s",
+        "size=4096",
+        "-L",
+        "a label",
+        "-m",
+        "uuid=" + "-".join(["12345678"] + ["1234"] * 3 + ["123456789abc"]),
+    ),
+}
+
+
+def make(path: Path, size: int, *options: str) -> Path:
+    create_disk(path, size)
+    run(["mkfs.xfs", "-q", *options, path])
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_smaller_one_has_the_same_features(kind: str, tmp_path: Path) -> None:
+    block = xfs.read(str(make(tmp_path / "old", 2 * GIB, *KINDS[kind])))
+    small = make(tmp_path / "new", GIB, *block.mkfs_options(512 * MIB))
+    made = xfs.read(str(small))
+    assert made.size == 512 * MIB < block.size
+    for name in xfs.Superblock.__dataclass_fields__:
+        if name not in ("blocks", "log_start", "group_blocks", "groups", "log_blocks", "free_blocks", "inodes"):
+            assert getattr(made, name) == getattr(block, name), name
+    assert made.features() == block.features()
+
+
+def test_what_it_needs_grows_with_what_is_in_use(tmp_path: Path) -> None:
+    image = make(tmp_path / "image", 4 * GIB)
+    minimum, written = xfs.estimated(str(image))
+    assert minimum == xfs.LEAST
+    assert xfs.LEAST_LOG < written < 3 * xfs.LEAST_LOG
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(256)) * 4096)
+    proto = tmp_path / "proto"
+    rows = "\n".join(f"file-{n} ---644 0 0 {file}" for n in range(600))
+    proto.write_text(f"/stand/diag\n0 0\nd--755 0 0\n{rows}\n$\n")
+    full = make(tmp_path / "full", 4 * GIB, "-p", str(proto))
+    needed, copied = xfs.estimated(str(full))
+    assert 600 * MIB < needed - xfs.LEAST_LOG < 700 * MIB
+    assert 600 * MIB < copied - written < 660 * MIB
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (("agf 1", "addr refcntroot", "write numrecs 1"), "share blocks"),
+        (("agf 2", "write refcntlevel 2"), "share blocks"),
+        (("agi 0", "write count 77"), "damaged"),
+    ],
+)
+def test_what_a_copy_would_not_keep_is_not_copied(command: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    image = make(tmp_path / "image", GIB)
+    run(["xfs_db", "-x", *(word for line in command for word in ("-c", line)), image])
+    with pytest.raises(xfs.Fixed, match=why):
+        xfs.estimated(str(image))
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "why"),
+    [
+        (16 + 7, b"\5", "realtime"),
+        (48, bytes(8), "log is on another device"),
+        (101, b"\xb3", "version 3"),
+        (216, b"\x80", "features"),
+        (212, b"\x80", "features"),
+    ],
+)
+def test_what_lvpack_does_not_know_is_not_copied(offset: int, value: bytes, why: str, tmp_path: Path) -> None:
+    image = make(tmp_path / "image", GIB)
+    with image.open("r+b") as file:
+        file.seek(offset)
+        file.write(value)
+    with pytest.raises(xfs.Fixed, match=why):
+        xfs.estimated(str(image))
+
+
+def test_no_superblock_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="no superblock"):
+        xfs.read(str(create_disk(tmp_path / "nothing", MIB)))
+
+
+def test_quotas_are_mounted_as_they_were() -> None:
+    values = dict.fromkeys(xfs.Superblock.__dataclass_fields__, 0) | {"uuid": b"", "label": b""}
+    block = xfs.Superblock(**values | {"quotas": 0x001 | 0x002 | 0x008})  # type: ignore[arg-type]
+    assert block.mount_options() == "nouuid,noatime,uquota,pqnoenforce"
+    assert block.quota_kinds() == ["u", "p"]
