@@ -94,12 +94,12 @@ def shrink(source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: 
         if lv.content.is_ext:
             if damage := check_filesystem(device, f"LV {lv.name}", say, tick):
                 findings.append(f"{damage}; it is repaired in the image, the source still has it")
-            findings += resize_filesystem(device, f"LV {lv.name}", new, folder / lv.name, say, tick)
+            findings += resize_filesystem(device, f"LV {lv.name}", new, folder / lv.uuid, say, tick)
         elif lv.content.rebuilt and new.size != lv.content.size:
             say(f"make LV {lv.name}, an XFS, anew: {human(lv.content.size)} to {human(new.size)}")
             with Undo() as undo:
-                old = _original(lv.uuid, source, disks, folder / f"{lv.name}-log", undo)
-                xfs.rebuild(device, old, new.size, folder / lv.name, tick)
+                old = _original(lv.uuid, source, disks, folder / f"{lv.uuid}-log", undo)
+                xfs.rebuild(device, old, new.size, folder / lv.uuid, tick)
         elif lv.content.type == "swap":
             make_swap(device, new)
         return findings
