@@ -17,7 +17,11 @@ import pexpect
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.report import RESULT_MARK, Report, parse_result
+from lvpack_agent.sizes import KIB
 from lvpack_builder.qemu import Machine
+
+# Bytes of the longest thing that is waited for, a result line; what is older is not searched again.
+LONGEST_MATCH = 16 * KIB
 
 
 class Console:
@@ -62,9 +66,10 @@ class Console:
         self.send(f"printf '%s%s\\n' {_halves(begin)}; ( {command}\n) 2>&1; printf '%s%s:%d:\\n' {_halves(end)} $?")
         # No line end is waited for: a message of the kernel may follow a mark on its line.
         self.expect(begin, deadline)
-        match = self.expect(rf"(?s)(.*?){end}:(\d+):", deadline)
-        output = re.sub(r"\r+\n", "\n", match[1].decode(errors="replace"))
-        return Answer(status=int(match[2]), output=output.removeprefix("\n"))
+        # A pattern that matches the output too is tried on all of it at each byte that comes.
+        match = self.expect(rf"{end}:(\d+):", deadline)
+        output = re.sub(r"\r+\n", "\n", (self._child.before or b"").decode(errors="replace"))
+        return Answer(status=int(match[1]), output=output.removeprefix("\n"))
 
     def result(self, deadline: float) -> Report:
         """Wait for the agent's result line. Raises Failed if it does not come or cannot be read."""
@@ -145,7 +150,9 @@ def running(machine: Machine, accelerator: str, transcript: Path, *, echo: bool 
     with transcript.open("wb") as log:
         log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode())
         try:
-            child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
+            child: pexpect.spawn[bytes] = pexpect.spawn(
+                command[0], command[1:], timeout=30, maxread=65536, searchwindowsize=LONGEST_MATCH
+            )
         except pexpect.ExceptionPexpect:
             raise Failed(
                 f"cannot run a virtual machine: there is no program '{command[0]}'",
