@@ -7,7 +7,7 @@ PACKAGES := .cache/lvpack/packages-installed
 # Two virtual machines at a time; the tests of a file share disks and stay together.
 TWO_GUESTS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit build e2e full cuts clean
+.PHONY: demo test check unit build e2e full cuts bench clean
 
 demo: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack demo
@@ -38,6 +38,11 @@ full: $(VENV)/ready $(PACKAGES)
 CUTS ?= 50
 cuts: build
 	$(BIN)/python qemu-tests/powercuts.py --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
+
+ROUNDS ?= 3
+bench: $(VENV)/ready $(PACKAGES)
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python qemu-tests/benchmark.py --rounds $(ROUNDS)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import ensurepip' || { apt-get update && apt-get install -y --no-install-recommends python3-venv; }

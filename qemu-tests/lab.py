@@ -66,7 +66,7 @@ class Lab:
     def prepare(self, drives: list[Drive], command: str, nvram: Path | None = None) -> str:
         """Change disks, or UEFI variables, by a command in the live image's shell; return what it says."""
         log = self.folder / "helper.log"
-        answer = helper.in_live_image(self.image, drives, self.folder, command, log, 300, nvram)
+        answer = helper.in_live_image(self.image, drives, self.folder, command, log, 300, nvram=nvram)
         assert answer.status == 0, answer.output
         return answer.output
 

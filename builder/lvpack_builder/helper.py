@@ -26,25 +26,18 @@ def in_live_image(
     command: str,
     transcript: Path,
     deadline: float,
-    nvram: Path | None = None,
+    **options: object,
 ) -> Answer:
     """Boot the live image to its shell, mount folder at /host, run a command, switch off; deadline in seconds.
 
-    nvram as for Machine.
+    options are fields of Machine; it has no network unless they say so.
     """
-    machine = live(
-        image,
-        ["lvpack.action=shell"],
-        drives=tuple(drives),
-        folders=(("host", folder),),
-        network=False,
-        memory=1536,
-        nvram=nvram,
-    )
+    options = {"network": False, "memory": 1536, **options}
+    machine = live(image, ["lvpack.action=shell"], drives=tuple(drives), folders=(("host", folder),), **options)
     with running(machine, accelerator(image), transcript) as console:
         shell_ready(console)
-        options = "trans=virtio,version=9p2000.L,msize=512000"
-        answer = console.shell(f"modprobe 9pnet_virtio && mkdir -p /host && mount -t 9p -o {options} host /host", 60)
+        how = "trans=virtio,version=9p2000.L,msize=512000"
+        answer = console.shell(f"modprobe 9pnet_virtio && mkdir -p /host && mount -t 9p -o {how} host /host", 60)
         if answer.status == 0:
             answer = console.shell(command, deadline)
         console.send("sync; poweroff -f")
