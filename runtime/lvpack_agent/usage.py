@@ -8,6 +8,7 @@ XFS of 2^32 blocks and more (numbers overflow), NTFS of a hibernated Windows (it
 """
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 from lvpack_agent import content, xfs
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Range
-from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.processes import run
+from lvpack_agent.undo import Undo
 
 UNREPLAYED = "its log is not replayed"
 _XFS_MOST = 1 << 32
@@ -28,16 +30,16 @@ class Unmapped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """partclone's program for a type, and what checks such a filesystem without writing."""
+    """partclone's program for a type, and what raises Failed if a look shows that such a filesystem is damaged."""
 
     program: str
-    check: tuple[str, ...]
+    check: Callable[[str], object]
 
 
 _TOOLS = {
-    "xfs": _Tool("partclone.xfs", ("xfs_repair", "-n")),
-    "vfat": _Tool("partclone.vfat", ("fsck.fat", "-n")),
-    "exfat": _Tool("partclone.exfat", ("fsck.exfat", "-n")),
+    "xfs": _Tool("partclone.xfs", xfs.check),
+    "vfat": _Tool("partclone.vfat", lambda device: run(["fsck.fat", "-n", device])),
+    "exfat": _Tool("partclone.exfat", lambda device: run(["fsck.exfat", "-n", device])),
 }
 TYPES = tuple(_TOOLS)
 
@@ -48,9 +50,9 @@ def free(device: str, kind: str) -> tuple[Range, ...]:
     try:
         if reason := _unmappable(device, kind):
             raise Unmapped(reason)
-        run([*tool.check, device])
+        tool.check(device)
         answer = run([tool.program, "--domain", "--source", device, "--output", "-", "--logfile", "/dev/null"])
-    except ToolFailed as failed:
+    except Failed as failed:
         raise Unmapped(failed.message) from None
     except OSError as error:
         raise Unmapped(f"it cannot be read: {error.strerror}") from None
@@ -62,12 +64,11 @@ def replay(device: str, kind: str, folder: Path) -> None:
 
     Never ask for that on anything but a copy-on-write overlay. folder is where it is mounted meanwhile.
     """
-    with suppress(ToolFailed, OSError):
+    with suppress(Failed, OSError):
         if kind != "xfs" or _unmappable(device, kind) != UNREPLAYED:
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        run(["mount", "-t", kind, "-o", "noatime,nouuid", device, folder])
-        run(["umount", folder])
+        with Undo() as undo:
+            xfs.mounted(device, folder, undo)
 
 
 def _unmappable(device: str, kind: str) -> str:

@@ -4,6 +4,7 @@ Facts of the format are from the kernel's fs/xfs/libxfs/xfs_format.h: struct xfs
 numbers are big-endian.
 """
 
+import re
 import struct
 import tempfile
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from lvpack_agent import treecopy
 from lvpack_agent.errors import Failed
-from lvpack_agent.processes import PIPE, Completed, ToolFailed, check, run, spawn
+from lvpack_agent.processes import PIPE, Completed, ToolFailed, run, spawn
+from lvpack_agent.processes import check as check_status
 from lvpack_agent.sizes import MIB, TIB, round_up
 from lvpack_agent.streams import BLOCK, pump
 from lvpack_agent.undo import Undo
@@ -60,6 +62,11 @@ _QUOTAS = (
     ("g", 0x040, 0x080, "gquota", "gqnoenforce"),
     ("p", 0x008, 0x200, "pquota", "pqnoenforce"),
 )
+
+
+# xfs_repair(8): the exit status of -n for damage; what it says of where it is.
+DAMAGED = 1
+_PROGRESS = re.compile(r"Phase |\s+- |No modify |\s*$")
 
 
 class Fixed(Exception):
@@ -124,9 +131,9 @@ class Superblock:
     def _used(self) -> int:
         return (self.blocks - self.free_blocks - self.log_blocks) * self.block_size
 
-    def mount_options(self) -> str:
-        """Return the options that account and enforce the same quotas."""
-        words = ["nouuid", "noatime"]
+    def quota_options(self) -> str:
+        """Return the options of mount(8) that account and enforce the same quotas."""
+        words = []
         for _, accounted, enforced, quota, without in _QUOTAS:
             if self.quotas & accounted:
                 words.append(quota if self.quotas & enforced else without)
@@ -199,6 +206,14 @@ def is_clean(device: str) -> bool:
     return "state: <CLEAN>" in run(["xfs_logprint", "-t", device]).stdout
 
 
+def check(device: str) -> None:
+    """Check without writing. Raises Failed with xfs_repair's words if the filesystem is damaged."""
+    answer = run(["xfs_repair", "-n", device], ok=(0, DAMAGED))
+    if answer.status:
+        lines = (line for line in (answer.stdout + answer.stderr).splitlines() if not _PROGRESS.match(line))
+        raise Failed(f"cannot trust the XFS on '{device}': {'; '.join(list(lines)[:4])}")
+
+
 def estimated(device: str) -> tuple[int, int]:
     """Return the bytes that a new filesystem with the same files needs, and those that making it writes.
 
@@ -224,8 +239,8 @@ def _refuse_fixed(device: str, block: Superblock) -> None:
     if not is_clean(device):
         raise Fixed("its log cannot be replayed")
     try:
-        run(["xfs_repair", "-n", device])
-    except ToolFailed as failed:
+        check(device)
+    except Failed as failed:
         raise Fixed(f"it is damaged: {failed.message}") from None
 
 
@@ -245,12 +260,26 @@ def _shares(device: str, block: Superblock) -> bool:
     return False
 
 
+def mounted(device: str, at: Path, undo: Undo, *options: str) -> Path:
+    """Mount a filesystem until the stack ends, with the quotas that it has; return where.
+
+    Its log is replayed. Without quotas the kernel would leave out what the log says of them, and forget that they were
+    accounted (kernel: fs/xfs/xfs_dquot_item_recover.c, xfs_qm.c).
+    """
+    at.mkdir(parents=True, exist_ok=True)
+    words = ["nouuid", "noatime", *options]
+    words += [read(device).quota_options()] if "norecovery" not in options else []
+    run(["mount", "-t", "xfs", "-o", ",".join(filter(None, words)), device, at])
+    undo.callback(run, ["umount", at])
+    return at
+
+
 def read_file(device: str, path: str) -> str:
     """Return a small text file of a filesystem, whose log is not replayed; "" if there is none."""
     with Undo() as undo, suppress(ToolFailed, OSError):
-        mounted = _mounted(device, READING / Path(device).name, "norecovery,nouuid", undo, read_only=True)
-        file = (mounted / path.lstrip("/")).resolve()
-        if file.is_relative_to(mounted.resolve()):
+        root = mounted(device, READING / Path(device).name, undo, "ro", "norecovery")
+        file = (root / path.lstrip("/")).resolve()
+        if file.is_relative_to(root.resolve()):
             return file.read_text(errors="replace")
     return ""
 
@@ -263,7 +292,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, tick: Callable[
     it was, or does not fit.
     """
     with Undo() as undo:
-        old = _mounted(original, folder / "old", read(original).mount_options(), undo, read_only=True)
+        old = mounted(original, folder / "old", undo, "ro")
         block = read(original)
         run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
         made = read(device)
@@ -272,18 +301,11 @@ def rebuild(device: str, original: str, size: int, folder: Path, tick: Callable[
                 f"cannot make XFS on '{device}' as it was: features {block.features()} and {size:,} bytes became "
                 f"{made.features()} and {made.size:,}"
             )
-        new = _mounted(device, folder / "new", block.mount_options(), undo)
+        new = mounted(device, folder / "new", undo, block.quota_options())
         _copy(old, new, folder, tick)
         treecopy.settle(old, new, tick)
         for kind in block.quota_kinds():
             _copy_limits(kind, (old, original), (new, device), folder)
-
-
-def _mounted(device: str, at: Path, options: str, undo: Undo, *, read_only: bool = False) -> Path:
-    at.mkdir(parents=True, exist_ok=True)
-    run(["mount", "-t", "xfs", "-o", f"{'ro,' if read_only else ''}{options}", device, at])
-    undo.callback(run, ["umount", at])
-    return at
 
 
 def _copy(old: Path, new: Path, folder: Path, tick: Callable[[], None]) -> None:
@@ -311,7 +333,7 @@ def _dumped(folder: Path, tick: Callable[[], None]) -> Generator[bytes]:
             process.stdout.close()
             status = process.wait()
         said.seek(0)
-        check(command, Completed(status=status, stdout="", stderr=said.read().decode(errors="replace")))
+        check_status(command, Completed(status=status, stdout="", stderr=said.read().decode(errors="replace")))
 
 
 def _copy_limits(kind: str, old: tuple[Path, str], new: tuple[Path, str], folder: Path) -> None:

@@ -111,5 +111,5 @@ def test_no_superblock_is_an_error(tmp_path: Path) -> None:
 def test_quotas_are_mounted_as_they_were() -> None:
     values = dict.fromkeys(xfs.Superblock.__dataclass_fields__, 0) | {"uuid": b"", "label": b""}
     block = xfs.Superblock(**values | {"quotas": 0x001 | 0x002 | 0x008})  # type: ignore[arg-type]
-    assert block.mount_options() == "nouuid,noatime,uquota,pqnoenforce"
+    assert block.quota_options() == "uquota,pqnoenforce"
     assert block.quota_kinds() == ["u", "p"]
