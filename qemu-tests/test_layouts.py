@@ -1,5 +1,7 @@
 """Small disks with what the sample server lacks, over NFS 3 and with other compressors: everything arrives."""
 
+from pathlib import Path
+
 import pytest
 
 from lab import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
@@ -75,6 +77,12 @@ def test_disk_comes_back(
     assert "No errors detected" in run(["sfdisk", "--verify", target]).stdout
 
 
+def copies(image: LiveImage, lab: Lab, recipe: str) -> list[Path]:
+    """Return copies of a recipe's disks, which a test may write to."""
+    pristine = make_disks(image, recipe)
+    return [sparse_copy(disk, lab.folder / f"source{number}.img") for number, disk in enumerate(pristine)]
+
+
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -84,11 +92,28 @@ def test_disk_comes_back(
         pytest.param("sectors", marks=full),
         pytest.param("features", marks=full),
         pytest.param("odd", marks=full),
+        pytest.param("areas", marks=full),
     ],
 )
 def test_layout_comes_back(image: LiveImage, lab: Lab, recipe: str) -> None:
-    pristine = make_disks(image, recipe)
-    sources = [sparse_copy(disk, lab.folder / f"source{number}.img") for number, disk in enumerate(pristine)]
+    assert_comes_back(image, lab, recipe, copies(image, lab, recipe))
+
+
+@full
+def test_pv_that_remains_gets_the_metadata_area_that_it_lacks(image: LiveImage, lab: Lab) -> None:
+    """The PV of VG sys on the first disk loses its area, so that all metadata is on the disk that is collapsed."""
+    disks = copies(image, lab, "mixed")
+    (lab.folder / "take").write_text(
+        "set -e; vgcfgbackup -f /run/text sys; uuid=$(pvs --noheadings -o pv_uuid /dev/vda2)\n"
+        "pvcreate --yes -ff --uuid $uuid --restorefile /run/text --pvmetadatacopies 0 /dev/vda2\n"
+        "vgcfgrestore --yes --force -f /run/text sys; test $(pvs --noheadings -o pv_mda_count /dev/vda2) = 0\n"
+    )
+    lab.prepare(drives_of("mixed", disks), "sh -x /host/take")
+    assert_comes_back(image, lab, "mixed", disks)
+
+
+def assert_comes_back(image: LiveImage, lab: Lab, recipe: str, sources: list[Path]) -> None:
+    """A recipe's disks are packed and restored, all that they hold is there again, and they are as they were."""
     drives = drives_of(recipe, sources)
     before, untouched = inventory.take(image, *drives), [fingerprint(disk) for disk in sources]
     report = lab.run(drives, "lvpack.action=backup", "lvpack.name=one", "lvpack.margin=8M")
@@ -109,6 +134,8 @@ def test_layout_comes_back(image: LiveImage, lab: Lab, recipe: str) -> None:
     assert kept.items() <= before.identities().items()
     assert {pv["pv_uuid"] for pv in after.pvs} <= {pv["pv_uuid"] for pv in before.pvs}
     assert [lv["lv_name"] for lv in after.lvs] == [lv["lv_name"] for lv in before.lvs]
+    areas = {pv["pv_uuid"]: int(pv["pv_mda_count"]) for pv in before.pvs}
+    assert [int(pv["pv_mda_count"]) for pv in after.pvs] == [max(1, areas[pv["pv_uuid"]]) for pv in after.pvs]
     assert {pv["vg_free_count"] for pv in after.pvs} == {"0"}
     if before.table["partitions"]:
         assert identities(after, "start") == identities(before, "start")
@@ -132,7 +159,11 @@ def test_in_place_too(image: LiveImage, lab: Lab, recipe: str) -> None:
 @full
 @pytest.mark.parametrize(
     ("recipe", "words"),
-    [("mixed", ("VG 'sys' in place", "3 PVs")), ("logicals", ("partition 7 stands after the PV",))],
+    [
+        ("mixed", ("VG 'sys' in place", "3 PVs")),
+        ("logicals", ("partition 7 stands after the PV",)),
+        ("areas", ("VG 'areas' in place", "a second metadata area")),
+    ],
 )
 def test_in_place_refuses_what_it_would_have_to_move(
     image: LiveImage, lab: Lab, recipe: str, words: tuple[str, ...]

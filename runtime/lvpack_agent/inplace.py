@@ -216,7 +216,15 @@ def _begin(
 
 
 def _refuse_overlay_only(planned: Plan) -> None:
-    """Raise Refused for what only overlay mode does: partitions that move, striped LVs."""
+    """Raise Refused for what only overlay mode does: partitions that move, striped LVs, metadata areas that move."""
+    [vg] = planned.source.vgs
+    [pv] = vg.pvs
+    if pv.metadata_areas > 1:
+        # pvresize(8) clears the start of the moved area before it knows that no LV is there (LVM 2.03.31).
+        raise Refused(
+            f"cannot pack VG '{vg.name}' in place: its PV has a second metadata area, which would have to move",
+            hint="use lvpack.mode=overlay, which moves it in the image only",
+        )
     for lv, _ in planned.lvs():
         if any(s.others for s in lv.segments):
             raise Refused(

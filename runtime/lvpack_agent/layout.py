@@ -12,6 +12,7 @@ SUSPEND_TYPES = ("swsuspend",)
 PV_TYPE = "LVM2_member"
 # Types of an extended partition of an msdos table: CHS, LBA, Linux.
 EXTENDED_TYPES = (0x05, 0x0F, 0x85)
+LARGEST_SECTOR = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +207,9 @@ class LogicalVolume:
 class PhysicalVolume:
     """A PV by its UUID; disk is an index into Layout.disks, partition a number there; extent 0 is at byte pe_start.
 
-    Partition 0 is the whole disk; size is what its extents take then, however large the disk is.
+    Partition 0 is the whole disk; size is the least that it needs then, however large the disk is. metadata_areas are
+    the places for the VG's metadata (pvcreate(8), --pvmetadatacopies): none, one before extent 0, another at the end;
+    area_size is that of the smaller one, 0 if there is none.
     """
 
     uuid: str
@@ -215,6 +218,17 @@ class PhysicalVolume:
     size: int
     pe_start: int
     extents: int
+    metadata_areas: int = 1
+    area_size: int = field(default=0, compare=False)
+
+    @property
+    def tail(self) -> int:
+        """The bytes after the last extent, for a second metadata area, in whole sectors of any disk."""
+        return self.area_size // LARGEST_SECTOR * LARGEST_SECTOR if self.metadata_areas > 1 else 0
+
+    def least_size(self, extent_size: int) -> int:
+        """Return the bytes that it needs for its extents and its metadata."""
+        return self.pe_start + self.extents * extent_size + self.tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +264,11 @@ class Layout:
     def pv_start(self, pv: PhysicalVolume) -> int:
         """Return the byte of its disk where a PV begins."""
         return self.disks[pv.disk].start_of(pv.partition)
+
+    def pv_end(self, pv: PhysicalVolume) -> int:
+        """Return the byte of its disk where the partition of a PV ends, or the disk that it is."""
+        disk = self.disks[pv.disk]
+        return disk.table.partition(pv.partition).end if disk.table else disk.size
 
 
 def with_partition(disk: Disk, partition: Partition) -> Disk:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.layout import PhysicalVolume
 from lvpack_agent.processes import Completed, run
 
 # udev is not told, so that nothing else opens our volumes and no command waits for a rule that is not there;
@@ -20,7 +21,8 @@ CONFIG = (
 _FIELDS = {
     "vg": "vg_name,vg_uuid,vg_extent_size,vg_extent_count,vg_free_count,vg_systemid,vg_clustered,vg_shared,"
     "vg_exported,vg_partial,vg_missing_pv_count,vg_attr,vg_tags",
-    "pv": "pv_name,pv_uuid,pv_attr,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_ba_size,pv_duplicate,pv_missing",
+    "pv": "pv_name,pv_uuid,pv_attr,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_mda_size,pv_ba_size,pv_duplicate,"
+    "pv_missing",
     "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_attr,lv_dm_path",
     "pvseg": "pv_uuid,pvseg_start,pvseg_size",
     "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges,stripe_size",
@@ -57,7 +59,7 @@ class Lv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pv:
-    """A PV; device is "[unknown]" if it is missing; sizes in bytes."""
+    """A PV; device is "[unknown]" if it is missing; sizes in bytes, area_size that of the smallest metadata area."""
 
     device: str
     uuid: str
@@ -65,6 +67,7 @@ class Pv:
     pe_start: int
     extents: int
     metadata_areas: int
+    area_size: int
     bootloader_area: int
     missing: bool
     duplicate: bool
@@ -152,6 +155,7 @@ def _pv(row: dict[str, Any]) -> Pv:
         pe_start=int(row["pe_start"] or 0),
         extents=int(row["pv_pe_count"] or 0),
         metadata_areas=int(row["pv_mda_count"] or 0),
+        area_size=int(row.get("pv_mda_size") or 0),
         bootloader_area=int(row["pv_ba_size"] or 0),
         missing=_flag(row, "pv_missing"),
         duplicate=_flag(row, "pv_duplicate"),
@@ -225,14 +229,21 @@ def metadata_text(vg: str, devices: Sequence[str], scratch: Path) -> str:
     return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
-def restore_metadata(vg: str, pvs: Mapping[str, str], text: str, scratch: Path) -> None:
-    """Write PV headers and the VG's metadata text to devices, by PV UUID, that stand for its PVs from now on."""
+def restore_metadata(vg: str, pvs: Mapping[PhysicalVolume, str], text: str, scratch: Path) -> None:
+    """Write PV headers and the VG's metadata text to devices that stand for these PVs from now on.
+
+    A device ends right after the second metadata area that its PV has, so that there is one place for that only.
+    """
     path = scratch / f"{vg}.packed.vg"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     devices = tuple(pvs.values())
-    for uuid, device in pvs.items():
-        create = ["pvcreate", "--yes", "-ff", "--uuid", uuid, "--restorefile", str(path), device]
-        command(create, devices)
+    for pv, device in pvs.items():
+        create = ["pvcreate", "--yes", "-ff", "--uuid", pv.uuid, "--restorefile", str(path)]
+        create += ["--pvmetadatacopies", str(pv.metadata_areas)]
+        if pv.area_size:
+            # LVM takes what there is before extent 0 and after the last one, if that is less.
+            create += ["--metadatasize", f"{pv.area_size}b"]
+        command([*create, device], devices)
     command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], devices)
     if command(["vgck", vg], devices).stderr.strip():
         raise Failed(f"cannot restore the metadata of VG '{vg}': vgck is not content with it")

@@ -144,10 +144,8 @@ def packed_disk(plan: Plan, sources: Sequence[str], vg_texts: Mapping[str, str],
         with Undo() as pvs_only:
             pvs = {}
             for pv in vg.pvs:
-                # A PV of the whole disk has the rest of its last MiB as well.
-                size = pv.size if pv.partition else disk.size
-                piece = Linear(device=device, offset=plan.target.pv_start(pv), size=size)
+                piece = Linear(device=device, offset=plan.target.pv_start(pv), size=pv.size)
                 name = f"lvpack-packed-pv{pv.partition}"
-                pvs[pv.uuid] = mappings.create(name, mappings.linear_table([piece]), pvs_only)
+                pvs[pv] = mappings.create(name, mappings.linear_table([piece]), pvs_only)
             lvm.restore_metadata(vg.name, pvs, rewrite(vg_texts[vg.name], vg), folder)
     return device

@@ -17,7 +17,7 @@ from lvpack_agent.layout import (
     VolumeGroup,
 )
 from lvpack_agent.options import Margin
-from lvpack_agent.sizes import MIB, human, round_up
+from lvpack_agent.sizes import KIB, MIB, human, round_up
 
 # A snapshot's chunk of 4 KiB costs 16 bytes in its exception table (kernel: dm-snap-persistent, dm-snap-transient);
 # metadata of moved files and directories is rewritten as well. Measured on the sample server: 3 to 6 %.
@@ -32,6 +32,9 @@ REBUILD_GAIN = 1 / 16
 # The backup GPT is a header and 128 entries of 128 bytes (UEFI 5.3); the end of the disk keeps to whole MiB.
 GPT_TAIL = MIB
 GPT_ENTRIES = 128 * 128
+# The label and what LVM 2.03.31 takes at least for a metadata area (lib/format_text/layout.h: LABEL_SCAN_SIZE in whole
+# pages, MDA_SIZE_MIN), with as much again: a text has to fit twice.
+LEAST_METADATA = 68 * KIB
 # What is kept of a gap before a partition that moves; tools that align to a MiB leave no more.
 LEAD = MIB
 # sfdisk(8): logical partitions have numbers from 5 on.
@@ -123,7 +126,7 @@ def make_plan(source: Layout, margin: Margin, least: Mapping[str, int] = Mapping
         homes = _homes(vg)
         going = compact(shrunk, homes)
         packed_vg = moved(shrunk, going, homes)
-        pvs = (replace(pv, size=pv.pe_start + pv.extents * vg.extent_size) for pv in packed_vg.pvs)
+        pvs = (replace(pv, size=pv.least_size(vg.extent_size)) for pv in _with_metadata(packed_vg))
         packed_vgs.append(replace(packed_vg, pvs=tuple(pvs)))
         steps += [*how, *_compact_steps(source, vg, packed_vgs[-1], going)]
         moves += going
@@ -196,6 +199,20 @@ def _homes(vg: VolumeGroup) -> dict[str, str]:
     """Return where the extents of PVs on other disks than the first go: to the VG's last PV on the first."""
     home = max((pv for pv in vg.pvs if not pv.disk), key=lambda pv: pv.partition)
     return {pv.uuid: home.uuid for pv in vg.pvs if pv.disk}
+
+
+def _with_metadata(vg: VolumeGroup) -> tuple[PhysicalVolume, ...]:
+    """Return the PVs of a packed VG; if those that are gone had all its metadata areas, the first gets one."""
+    first, *rest = vg.pvs
+    if any(pv.metadata_areas for pv in vg.pvs):
+        return vg.pvs
+    if first.pe_start < LEAST_METADATA:
+        raise Refused(
+            f"cannot collapse VG '{vg.name}': the PV that has its extents then has no metadata area, and no room for "
+            "one before its first extent",
+            hint="bring the VG to a new PV first (pvcreate, vgextend, pvmove, vgreduce)",
+        )
+    return (replace(first, metadata_areas=1), *rest)
 
 
 def _placed(disk: Disk, sizes: Mapping[int, int]) -> tuple[Partition, ...]:
@@ -316,6 +333,9 @@ def _pv_pieces(plan: Plan, vg: VolumeGroup, pv: PhysicalVolume) -> Iterator[Piec
         offset = plan.source.first_extent(giver) + move.source * vg.extent_size
         yield Piece(size=move.count * vg.extent_size, disk=giver.disk, offset=offset)
     yield Piece(size=(pv.extents - extents) * vg.extent_size)
+    # The second metadata area is written over the source's own, in the overlay: no extent is there.
+    end = plan.source.pv_end(old[pv.uuid])
+    yield Piece(size=pv.tail, disk=0, offset=end - pv.tail)
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
@@ -389,7 +409,7 @@ def _compact_steps(source: Layout, before: VolumeGroup, after: VolumeGroup, move
             before=old[pv.uuid].extents * before.extent_size,
             after=pv.extents * after.extent_size,
             reason=f"{sum(m.count for m in going)} of {pv.extents} extents get other numbers, in "
-            f"{len(going)} range{'' if len(going) == 1 else 's'}; no hole",
+            f"{len(going)} range{'' if len(going) == 1 else 's'}; no hole" + _about_metadata(old[pv.uuid], pv),
         )
     for pv in before.pvs:
         if pv.disk:
@@ -402,6 +422,12 @@ def _compact_steps(source: Layout, before: VolumeGroup, after: VolumeGroup, move
                 after=0,
                 reason=f"its {sum(m.count for m in going)} used extents go to {source.disks[0].path}",
             )
+
+
+def _about_metadata(before: PhysicalVolume, after: PhysicalVolume) -> str:
+    if after.metadata_areas > before.metadata_areas:
+        return "; gets a metadata area, as the PVs that have one are collapsed"
+    return f"; {human(after.tail)} after them for the second metadata area" if after.tail else ""
 
 
 def _store(plan: Plan) -> int:

@@ -253,12 +253,6 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
         raise Refused(
             f"{name}: it belongs to system '{vg.system_id}'", hint="clear it there with vgchange --systemid ''"
         )
-    for pv in vg.pvs:
-        if pv.metadata_areas != 1:
-            raise Refused(
-                f"{name}: PV '{pv.device}' has {pv.metadata_areas} metadata areas",
-                hint="this version packs PVs with one metadata area",
-            )
     # People know the LVs that LVM shows them; the parts of one come after it.
     for lv in sorted(vg.lvs, key=lambda lv: "private" in lv.role.split(",")):
         if not lv.writable:
@@ -294,15 +288,7 @@ def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Co
         uuid=vg.uuid,
         extent_size=vg.extent_size,
         pvs=tuple(
-            PhysicalVolume(
-                uuid=pv.uuid,
-                disk=pvs[pv.device][0],
-                partition=pvs[pv.device][1],
-                size=pv.size if pvs[pv.device][1] else pv.pe_start + pv.extents * vg.extent_size,
-                pe_start=pv.pe_start,
-                extents=pv.extents,
-            )
-            for pv in sorted(vg.pvs, key=lambda pv: pvs[pv.device])
+            physical_volume(pv, pvs[pv.device], vg.extent_size) for pv in sorted(vg.pvs, key=lambda pv: pvs[pv.device])
         ),
         lvs=tuple(
             LogicalVolume(
@@ -315,6 +301,22 @@ def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Co
             for lv in sorted(vg.lvs, key=lambda lv: lv.name)
         ),
     )
+
+
+def physical_volume(reported: lvm.Pv, place: Place, extent_size: int) -> PhysicalVolume:
+    """Return a PV as the layout has it."""
+    disk, partition = place
+    pv = PhysicalVolume(
+        uuid=reported.uuid,
+        disk=disk,
+        partition=partition,
+        size=reported.size,
+        pe_start=reported.pe_start,
+        extents=reported.extents,
+        metadata_areas=reported.metadata_areas,
+        area_size=reported.area_size,
+    )
+    return pv if partition else replace(pv, size=pv.least_size(extent_size))
 
 
 def segment(reported: lvm.Segment, uuids: dict[str, str]) -> Segment:

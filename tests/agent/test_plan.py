@@ -153,13 +153,23 @@ def vgs(draw: st.DrawFn, most: int = 3) -> VolumeGroup:
         )
         segments.setdefault(owner, []).append(segment)
     lvs = tuple(LogicalVolume(name=f"lv{owner}", uuid=f"u{owner}", segments=tuple(s)) for owner, s in segments.items())
-    pvs = tuple(
+    pvs = [
         PhysicalVolume(
-            uuid=f"pv{n}", disk=0, partition=n + 1, size=MIB + (end + 5) * MIB, pe_start=MIB, extents=end + 5
+            uuid=f"pv{n}",
+            disk=0,
+            partition=n + 1,
+            size=0,
+            pe_start=MIB,
+            extents=end + 5,
+            metadata_areas=draw(st.integers(0, 2)),
+            area_size=draw(st.sampled_from([1020 * KIB, 300 * KIB + 512])),
         )
         for n, end in enumerate(ends)
-    )
-    return VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=pvs, lvs=lvs)
+    ]
+    if not any(pv.metadata_areas for pv in pvs):
+        pvs[-1] = replace(pvs[-1], metadata_areas=1)
+    pvs = [replace(pv, size=pv.least_size(MIB)) for pv in pvs]
+    return VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=tuple(pvs), lvs=lvs)
 
 
 Owner = tuple[str, int, int]
@@ -274,6 +284,44 @@ def test_every_byte_of_the_packed_disk_is_the_source_s(source: Layout) -> None:
     }
     after = {owner: place[news[uuid] + pe * MIB] for (uuid, pe), owner in extent_owners(target.vgs[0]).items()}
     assert after == before
+    # Whatever is written to one place is written to no other, and a second metadata area can be written.
+    taken = [where for where in place.values() if where[0] is not None]
+    assert len(set(taken)) == len(taken)
+    for pv in target.vgs[0].pvs:
+        end = target.pv_start(pv) + pv.size
+        assert all(place[at][0] == 0 for at in range(end - pv.tail, end, 4 * KIB))
+    assert any(pv.metadata_areas for pv in target.vgs[0].pvs)
+
+
+def test_a_second_metadata_area_stands_at_the_new_end(blog: Path) -> None:
+    layout = blog_layout(blog)
+    [vg] = layout.vgs
+    pv = replace(vg.pvs[0], metadata_areas=2, area_size=1020 * KIB + 512)
+    plan = make_plan(replace(layout, vgs=(replace(vg, pvs=(pv,)),)), MARGIN)
+    partition = plan.target.disks[0].rows[1]
+    assert partition.size == plan.target.vgs[0].pvs[0].size == MIB + 28 * 32 * MIB + 1020 * KIB
+    zeros, last = plan.pieces()[-1], plan.pieces()[-2]
+    assert (zeros.disk, zeros.size) == (None, 4 * KIB)
+    assert (last.disk, last.offset + last.size) == (0, layout.disks[0].rows[1].end)
+    assert last.size == 1020 * KIB
+    assert "no hole; 1.00 MiB after them for the second metadata area" in as_text(plan)
+
+
+def test_what_remains_of_a_collapsed_vg_has_metadata(blog: Path) -> None:
+    layout = blog_layout(blog)
+    [disk], [vg] = layout.disks, layout.vgs
+    bare = replace(vg.pvs[0], metadata_areas=0)
+    other = replace(bare, uuid="other", disk=1, partition=0, metadata_areas=1)
+
+    def planned(first: PhysicalVolume) -> Plan:
+        disks = (disk, replace(disk, path="/dev/vdb", table=None))
+        return make_plan(Layout(disks=disks, vgs=(replace(vg, pvs=(first, other)),)), MARGIN)
+
+    [pv] = planned(bare).target.vgs[0].pvs
+    assert (pv.uuid, pv.metadata_areas) == (bare.uuid, 1)
+    assert "gets a metadata area, as the PVs that have one are collapsed" in as_text(planned(bare))
+    with pytest.raises(Refused, match="no room for one before its first extent"):
+        planned(replace(bare, pe_start=64 * KIB))
 
 
 def test_differences_name_the_place(blog: Path) -> None:

@@ -101,7 +101,7 @@ def main() -> None:
     answer = run("sfdisk", "--json", disk, ok=(0, 1))
     table = json.loads(answer)["partitiontable"] if answer else {"partitions": []}
     found: dict[str, Any] = {"table": table, "filesystems": {}, "files": {}, "minimum": {}, "whole": {}}
-    fields = "vg_name,vg_uuid,vg_tags,vg_extent_size,vg_free_count,pv_uuid,pe_start,pv_pe_count,pv_name"
+    fields = "vg_name,vg_uuid,vg_tags,vg_extent_size,vg_free_count,pv_uuid,pe_start,pv_pe_count,pv_mda_count,pv_name"
     lvm = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
     found["pvs"] = json.loads(run("lvm", "pvs", *lvm, fields))["report"][0]["pv"]
     fields = "pv_name,pvseg_start,pvseg_size,lv_name,seg_start_pe"
