@@ -10,7 +10,7 @@ from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
-from lvpack_builder.demo import sparse_copy
+from lvpack_builder.demo import boot_to_login, sparse_copy
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 from lvpack_builder.sample.server import drives_of, make_disks, make_sample
@@ -141,6 +141,25 @@ def assert_comes_back(image: LiveImage, lab: Lab, recipe: str, sources: list[Pat
         assert identities(after, "start") == identities(before, "start")
         if packed.sector_size == SECTOR:  # sfdisk takes a file for a disk of such sectors
             assert "No errors detected" in run(["sfdisk", "--verify", target]).stdout
+
+
+@full
+def test_server_without_a_boot_partition_boots(image: LiveImage, lab: Lab) -> None:
+    """GRUB knows the LV by the UUIDs of VG and LV, which stay, wherever its extents are."""
+    source = sparse_copy(make_sample(image, "noboot"), lab.folder / "source.img")
+    before, untouched = inventory.take(image, Drive(path=source)), fingerprint(source)
+    assert {name for name in before.filesystems if name.startswith("partition")} == {"partition 1"}
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.name=one")
+    assert report.status == "ok", report
+    assert fingerprint(source) == untouched
+    target = create_disk(lab.folder / "target.img", report.sizes["packed_disk"] + 100 * MIB)
+    assert target.stat().st_size < source.stat().st_size
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one")
+    assert report.status == "ok", report
+    after = inventory.take(image, Drive(path=target))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    boot_to_login(image, target, lab.folder / "boot.log")
 
 
 @full
