@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from lab import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
+from lvpack_agent import imageset
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
-from lvpack_agent.sizes import MIB
+from lvpack_agent.sizes import KIB, MIB
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
@@ -59,6 +60,38 @@ def test_gpt_disk_with_a_scratch_device_holds_when_it_is_cut(image: LiveImage, l
     assert not any((lab.share / name / "store").exists() for name in journals(lab.share))
     report = lab.run(drives, "lvpack.action=backup", "lvpack.name=two", "lvpack.scratch=/dev/vdb")
     assert report.status == "ok", report
+
+
+# LVM takes stripes on one PV only side by side; compaction cuts and parts them.
+STRIPES = """set -e
+stripes="--alloc anywhere --stripes 2 --stripesize 16k"
+lvcreate --yes $stripes -l 40 -n fast whole /dev/vda:140-179
+lvextend $stripes -l +20 whole/fast /dev/vda:4-23
+mkfs.ext4 -q /dev/whole/fast
+mkdir /run/fast
+mount /dev/whole/fast /run/fast
+head -c 50M /dev/urandom > /run/fast/random
+umount /run/fast
+vgchange -a n whole
+"""
+
+
+@full
+def test_striped_lv_is_packed_and_gets_every_extent_back(image: LiveImage, lab: Lab) -> None:
+    disk = sparse_copy(make_sample(image, "whole"), lab.folder / "disk.img")
+    (lab.folder / "stripes").write_text(STRIPES)
+    lab.prepare([Drive(path=disk)], "sh -x /host/stripes")
+    before = inventory.take(image, Drive(path=disk))
+    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.margin=24M", "lvpack.regrow=yes")
+    assert report.status == "ok", report
+    packed = imageset.read_manifest(lab.share / "one").packed.vgs[0]
+    [fast] = [lv for lv in packed.lvs if lv.name == "fast"]
+    assert fast.extents <= 40 and len(fast.segments) > 1, "of its first segment a part is left, and that is cut"
+    assert all(s.others and s.stripe_size == 16 * KIB for s in fast.segments)
+    after = inventory.take(image, Drive(path=disk))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert after.segments == before.segments
 
 
 @full

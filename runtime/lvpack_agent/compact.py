@@ -138,14 +138,42 @@ def relocated(vg: VolumeGroup, *moves: Move) -> VolumeGroup:
 
 def _relocated(s: Segment, moves: tuple[Move, ...]) -> Iterator[Segment]:
     """Yield what becomes of a segment; where one of its areas is cut all are, for stripes stand side by side."""
-    found = [
-        [m for m in moves if m.pv == a.pv and m.source < a.pe + s.length and a.pe < m.source + m.count] for a in s.areas
-    ]
-    by_area = tuple(zip(s.areas, found, strict=True))
-    ends = (end - a.pe for a, some in by_area for m in some for end in (m.source, m.source + m.count))
-    cuts = sorted({0, s.length, *(cut for cut in ends if 0 < cut < s.length)})
-    for first, last in pairwise(cuts):
+    by_area = _by_area(s, moves)
+    for first, last in pairwise(_cuts(s, by_area)):
         yield s.piece(first, last - first, [_place(a, first, some) for a, some in by_area])
+
+
+def _by_area(s: Segment, moves: Iterable[Move]) -> list[tuple[Area, list[Move]]]:
+    """Return each area of a segment with the moves that take extents of it."""
+    return [
+        (a, [m for m in moves if m.pv == a.pv and m.source < a.pe + s.length and a.pe < m.source + m.count])
+        for a in s.areas
+    ]
+
+
+def _cuts(s: Segment, by_area: Iterable[tuple[Area, list[Move]]]) -> list[int]:
+    """Return the offsets in each area of a segment at which moves cut it, its begin and its end among them."""
+    ends = (end - a.pe for a, some in by_area for m in some for end in (m.source, m.source + m.count))
+    return sorted({0, s.length, *(cut for cut in ends if 0 < cut < s.length)})
+
+
+def one_by_one(vg: VolumeGroup, moves: tuple[Move, ...]) -> tuple[Move, ...]:
+    """Return moves cut so that each is of one segment still after any others were made, one after another.
+
+    A move of one of its stripes cuts a segment, so that another stripe's move would be of two segments then.
+    """
+    pieces = []
+    for segment in (s for lv in vg.lvs for s in lv.segments):
+        by_area = _by_area(segment, moves)
+        for first, last in pairwise(_cuts(segment, by_area)):
+            for area, some in by_area:
+                pe = area.pe + first
+                pieces += [
+                    replace(m, source=pe, target=m.target + pe - m.source, count=last - first)
+                    for m in some
+                    if m.source <= pe < m.source + m.count
+                ]
+    return tuple(sorted(pieces, key=lambda m: (m.pv, m.source)))
 
 
 def _place(area: Area, offset: int, moves: list[Move]) -> Area:

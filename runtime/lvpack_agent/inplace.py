@@ -18,6 +18,7 @@ from lvpack_agent import (
     lvm,
     mappings,
     merging,
+    metadata,
     moves,
     overlay,
     plan,
@@ -35,7 +36,7 @@ from lvpack_agent.disks import BlockDevice, size_of
 from lvpack_agent.dumping import dump, set_name
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 from lvpack_agent.journal import Journal, Record
-from lvpack_agent.layout import SUSPEND_TYPES
+from lvpack_agent.layout import SUSPEND_TYPES, VolumeGroup
 from lvpack_agent.options import Settings
 from lvpack_agent.plan import Plan
 from lvpack_agent.probe import Opened
@@ -216,7 +217,7 @@ def _begin(
 
 
 def _refuse_overlay_only(planned: Plan) -> None:
-    """Raise Refused for what only overlay mode does: partitions that move, striped LVs, metadata areas that move."""
+    """Raise Refused for what only overlay mode does: partitions and metadata areas that move."""
     [vg] = planned.source.vgs
     [pv] = vg.pvs
     if pv.metadata_areas > 1:
@@ -225,12 +226,6 @@ def _refuse_overlay_only(planned: Plan) -> None:
             f"cannot pack VG '{vg.name}' in place: its PV has a second metadata area, which would have to move",
             hint="use lvpack.mode=overlay, which moves it in the image only",
         )
-    for lv, _ in planned.lvs():
-        if any(s.others for s in lv.segments):
-            raise Refused(
-                f"cannot pack LV '{lv.name}' in place: it is striped",
-                hint="use lvpack.mode=overlay, or convert it first",
-            )
     old, new = planned.source.disks[0], planned.target.disks[0]
     for before, after in zip(old.rows, new.rows, strict=True):
         if before.start != after.start and before is not old.extended:
@@ -341,7 +336,7 @@ class _Work:
                     with volumes.opened(self._disk.path, self._begun.plan) as opened:
                         for number, step in some:
                             self._run.say(f"-- {step}")
-                            self._step(entry, opened, step)
+                            self._step(entry, opened, step, self._states[number + 1])
                             self._flush()
                             if not steps.same_extents(opened.extents(), self._states[number + 1]):
                                 raise Failed(
@@ -371,7 +366,8 @@ class _Work:
     def _flush(self) -> None:
         merging.flush(self._disk.path)
 
-    def _step(self, entry: Journal, opened: Volumes, step: Step) -> None:
+    def _step(self, entry: Journal, opened: Volumes, step: Step, wanted: VolumeGroup) -> None:
+        """Do a step, after which the VG's extents are as wanted."""
         match step:
             case ResizeFilesystem():
                 self._resize(entry, opened.lvs[step.lv] if step.lv else opened.partitions[step.partition], step)
@@ -387,7 +383,10 @@ class _Work:
                 _check_fits(opened.lvs[step.lv], step)
                 lvm.reduce(opened.vg, opened.names[step.lv], step.extents, opened.pv)
             case ExtendLv():
-                lvm.extend(opened.vg, opened.names[step.lv], step.segment.pe, step.segment.count, opened.pv)
+                if self._is_striped(step.lv):
+                    self._rewrite(entry, opened, wanted)
+                else:
+                    lvm.extend(opened.vg, opened.names[step.lv], step.segment.pe, step.segment.count, opened.pv)
             case MoveExtents():
                 size = step.move.count * self._begun.plan.source.vgs[0].extent_size
                 moving = moves.under_way(opened.report()) or moves.begin(opened.vg, opened.pv, step.move)
@@ -397,6 +396,21 @@ class _Work:
                 lvm.resize_pv(opened.pv, pv.pe_start + step.extents * vg.extent_size)
             case WriteTable():
                 raise AssertionError("a table is written while nothing is open")
+
+    def _is_striped(self, lv: str) -> bool:
+        [found] = [found for found in self._begun.plan.source.vgs[0].lvs if found.uuid == lv]
+        return any(s.others for s in found.segments)
+
+    def _rewrite(self, entry: Journal, opened: Volumes, wanted: VolumeGroup) -> None:
+        """Give LVs the wanted segments by the VG's metadata itself.
+
+        lvextend(8) puts stripes on one PV side by side only, and no linear segment after a striped one (LVM 2.03.31).
+        """
+        former = (entry.folder / "layout" / f"{opened.vg}.vgcfgbackup").read_bytes().decode("utf-8", "surrogateescape")
+        lvm.deactivate(opened.vg, [opened.pv])
+        text = lvm.metadata_text(opened.vg, [opened.pv], self._scratch)
+        lvm.change_metadata(opened.vg, metadata.with_segments(text, wanted, former), opened.pv, self._scratch)
+        lvm.activate(opened.vg, [opened.pv])
 
     def _resize(self, entry: Journal, device: str, step: ResizeFilesystem) -> None:
         with Undo() as undo:

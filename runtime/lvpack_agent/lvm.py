@@ -244,6 +244,17 @@ def restore_metadata(vg: str, pvs: Mapping[PhysicalVolume, str], text: str, scra
             # LVM takes what there is before extent 0 and after the last one, if that is less.
             create += ["--metadatasize", f"{pv.area_size}b"]
         command([*create, device], devices)
+    _restore(vg, path, devices)
+
+
+def change_metadata(vg: str, text: str, device: str, scratch: Path) -> None:
+    """Give a VG, none of whose LVs is active, another metadata text, in one commit."""
+    path = scratch / f"{vg}.changed.vg"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    _restore(vg, path, [device])
+
+
+def _restore(vg: str, path: Path, devices: Sequence[str]) -> None:
     command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], devices)
     if command(["vgck", vg], devices).stderr.strip():
         raise Failed(f"cannot restore the metadata of VG '{vg}': vgck is not content with it")

@@ -7,7 +7,7 @@ disk how far an earlier one came, and notice a disk that is none of these.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lvpack_agent.compact import Move, joined, relocated, truncated
+from lvpack_agent.compact import Move, joined, one_by_one, relocated, truncated
 from lvpack_agent.layout import Content, LogicalVolume, PartitionTable, Segment, VolumeGroup
 from lvpack_agent.plan import GPT_ENTRIES, Plan
 from lvpack_agent.sizes import human
@@ -71,7 +71,7 @@ class ReduceLv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtendLv:
-    """Give an LV a segment at its end, on just these extents of the PV."""
+    """Give an LV a segment at its end, linear or striped, on just these extents of the PV."""
 
     name: str
     lv: str
@@ -136,7 +136,7 @@ def shrinking(plan: Plan, unclean: tuple[str, ...] = ()) -> tuple[Step, ...]:
         if new.extents < old.extents:
             steps.append(ReduceLv(name=f"LV {old.name}", lv=old.uuid, extents=new.extents, content=new.content))
     steps = _marked(steps)
-    steps += [MoveExtents(move=move) for move in plan.moves if not move.stays]
+    steps += [MoveExtents(move=move) for move in _moves(plan)]
     if packed.pvs[0].extents != vg.pvs[0].extents:
         steps.append(ResizePv(extents=packed.pvs[0].extents))
     if source.table and target.table:
@@ -155,7 +155,7 @@ def regrowing(plan: Plan) -> tuple[Step, ...]:
         steps.append(WriteTable(table=source.table, size=source.size))
     if packed.pvs[0].extents != vg.pvs[0].extents:
         steps.append(ResizePv(extents=vg.pvs[0].extents))
-    steps += [MoveExtents(move=move.reversed()) for move in reversed(plan.moves) if not move.stays]
+    steps += [MoveExtents(move=move.reversed()) for move in reversed(_moves(plan))]
     resizing: list[Step] = []
     for old, new in zip(vg.lvs, packed.lvs, strict=True):
         resizing += [
@@ -163,6 +163,13 @@ def regrowing(plan: Plan) -> tuple[Step, ...]:
         ]
         resizing += _content(new, old, ())
     return tuple(steps + _marked(resizing))
+
+
+def _moves(plan: Plan) -> tuple[Move, ...]:
+    """Return what pvmove has to move, in pieces of one segment."""
+    vg, packed = plan.source.vgs[0], plan.target.vgs[0]
+    cut = tuple(truncated(old, new.extents) for old, new in zip(vg.lvs, packed.lvs, strict=True))
+    return one_by_one(replace(vg, lvs=cut), tuple(move for move in plan.moves if not move.stays))
 
 
 def _marked(steps: list[Step]) -> list[Step]:

@@ -128,12 +128,12 @@ def test_what_is_not_supported_is_refused(blog: Path) -> None:
 def vgs(draw: st.DrawFn, most: int = 3) -> VolumeGroup:
     """A VG of some PVs whose LVs, linear and striped, are scattered over them in any order, with holes.
 
-    most: PVs of a VG, and stripes of a segment.
+    most: PVs of the VG; segments have up to three stripes, which may be on one PV.
     """
     pv_count = draw(st.integers(1, most))
     ends = [0] * pv_count
     segments: dict[int, list[Segment]] = {}
-    shapes = st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 3), st.integers(1, most))
+    shapes = st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 3), st.integers(1, 3))
     for length, hole, owner, stripes in draw(st.lists(shapes, min_size=1, max_size=20)):
         # Stripes may be on the same PV, as after a collapse.
         areas = []

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvpack_agent import moves, steps
+from lvpack_agent.compact import Move
 from lvpack_agent.layout import PV_TYPE, Content, Disk, Layout, Partition, PartitionTable, VolumeGroup
 from lvpack_agent.plan import Plan, make_plan
 from lvpack_agent.sizes import MIB
@@ -50,9 +51,33 @@ def test_steps_lead_to_the_target_and_back(plan: Plan) -> None:
 def test_extents_are_always_where_one_lv_alone_has_them(plan: Plan) -> None:
     todo = steps.shrinking(plan) + steps.regrowing(plan)
     for state in steps.states(plan.source.vgs[0], todo):
-        taken = [s.pe + i for lv in state.lvs for s in lv.segments for i in range(s.count)]
+        taken = [a.pe + i for lv in state.lvs for s in lv.segments for a in s.areas for i in range(s.length)]
         assert len(set(taken)) == len(taken)
         assert all(extent < state.pvs[0].extents for extent in taken)
+
+
+@given(plans())
+def test_a_pvmove_is_of_one_segment_alone(plan: Plan) -> None:
+    """Of the segments as LVM cuts them, which need not be joined again after a move."""
+    todo = steps.shrinking(plan) + steps.regrowing(plan)
+    for state, step in zip(steps.states(plan.source.vgs[0], todo), todo, strict=False):
+        if isinstance(step, MoveExtents):
+            first, end = step.move.source, step.move.source + step.move.count
+            areas = [(a.pe, a.pe + s.length) for lv in state.lvs for s in lv.segments for a in s.areas]
+            assert any(pe <= first and end <= to for pe, to in areas)
+            cuts = {cut for other in todo if isinstance(other, MoveExtents) for cut in _cut_by(state, other.move)}
+            assert not any(first < cut < end for cut in cuts)
+
+
+def _cut_by(vg: VolumeGroup, move: Move) -> set[int]:
+    """Return the extents before which a move cuts the segments that it is of, in all of their areas."""
+    cuts = set()
+    for s in (s for lv in vg.lvs for s in lv.segments):
+        for area in s.areas:
+            for end in (move.source, move.source + move.count):
+                if area.pe < end < area.pe + s.length:
+                    cuts |= {a.pe + end - area.pe for a in s.areas}
+    return cuts
 
 
 def test_the_sample_server_in_order(blog: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lvpack_agent import metadata
 from lvpack_agent.errors import Failed
+from lvpack_agent.sizes import KIB
 from lvpack_agent.vgtext import DEEPEST, Assignment, Section, Value, parse, render
 
 DATA = Path(__file__).parents[1] / "data"
@@ -282,3 +283,26 @@ def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
             assert isinstance(stripes[1], int) and stripes[1] + count <= 160
             used += count
     assert used == 160
+
+
+def test_segments_that_were_cut_off_come_back_as_they_were() -> None:
+    from lvpack_agent.compact import truncated
+    from lvpack_agent.probe import volume_group
+    from tests.agent.test_layouts import reported
+
+    former, found = RECORDED["striped.vgcfgbackup"], reported("striped")
+    vg = volume_group(found, {pv.device: (number, 0) for number, pv in enumerate(found.pvs)}, {})
+    [lv] = vg.lvs
+    # The recording is older than the field.
+    first, second = replace(lv.segments[0], stripe_size=64 * KIB), lv.segments[1]
+    lv = replace(lv, segments=(first, second))
+    vg = replace(vg, lvs=(lv,))
+    # Of stripes and linear segments, and of stripes of two sizes, each is again what it was.
+    wide = replace(first, le=19, count=4, stripe_size=128 * KIB)
+    longer = replace(vg, lvs=(replace(lv, segments=(*lv.segments, wide)),))
+    current = metadata.with_segments(former, replace(vg, lvs=(truncated(lv, 16),)), former)
+    assert "segment2" not in current
+    assert as_tree(parse(metadata.with_segments(current, vg, former))) == as_tree(parse(former))
+    fast = parse(metadata.with_segments(current, longer, former)).section("striped").section("logical_volumes")
+    sizes = [fast.section("fast").section(f"segment{number}").get("stripe_size") for number in (1, 3)]
+    assert sizes == [128, 256]
