@@ -163,6 +163,43 @@ def test_server_without_a_boot_partition_boots(image: LiveImage, lab: Lab) -> No
 
 
 @full
+def test_each_disk_is_packed_by_itself(image: LiveImage, lab: Lab) -> None:
+    """One LV of the VG is striped over both disks, another goes on from one to the other; so they come back."""
+    sources = [sparse_copy(disk, lab.folder / f"source{n}.img") for n, disk in enumerate(make_disks(image, "mixed"))]
+    drives = drives_of("mixed", sources)
+    before, untouched = inventory.take(image, *drives), [fingerprint(disk) for disk in sources]
+    words = ["lvpack.action=backup", "lvpack.name=one", "lvpack.margin=8M", "lvpack.collapse=no"]
+    report = lab.run(drives, *words)
+    assert report.status == "ok", report
+    assert [fingerprint(disk) for disk in sources] == untouched
+    run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
+    manifest = imageset.read_manifest(lab.share / "one")
+    sizes = [disk.size for disk in manifest.packed.disks]
+    assert len(sizes) == 2 and report.sizes["packed_disk"] == sum(sizes)
+    assert all(size < disk.stat().st_size for size, disk in zip(sizes, sources, strict=True))
+
+    targets = [create_disk(lab.folder / f"target{n}.img", size + 5 * MIB) for n, size in enumerate(sizes)]
+    with targets[1].open("r+b") as file:
+        file.write(b"old" * SECTOR)
+    named = [Drive(path=path, serial=f"T{n}") for n, path in enumerate(targets)]
+    restore = ["lvpack.action=restore", "lvpack.source=one"]
+    assert_ended(lab.run(named, *restore), "refused", "cannot choose the target disks", "2")
+    empty = fingerprint(targets[0])
+    restore += ["lvpack.disk=T0", "lvpack.disk=T1"]
+    assert_ended(lab.run(named, *restore), "refused", "not empty")
+    assert fingerprint(targets[0]) == empty, "no disk is written before all are checked"
+    report = lab.run(named, *restore, "lvpack.overwrite=yes")
+    assert report.status == "ok", report
+    after = inventory.take(image, *named)
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert [lv["lv_name"] for lv in after.lvs] == [lv["lv_name"] for lv in before.lvs]
+    assert {pv["vg_free_count"] for pv in after.pvs} == {"0"}
+    assert identities(after, "start") == identities(before, "start")
+    assert "No errors detected" in run(["sfdisk", "--verify", targets[0]]).stdout
+
+
+@full
 @pytest.mark.parametrize("recipe", ["whole", "odd"])
 def test_in_place_too(image: LiveImage, lab: Lab, recipe: str) -> None:
     pristine = make_sample(image, recipe)

@@ -94,8 +94,7 @@ def test_empty_variables_get_a_boot_entry(
         manifest = json.loads((folder / "manifest.json").read_text())
         del manifest["boot"]
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        checksums = imageset.read_manifest(uefi_set).checksums
-        imageset.write_sums(folder, manifest["image"], checksums.stored_sha256)
+        imageset.write_sums(folder, imageset.read_manifest(uefi_set).images)
     nvram = new_nvram(lab.folder / "nvram")
     report = lab.run([Drive(path=target)], *RESTORE, firmware="uefi", nvram=nvram)
     assert report.status == "ok" and report.warnings == (), report

@@ -179,9 +179,9 @@ def verify(image_set: Path) -> None:
 @click.argument("out", type=FILE)
 @_reported
 def convert(image_set: Path, out: Path) -> None:
-    """Write the packed disk of an image set as OUT.qcow2."""
-    sets.convert(image_set, out, click.echo)
-    click.echo(f"wrote {out}")
+    """Write the packed disk of an image set as OUT.qcow2, further ones as OUT-1.qcow2, …."""
+    for file in sets.convert(image_set, out, click.echo):
+        click.echo(f"wrote {file}")
 
 
 @main.command()

@@ -88,7 +88,7 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
                 run.warn(finding)
             run.sizes["store_used"] = mappings.store_use(overlay.SOURCE).used
     with run.phase("compact"):
-        packed = overlay.packed_disk(planned, overlaid.devices, vg_texts, scratch, undo)
+        packed = overlay.packed_disks(planned, overlaid.devices, vg_texts, scratch, undo)
     dump(folder, packed, planned, settings, run, log, lambda: mappings.store_use(overlay.SOURCE))
     return (
         f"packed {_disks(found)} ({human(run.sizes['source_disk'])}) into {human(planned.packed_size)}, "

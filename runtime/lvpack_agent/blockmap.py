@@ -38,13 +38,15 @@ def free_in(content: Content) -> tuple[Range, ...]:
 
 
 def place(free: Iterable[Range], vg: VolumeGroup, lv_uuid: str, starts: Mapping[str, int]) -> list[Range]:
-    """Return ranges of an LV as ranges of the disk, on which extent 0 of each PV, by UUID, is at a byte of starts."""
+    """Return ranges of an LV as ranges of a disk; starts are the bytes where extent 0 of its PVs, by UUID, is."""
     lv = next(lv for lv in vg.lvs if lv.uuid == lv_uuid)
     found = []
     for segment in lv.segments:
         begin, end = segment.le * vg.extent_size, (segment.le + segment.count) * vg.extent_size
         inside = [(max(part.start, begin) - begin, min(part.end, end) - begin) for part in free]
         for number, area in enumerate(segment.areas):
+            if area.pv not in starts:
+                continue
             start = starts[area.pv] + area.pe * vg.extent_size
             for first, last in inside:
                 if first < last:
@@ -66,21 +68,22 @@ def of_disk(
     layout: Layout,
     shrunk: Collection[str],
     others: Mapping[tuple[int, int] | str, tuple[Range, ...]] = MappingProxyType({}),
+    index: int = 0,
 ) -> tuple[Range, ...]:
-    """Return the block map of a packed disk as it was probed; shrunk are the UUIDs of LVs that were cut.
+    """Return the block map of a packed disk, by its index, as it was probed; shrunk are the UUIDs of LVs that were cut.
 
     others are the free bytes of volumes other than ext2/3/4, by partition or UUID of the LV (usage.free). Past
     the end of a filesystem a cut LV holds only what was left over; elsewhere nobody knows what is there.
     """
-    [disk] = layout.disks
+    disk = layout.disks[index]
     free: list[Range] = []
     for partition in disk.rows:
-        for hole in (*free_in(partition.content), *others.get((0, partition.number), ())):
+        for hole in (*free_in(partition.content), *others.get((index, partition.number), ())):
             # A filesystem that claims more than its partition must not free what comes after that.
             count = min(hole.end, partition.size) - hole.start
             free.append(Range(start=partition.start + hole.start, count=max(0, count)))
     for vg in layout.vgs:
-        starts = {pv.uuid: layout.first_extent(pv) for pv in vg.pvs}
+        starts = {pv.uuid: layout.first_extent(pv) for pv in vg.pvs if pv.disk == index}
         for lv in vg.lvs:
             size = lv.extents * vg.extent_size
             holes = [*free_in(lv.content), *others.get(lv.uuid, ())]

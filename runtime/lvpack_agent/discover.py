@@ -24,7 +24,7 @@ _WRAPPERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The disks to pack, that first into which the others are collapsed, and all VGs on them, the wanted one first.
+    """The disks to pack, that first from which the server boots, and all VGs on them, the wanted one first.
 
     others are disks that the image will not have.
     """
@@ -55,10 +55,13 @@ def find(
     disks: tuple[BlockDevice, ...],
     wanted: str,
     report: Callable[[tuple[str, ...]], tuple[lvm.Vg, ...]] = lvm.report,
+    *,
+    collapse: bool = True,
 ) -> Found:
     """Return the disks of the wanted VG ("auto": of the only one, or of those of one disk), with what shares them.
 
-    Raises Refused if there is none, or more than one that could be meant, or a PV is missing.
+    With collapse one disk at most may have partitions beside its PVs. Raises Refused then, if there is no VG, or more
+    than one that could be meant, or a PV is missing.
     """
     holders = {part.path: disk for disk in disks for part in (disk, *disk.parts) if part.fstype == PV_TYPE}
     _refuse_clones(disks)
@@ -94,7 +97,7 @@ def find(
             f"cannot choose a VG: there are {len(chosen)}: {described}", hint="choose one with lvpack.vg=NAME"
         )
     with_pvs = tuple(dict.fromkeys(holders[pv.device] for vg in together for pv in vg.pvs if not pv.missing))
-    return Found(disks=_main_first(with_pvs, chosen[0].name), vgs=together)
+    return Found(disks=_main_first(with_pvs, chosen[0].name, collapse=collapse), vgs=together)
 
 
 def _together(vg: lvm.Vg, vgs: list[lvm.Vg], holders: Mapping[str, BlockDevice]) -> tuple[lvm.Vg, ...]:
@@ -110,15 +113,15 @@ def _path(holders: Mapping[str, BlockDevice], pv: lvm.Pv) -> str:
     return holders[pv.device].path if pv.device in holders else ""
 
 
-def _main_first(disks: tuple[BlockDevice, ...], vg: str) -> tuple[BlockDevice, ...]:
-    """Return the disks of a VG, first the one that has partitions beside PVs, to boot from."""
+def _main_first(disks: tuple[BlockDevice, ...], vg: str, *, collapse: bool) -> tuple[BlockDevice, ...]:
+    """Return the disks of a VG, first those that have partitions beside PVs, to boot from."""
     # The kernel shows an extended partition as one of two sectors at most.
     booting = [d for d in disks if any(p.fstype != PV_TYPE and p.size > EXTENDED_SIZE for p in d.parts)]
-    if len(booting) > 1:
+    if collapse and len(booting) > 1:
         raise Refused(
             f"cannot collapse VG '{vg}' into one disk: {' and '.join(d.path for d in booting)} have partitions beside "
             "their PVs",
-            hint="bring the VG to one of them first (pvmove, vgreduce)",
+            hint="lvpack.collapse=no packs each disk by itself; or bring the VG to one of them (pvmove, vgreduce)",
         )
     return tuple(sorted(disks, key=lambda d: d not in booting))
 

@@ -1,12 +1,14 @@
 """From a packed disk to an image set, the same in both modes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvpack_agent import VERSION, blockmap, bmap, efi, frames, imageset, rescue, usage
+from lvpack_agent.disks import size_of
+from lvpack_agent.imageset import Image
 from lvpack_agent.layout import Range
-from lvpack_agent.options import Settings
+from lvpack_agent.options import Compression, Settings
 from lvpack_agent.pacing import Pace
 from lvpack_agent.plan import Plan
 from lvpack_agent.probe import Opened, Place
@@ -35,63 +37,78 @@ def _free(checked: Opened, run: Run) -> dict[Place | str, tuple[Range, ...]]:
     return found
 
 
+def _dump_disk(
+    folder: Path, device: str, index: int, block_map: tuple[Range, ...], compress: Compression, run: Run
+) -> Image:
+    """Write the image of a packed disk, by its index, to the new image set."""
+    name, size = imageset.image_name(index, SUFFIXES[compress.method]), size_of(device)
+    progress = Progress("dump" if not index else f"dump {name}", size, run.say)
+    pace = Pace(workers=frames.worker_count(), fixed=compress.level)
+    checksums = imageset.write_image(Path(device), folder / name, compress, block_map, size, progress, pace)
+    run.say(progress.line())
+    if compress.method == "zstd":
+        run.compression = "; ".join(filter(None, [run.compression, pace.summary()]))
+        run.say(pace.summary())
+    return Image(image=name, block_map=block_map, checksums=checksums)
+
+
 def dump(
     folder: Path,
-    packed: str,
+    packed: Sequence[str],
     planned: Plan,
     settings: Settings,
     run: Run,
     log: Path,
     check_store: Callable[[], object] = lambda: None,
 ) -> None:
-    """Check that the packed disk is what was planned, write its image and all that goes with it, and read that back.
+    """Check that the packed disks are what was planned, write their images and all else, and read the set back.
 
     folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises if what was
     read may not be the packed disk any more.
     """
     with run.phase("check"):
         with verified(packed, planned.target, run.say) as checked:
-            block_map = blockmap.of_disk(checked.layout, planned.shrunk_lvs(), _free(checked, run))
-        run.sizes["mapped"] = sum(r.count for r in block_map)
+            free = _free(checked, run)
+            block_maps = [
+                blockmap.of_disk(checked.layout, planned.shrunk_lvs(), free, index) for index in range(len(packed))
+            ]
+        run.sizes["mapped"] = sum(r.count for block_map in block_maps for r in block_map)
         run.say(f"{human(run.sizes['mapped'])} of {human(planned.packed_size)} hold data; the rest is not read")
         check_store()
-    compress = settings.compress
-    image = "disk.img" + SUFFIXES[compress.method]
-    size = planned.packed_size
     with run.phase("dump"):
-        progress = Progress("dump", size, run.say)
-        pace = Pace(workers=frames.worker_count(), fixed=compress.level)
-        checksums = imageset.write_image(Path(packed), folder / image, compress, block_map, size, progress, pace)
+        images = tuple(
+            _dump_disk(folder, packed[index], index, block_map, settings.compress, run)
+            for index, block_map in enumerate(block_maps)
+        )
         check_store()
-        run.say(progress.line())
-        if compress.method == "zstd":
-            run.compression = pace.summary()
-            run.say(run.compression)
-    run.sizes["image"] = checksums.stored_size
+    run.sizes["image"] = sum(image.checksums.stored_size for image in images)
+    first, *further = images
     manifest = imageset.Manifest(
-        schema=imageset.SCHEMA,
+        schema=imageset.SCHEMA_SEVERAL if further else imageset.SCHEMA,
         lvpack=VERSION,
         name=run.name,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         machine=rescue.machine(),
         plan=planned,
         packed=planned.target,
-        image=image,
-        compression=compress,
-        block_map=block_map,
-        checksums=checksums,
+        image=first.image,
+        compression=settings.compress,
+        block_map=first.block_map,
+        checksums=first.checksums,
         boot=efi.booted(planned.source.disks[0].table),
         sizes=dict(run.sizes),
         timings=dict(run.timings),
         warnings=tuple(run.warnings),
+        further=tuple(further),
     )
     imageset.write_manifest(folder, manifest)
-    imageset.write_text(folder, imageset.BMAP, bmap.render(block_map, size))
+    for image in images:
+        imageset.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
     imageset.write_text(folder, imageset.RESTORE, imageset.restore_text(manifest))
     imageset.write_text(folder, "agent.log", log.read_text(encoding="utf-8", errors="replace"))
-    imageset.write_sums(folder, image, checksums.stored_sha256)
+    imageset.write_sums(folder, images)
     if not settings.readback:
         run.say("the image is not read back: lvpack.readback=no")
         return
     with run.phase("read back"):
-        imageset.check_image(folder, imageset.read_manifest(folder), run.say)
+        imageset.check_images(folder, imageset.read_manifest(folder), run.say)

@@ -24,15 +24,31 @@ from lvpack_agent.sizes import human
 from lvpack_agent.streams import Checksums
 from lvpack_agent.zstd import Damaged
 
-SCHEMA = 1
-MANIFEST, SUMS, RESTORE, BMAP = "manifest.json", "SHA256SUMS", "RESTORE.txt", "disk.img.bmap"
+# An lvpack that knows sets of one disk only must not take one of several disks for such a one.
+SCHEMA, SCHEMA_SEVERAL = 1, 2
+MANIFEST, SUMS, RESTORE = "manifest.json", "SHA256SUMS", "RESTORE.txt"
 PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A packed disk in an image set: its file's name, its block map in bytes, and its checksums."""
+
+    image: str
+    block_map: tuple[Range, ...]
+    checksums: Checksums
+
+    @property
+    def bmap(self) -> str:
+        """The name of the file with the block map for bmaptool(1)."""
+        return f"{self.image.partition('.')[0]}.img.bmap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """manifest.json. machine is what DMI says; plan holds the source's layout; block_map is in bytes of the image.
 
+    image, block_map and checksums are the first packed disk's, further has those of the others in their order.
     boot is what the source's firmware had boot entries for on this disk, if it booted by UEFI, in their order.
     sizes (bytes) and timings (seconds by phase) are those of the report, as far as they were known then.
     """
@@ -52,6 +68,27 @@ class Manifest:
     sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    further: tuple[Image, ...] = ()
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images of all packed disks."""
+        return (Image(image=self.image, block_map=self.block_map, checksums=self.checksums), *self.further)
+
+    @property
+    def packed_size(self) -> int:
+        """The bytes of all packed disks."""
+        return sum(image.checksums.raw_size for image in self.images)
+
+    @property
+    def stored_size(self) -> int:
+        """The bytes of all images as they are stored."""
+        return sum(image.checksums.stored_size for image in self.images)
+
+
+def image_name(index: int, suffix: str) -> str:
+    """Return the name of the image of a packed disk."""
+    return f"disk{index or ''}.img{suffix}"
 
 
 class Writer:
@@ -159,15 +196,19 @@ def copy_layout(layout: Path, folder: Path) -> None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    write_text(folder, MANIFEST, json.dumps(to_json(manifest), indent=1) + "\n")
+    form = to_json(manifest)
+    if not manifest.further:
+        del form["further"]  # a set of one disk looks as it always did
+    write_text(folder, MANIFEST, json.dumps(form, indent=1) + "\n")
 
 
-def write_sums(folder: Path, image: str, image_sha256: str) -> None:
-    """Write SHA256SUMS over all files of the set; the image's sum is known from its dump."""
-    lines = [f"{image_sha256}  {image}"]
+def write_sums(folder: Path, images: tuple[Image, ...]) -> None:
+    """Write SHA256SUMS over all files of the set; the images' sums are known from their dumps."""
+    known = {image.image: image.checksums.stored_sha256 for image in images}
+    lines = [f"{sha256}  {name}" for name, sha256 in known.items()]
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        if name not in (image, SUMS):
+        if name not in (*known, SUMS):
             lines.append(f"{_sha256(path)}  {name}")
     write_text(folder, SUMS, "\n".join(lines) + "\n")
 
@@ -208,19 +249,24 @@ def read_manifest(folder: Path) -> Manifest:
         data = json.loads(text)
         if not isinstance(data, dict):
             raise ValueError("it is not an object")
-        if data.get("schema") != SCHEMA:
+        if data.get("schema") not in (SCHEMA, SCHEMA_SEVERAL):
             raise Refused(
-                f"cannot read image set '{folder.name}': its schema is {data.get('schema')}, not {SCHEMA}",
+                f"cannot read image set '{folder.name}': its schema is {data.get('schema')}, not {SCHEMA} or "
+                f"{SCHEMA_SEVERAL}",
                 hint=f"use the lvpack that made it ({data.get('lvpack')}); this is {VERSION}",
             )
         manifest = from_json(Manifest, data)
     except ValueError as error:
         raise _damaged(folder, f"{MANIFEST} is damaged: {error}") from error
+    if len(manifest.images) != len(manifest.packed.disks):
+        raise _damaged(folder, f"{MANIFEST} has {len(manifest.images)} images of {len(manifest.packed.disks)} disks")
     sums = _read_sums(folder)
-    if sums.get(manifest.image) != manifest.checksums.stored_sha256:
-        raise _damaged(folder, f"{SUMS} and {MANIFEST} disagree about {manifest.image}")
+    for image in manifest.images:
+        if sums.get(image.image) != image.checksums.stored_sha256:
+            raise _damaged(folder, f"{SUMS} and {MANIFEST} disagree about {image.image}")
+    images = [image.image for image in manifest.images]
     for name, expected in sums.items():
-        if name == manifest.image:
+        if name in images:
             continue
         try:
             found = _sha256(folder / name)
@@ -247,31 +293,37 @@ def _read_sums(folder: Path) -> dict[str, str]:
     return sums
 
 
+def check_images(folder: Path, manifest: Manifest, say: Callable[[str], None]) -> None:
+    """Read all images of a set to their ends. Raises Failed: what is wrong with them."""
+    for image in manifest.images:
+        check_image(folder, image, say)
+
+
 def check_image(
     folder: Path,
-    manifest: Manifest,
+    image: Image,
     say: Callable[[str], None],
     put: Callable[[int, Piece], object] = lambda at, piece: None,
 ) -> None:
     """Read an image to its end, decompressed into put (see frames.read). Raises Failed: what is wrong with it."""
-    promised = manifest.checksums
-    path = folder / manifest.image
-    progress = Progress(f"read {manifest.image}", promised.stored_size, say)
+    promised = image.checksums
+    path = folder / image.image
+    progress = Progress(f"read {image.image}", promised.stored_size, say)
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise _damaged(folder, f"{manifest.image} cannot be read: {_cause(error)}") from error
+        raise _damaged(folder, f"{image.image} cannot be read: {_cause(error)}") from error
     if size != promised.stored_size:
-        raise _damaged(folder, f"{manifest.image} has {size:,} bytes, not {promised.stored_size:,}")
+        raise _damaged(folder, f"{image.image} has {size:,} bytes, not {promised.stored_size:,}")
     try:
         with progress.ticking():
             found = frames.read(path, put, progress.add)
     except (ToolFailed, Damaged) as failed:
-        raise _damaged(folder, f"{manifest.image} is damaged: {failed.message}") from failed
+        raise _damaged(folder, f"{image.image} is damaged: {failed.message}") from failed
     say(progress.line())
     if found != promised:
         cause = "its bytes have another checksum" if found.raw_size == promised.raw_size else "its length is another"
-        raise _damaged(folder, f"{manifest.image} is damaged: {cause}")
+        raise _damaged(folder, f"{image.image} is damaged: {cause}")
 
 
 def _left_out(manifest: Manifest) -> str:
@@ -286,34 +338,55 @@ def _left_out(manifest: Manifest) -> str:
 
 def restore_text(manifest: Manifest) -> str:
     """Return RESTORE.txt: how to restore by hand."""
-    image, disk = manifest.image, manifest.packed.disks[0]
-    opener = {"zstd": f"zstd -dc {image}", "gzip": f"gzip -dc {image}", "none": f"cat {image}"}
-    size = f"{disk.size:,} bytes ({human(disk.size)})"
-    gpt = (
-        "   sfdisk --relocate gpt-bak-std /dev/sdX   # the disk is bigger: put its backup GPT at its end\n"
+    several = len(manifest.images) > 1
+    # No kernel has such a device: nobody can paste a line of several disks unread.
+    devices = [f"/dev/TARGET{n}" if several else "/dev/sdX" for n in range(len(manifest.images))]
+    parts = tuple(zip(manifest.images, manifest.packed.disks, devices, strict=True))
+    opener = {"zstd": "zstd -dc", "gzip": "gzip -dc", "none": "cat"}[manifest.compression.method]
+    commands = [f"   {opener} {image.image} | dd of={device} bs=4M conv=fsync\n" for image, _, device in parts]
+    commands += [
+        f"   sfdisk --relocate gpt-bak-std {device}   # the disk is bigger: put its backup GPT at its end\n"
+        for _, disk, device in parts
         if disk.table and disk.table.label == "gpt"
-        else ""
-    )
+    ]
+    bmaps = [f"   bmaptool copy --bmap {image.bmap} {image.image} {device}\n" for image, _, device in parts]
+    with_disks = " lvpack.disk=TARGET0 …, the disks in this order" if several else ""
     return (
-        f"{manifest.name}: a disk packed by lvpack {manifest.lvpack} on {manifest.created}\n\n"
-        f"The target needs at least {size}, sectors of {disk.sector_size} bytes,\n"
-        "and everything on it will be lost. Boot any Linux on it, then:\n\n"
+        f"{manifest.name}: {f'{len(parts)} disks' if several else 'a disk'} packed by lvpack {manifest.lvpack} on "
+        f"{manifest.created}\n\n"
+        f"{_needs_text(manifest)}"
         "   sha256sum -c SHA256SUMS\n"
-        f"   {opener[manifest.compression.method]} | dd of=/dev/sdX bs=4M conv=fsync\n"
-        f"{gpt}\n"
-        f"bmaptool writes only what holds data:\n\n   bmaptool copy --bmap {BMAP} {image} /dev/sdX\n\n"
-        f"{_boot_text(manifest.boot)}"
-        "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER\n\n"
+        f"{''.join(commands)}\n"
+        f"bmaptool writes only what holds data:\n\n{''.join(bmaps)}\n"
+        f"{_boot_text(manifest.boot, devices[0])}"
+        "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER"
+        f"{with_disks}\n\n"
         f"{_left_out(manifest)}"
         "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
         "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
     )
 
 
-def _boot_text(loaders: tuple[Loader, ...]) -> str:
+def _needs_text(manifest: Manifest) -> str:
+    needs = [
+        f"{disk.size:,} bytes ({human(disk.size)}), sectors of {disk.sector_size} bytes"
+        for disk in manifest.packed.disks
+    ]
+    if len(needs) == 1:
+        return (
+            f"The target needs at least {needs[0]},\nand everything on it will be lost. Boot any Linux on it, then:\n\n"
+        )
+    lines = [f"   /dev/TARGET{number}: {need}\n" for number, need in enumerate(needs)]
+    return (
+        f"The targets, which all have to be restored, need at least\n\n{''.join(lines)}\n"
+        "and everything on them will be lost. Boot any Linux there, then, with the names of the disks:\n\n"
+    )
+
+
+def _boot_text(loaders: tuple[Loader, ...], device: str) -> str:
     if not loaders:
         return ""
-    commands = [f"   {shlex.join(efi.creating('/dev/sdX', loader))}\n" for loader in reversed(loaders)]
+    commands = [f"   {shlex.join(efi.creating(device, loader))}\n" for loader in reversed(loaders)]
     return (
         "The source booted by UEFI. If the machine has no boot entry for the disk, boot that Linux by UEFI, too, and\n"
         f"make it:\n\n{''.join(commands)}\n"

@@ -296,7 +296,7 @@ class _Work:
             message += f", and stored as image set {self._run.name}"
         if entry and (settings.regrow or entry.progress.done > len(self._shrinking)):
             self._do(entry, len(self._steps))
-            with self._run.phase("check"), verified(disk.path, planned.source, self._run.say):
+            with self._run.phase("check"), verified([disk.path], planned.source, self._run.say):
                 message += "; it has its former sizes again"
         if entry:
             self._store.release()
@@ -440,7 +440,7 @@ class _Work:
         with (
             Undo() as undo,
             self._run.phase("check"),
-            verified(self._packed(undo), self._begun.plan.target, self._run.say),
+            verified([self._packed(undo)], self._begun.plan.target, self._run.say),
         ):
             pass
 
@@ -450,7 +450,7 @@ class _Work:
             # Power went between the set's last rename and the journal's next line; else the name is somebody else's.
             manifest = imageset.read_manifest(share / self._run.name)
             if manifest.plan == planned and manifest.created >= entry.record.created:
-                imageset.check_image(share / self._run.name, manifest, self._run.say)
+                imageset.check_images(share / self._run.name, manifest, self._run.say)
                 return
         mine = entry is not None and entry.progress.dumping
         if entry and not mine:
@@ -459,7 +459,7 @@ class _Work:
         with imageset.Writer(share) as writer, Undo() as undo:
             folder = writer.begin(self._run.name, leftover=mine)
             imageset.copy_layout(self._begun.layout, folder)
-            dump(folder, self._packed(undo), planned, settings, self._run, log)
+            dump(folder, [self._packed(undo)], planned, settings, self._run, log)
 
 
 def _refuse_suspended(name: str, device: str) -> None:

@@ -26,7 +26,7 @@ def verify_set(settings: Settings, run: Run) -> str:
     run.name = name
     with run.phase("verify"), shares.mounted(url, RUN / "share", run.say, read_only=True) as share:
         manifest = imageset.read_manifest(share / name)
-        imageset.check_image(share / name, manifest, run.say)
+        imageset.check_images(share / name, manifest, run.say)
     return f"image set {name} is complete and unchanged"
 
 

@@ -210,7 +210,8 @@ OPTIONS: tuple[Option, ...] = (
         values="yes, no",
         default="yes",
         read=_yes_no,
-        meaning="backup, plan: a VG that has PVs on several disks is packed into one; no refuses such a VG",
+        meaning="backup, plan: a VG that has PVs on several disks is packed into one disk; no: each disk into one of "
+        "its own",
     ),
     Option(
         name="compress",

@@ -124,28 +124,31 @@ def _original(uuid: str, source: Opened, disks: Sequence[str], folder: Path, und
     return mappings.create(f"lvpack-old-{uuid}", mappings.snapshot_table(lv, store.device, size_of(lv)), undo)
 
 
-def packed_table(plan: Plan, sources: Sequence[str]) -> str:
-    """Return the packed disk as a device-mapper table over the overlay's devices: arithmetic, nothing moves."""
+def packed_table(plan: Plan, sources: Sequence[str], index: int = 0) -> str:
+    """Return a packed disk as a device-mapper table over the overlay's devices: arithmetic, nothing moves."""
     pieces = [
         Linear(device="" if piece.disk is None else sources[piece.disk], offset=piece.offset, size=piece.size)
-        for piece in plan.pieces()
+        for piece in plan.pieces(index)
     ]
-    assert sum(p.size for p in pieces) == plan.packed_size
+    assert sum(p.size for p in pieces) == plan.target.disks[index].size
     return mappings.linear_table(pieces)
 
 
-def packed_disk(plan: Plan, sources: Sequence[str], vg_texts: Mapping[str, str], folder: Path, undo: Undo) -> str:
-    """Map the packed disk, correct its partition table and LVM metadata, and return its device."""
-    device = mappings.create("lvpack-packed", packed_table(plan, sources), undo)
-    [disk] = plan.target.disks
-    if disk.table:
-        partitions.write(device, disk.table, disk.sector_size)
+def packed_disks(
+    plan: Plan, sources: Sequence[str], vg_texts: Mapping[str, str], folder: Path, undo: Undo
+) -> tuple[str, ...]:
+    """Map the packed disks, correct their partition tables and LVM metadata, and return their devices."""
+    devices = []
+    for index, disk in enumerate(plan.target.disks):
+        devices.append(mappings.create(f"lvpack-packed{index or ''}", packed_table(plan, sources, index), undo))
+        if disk.table:
+            partitions.write(devices[-1], disk.table, disk.sector_size)
     for vg in plan.target.vgs:
         with Undo() as pvs_only:
             pvs = {}
             for pv in vg.pvs:
-                piece = Linear(device=device, offset=plan.target.pv_start(pv), size=pv.size)
-                name = f"lvpack-packed-pv{pv.partition}"
+                piece = Linear(device=devices[pv.disk], offset=plan.target.pv_start(pv), size=pv.size)
+                name = f"lvpack-packed{pv.disk or ''}-pv{pv.partition}"
                 pvs[pv] = mappings.create(name, mappings.linear_table([piece]), pvs_only)
             lvm.restore_metadata(vg.name, pvs, rewrite(vg_texts[vg.name], vg), folder)
-    return device
+    return tuple(devices)

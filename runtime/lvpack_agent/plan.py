@@ -70,9 +70,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """From source to target, which is one disk; store is the estimate in bytes of what the copy-on-write store takes.
+    """From source to target; store is the estimate in bytes of what the copy-on-write store takes.
 
-    moves are those of all PVs.
+    The target's disks are the packed ones: what becomes of the first disks of the source, in their order. The other
+    disks of the source are collapsed into the first. moves are those of all PVs.
     """
 
     source: Layout
@@ -83,7 +84,8 @@ class Plan:
 
     @property
     def packed_size(self) -> int:
-        return self.target.disks[0].size
+        """The bytes of all packed disks."""
+        return sum(disk.size for disk in self.target.disks)
 
     @property
     def moving(self) -> int:
@@ -99,63 +101,79 @@ class Plan:
         """Return the UUIDs of the LVs that lose extents."""
         return frozenset(old.uuid for old, new in self.lvs() if new.extents < old.extents)
 
-    def moved_boot_loaders(self) -> Iterator[int]:
-        """Yield the numbers of BIOS boot partitions that move: GRUB knows the place of its second part by sector."""
-        for old, new in zip(self.source.disks[0].rows, self.target.disks[0].rows, strict=True):
-            if old.type.upper() == BIOS_BOOT and old.start != new.start:
-                yield old.number
+    def moved_boot_loaders(self) -> Iterator[str]:
+        """Yield the names of BIOS boot partitions that move: GRUB knows the place of its second part by sector."""
+        for index, packed in enumerate(self.target.disks):
+            for old, new in zip(self.source.disks[index].rows, packed.rows, strict=True):
+                if old.type.upper() == BIOS_BOOT and old.start != new.start:
+                    yield self.source.partition_name(index, old.number)
 
-    def pieces(self) -> tuple[Piece, ...]:
-        """Return what the packed disk is made of, from its first byte to its last."""
-        return tuple(_joined(_pieces(self)))
+    def pieces(self, index: int = 0) -> tuple[Piece, ...]:
+        """Return what a packed disk is made of, from its first byte to its last."""
+        return tuple(_joined(_pieces(self, index)))
 
 
-def make_plan(source: Layout, margin: Margin, least: Mapping[str, int] = MappingProxyType({})) -> Plan:
+def make_plan(
+    source: Layout, margin: Margin, least: Mapping[str, int] = MappingProxyType({}), *, collapse: bool = True
+) -> Plan:
     """Return the plan for a layout whose first disk becomes the packed one; the others give it their PVs' extents.
 
-    least has extents by the UUID of an LV, which it keeps even if its margin asks for less. Raises Refused for a layout
-    that this version cannot pack.
+    least has extents by the UUID of an LV, which it keeps even if its margin asks for less. Without collapse each disk
+    is packed by itself. Raises Refused for a layout that this version cannot pack.
     """
-    _refuse_other_disks(source)
-    disk = source.disks[0]
+    kept_disks = 1 if collapse else len(source.disks)
+    _refuse_other_disks(source, kept_disks)
     steps: list[Step] = []
     moves: list[Move] = []
     packed_vgs: list[VolumeGroup] = []
     for vg in source.vgs:
         shrunk, how = _shrink(vg, margin, least)
-        homes = _homes(vg)
+        homes = _homes(vg, kept_disks)
         going = compact(shrunk, homes)
         packed_vg = moved(shrunk, going, homes)
         pvs = (replace(pv, size=pv.least_size(vg.extent_size)) for pv in _with_metadata(packed_vg))
         packed_vgs.append(replace(packed_vg, pvs=tuple(pvs)))
         steps += [*how, *_compact_steps(source, vg, packed_vgs[-1], going)]
         moves += going
-    sizes = {pv.partition: pv.size for vg in packed_vgs for pv in vg.pvs}
+    packed = tuple(_packed(disk, _pv_sizes(packed_vgs, index)) for index, disk in enumerate(source.disks[:kept_disks]))
+    target = Layout(disks=packed, vgs=tuple(packed_vgs))
+    rows = [_partition_steps(source, target, index) for index in range(kept_disks)]
+    steps = [*(step for kept, _ in rows for step in kept), *steps, *(step for _, changed in rows for step in changed)]
+    steps += [_disk_step(old, new) for old, new in zip(source.disks, packed, strict=False)]
+    plan = Plan(source=source, target=target, steps=tuple(steps), moves=tuple(moves), store=0)
+    return replace(plan, store=_store(plan))
+
+
+def _pv_sizes(vgs: Iterable[VolumeGroup], index: int) -> dict[int, int]:
+    """Return the sizes of the PVs on a disk by partition."""
+    return {pv.partition: pv.size for vg in vgs for pv in vg.pvs if pv.disk == index}
+
+
+def _packed(disk: Disk, sizes: Mapping[int, int]) -> Disk:
+    """Return what a disk is packed into; sizes are those of its PVs by partition."""
     rows = _placed(disk, sizes)
     end, old_end = (max((row.end for row in ends), default=sizes.get(0, 0)) for ends in (rows, disk.rows))
-    tail = GPT_TAIL if disk.table and disk.table.label == "gpt" else 0
     # A partition that cannot be read in whole MiB would make some firmware and `dd bs=1M` unhappy.
-    size = round_up(end, MIB) + tail
+    size = round_up(end, MIB) + _tail(disk)
     if size > disk.size and end <= old_end:
         # Nothing to win at the end: the disk was full to its last extent.
         size = disk.size
-    table = replace(disk.table, partitions=rows) if disk.table else None
-    packed = replace(disk, size=size, table=table)
-    target = Layout(disks=(packed,), vgs=tuple(packed_vgs))
-    kept, changed = _partition_steps(disk, packed, sizes)
-    steps = [*kept, *steps, *changed]
-    steps.append(
-        Step(
-            verb="truncate",
-            object=f"disk {disk.path}",
-            type=disk.table.label if disk.table else "PV",
-            before=disk.size,
-            after=packed.size,
-            reason="ends after what is last on it" + (", with room for the backup GPT" if tail else ""),
-        )
+    return replace(disk, size=size, table=replace(disk.table, partitions=rows) if disk.table else None)
+
+
+def _tail(disk: Disk) -> int:
+    return GPT_TAIL if disk.table and disk.table.label == "gpt" else 0
+
+
+def _disk_step(old: Disk, new: Disk) -> Step:
+    return Step(
+        verb="truncate",
+        object=f"disk {old.path}",
+        type=old.table.label if old.table else "PV",
+        before=old.size,
+        after=new.size,
+        reason="ends after what is last on it" + (", with room for the backup GPT" if _tail(old) else ""),
     )
-    plan = Plan(source=source, target=target, steps=tuple(steps), moves=tuple(moves), store=0)
-    return replace(plan, store=_store(plan))
 
 
 def leaving_out(plan: Plan, others: Iterable[tuple[str, int]]) -> Plan:
@@ -167,7 +185,8 @@ def leaving_out(plan: Plan, others: Iterable[tuple[str, int]]) -> Plan:
     return replace(plan, steps=(*plan.steps, *steps))
 
 
-def _refuse_other_disks(source: Layout) -> None:
+def _refuse_other_disks(source: Layout, kept_disks: int) -> None:
+    """Raise Refused for disks that cannot be packed, or, those after the kept ones, cannot be collapsed."""
     for disk in source.disks:
         if disk.table and disk.table.label not in ("dos", "gpt"):
             raise Refused(
@@ -176,29 +195,29 @@ def _refuse_other_disks(source: Layout) -> None:
             )
         if disk.sector_size != source.disks[0].sector_size:
             raise Refused(
-                f"cannot collapse '{disk.path}' into '{source.disks[0].path}': they have sectors of "
+                f"cannot pack '{disk.path}' with '{source.disks[0].path}': they have sectors of "
                 f"{disk.sector_size} and {source.disks[0].sector_size} bytes",
                 hint="bring the VG to disks of one kind first (pvmove, vgreduce)",
             )
-    for index, disk in enumerate(source.disks[1:], 1):
+    for index, disk in enumerate(source.disks[kept_disks:], kept_disks):
         if others := [p for p in disk.rows if p.content.type != PV_TYPE and p is not disk.extended]:
             raise Refused(
                 f"cannot collapse disk '{disk.path}' into '{source.disks[0].path}': it has "
                 f"{source.partition_name(index, others[0].number)} beside its PV",
-                hint="bring the VG to one of the disks first (pvmove, vgreduce)",
+                hint="lvpack.collapse=no packs each disk by itself; or bring the VG to one of them (pvmove, vgreduce)",
             )
     for vg in source.vgs:
-        if all(pv.disk for pv in vg.pvs):
+        if all(pv.disk >= kept_disks for pv in vg.pvs):
             raise Refused(
                 f"cannot collapse VG '{vg.name}' into disk '{source.disks[0].path}': it has no PV there",
                 hint="pack its disk in a run of its own (lvpack.disk=)",
             )
 
 
-def _homes(vg: VolumeGroup) -> dict[str, str]:
-    """Return where the extents of PVs on other disks than the first go: to the VG's last PV on the first."""
-    home = max((pv for pv in vg.pvs if not pv.disk), key=lambda pv: pv.partition)
-    return {pv.uuid: home.uuid for pv in vg.pvs if pv.disk}
+def _homes(vg: VolumeGroup, kept_disks: int) -> dict[str, str]:
+    """Return where the extents of PVs on disks after the kept ones go: to the VG's last PV on these."""
+    home = max((pv for pv in vg.pvs if pv.disk < kept_disks), key=lambda pv: (pv.disk, pv.partition))
+    return {pv.uuid: home.uuid for pv in vg.pvs if pv.disk >= kept_disks}
 
 
 def _with_metadata(vg: VolumeGroup) -> tuple[PhysicalVolume, ...]:
@@ -251,8 +270,9 @@ def _around(extended: Partition, disk: Disk, placed: Mapping[int, Partition]) ->
     return replace(extended, start=start, size=max(placed[row.number].end for row in inside) - start)
 
 
-def _partition_steps(disk: Disk, packed: Disk, sizes: Mapping[int, int]) -> tuple[list[Step], list[Step]]:
-    """Return the steps of partitions that stay as they are, and those of the others."""
+def _partition_steps(source: Layout, target: Layout, index: int) -> tuple[list[Step], list[Step]]:
+    """Return the steps of a disk's partitions that stay as they are, and those of the others."""
+    disk, packed, sizes = source.disks[index], target.disks[index], _pv_sizes(target.vgs, index)
     kept: list[Step] = []
     changed: list[Step] = []
     old_end = new_end = 0
@@ -262,7 +282,7 @@ def _partition_steps(disk: Disk, packed: Disk, sizes: Mapping[int, int]) -> tupl
             if before - after >= MIB:
                 gap = Step(
                     verb=LEAVE_OUT,
-                    object=f"gap before partition {old.number}",
+                    object=f"gap before {source.partition_name(index, old.number)}",
                     type="",
                     before=before,
                     after=after,
@@ -284,7 +304,7 @@ def _partition_steps(disk: Disk, packed: Disk, sizes: Mapping[int, int]) -> tupl
             )
         step = Step(
             verb=verb,
-            object=f"partition {old.number}",
+            object=source.partition_name(index, old.number),
             type=kind,
             before=old.size,
             after=new.size,
@@ -294,10 +314,10 @@ def _partition_steps(disk: Disk, packed: Disk, sizes: Mapping[int, int]) -> tupl
     return kept, changed
 
 
-def _pieces(plan: Plan) -> Iterator[Piece]:
+def _pieces(plan: Plan, index: int) -> Iterator[Piece]:
     source, target = plan.source, plan.target
-    disk, packed = source.disks[0], target.disks[0]
-    pvs = {pv.partition: (vg, pv) for vg in target.vgs for pv in vg.pvs}
+    disk, packed = source.disks[index], target.disks[index]
+    pvs = {pv.partition: (vg, pv) for vg in target.vgs for pv in vg.pvs if pv.disk == index}
     at = before = 0
     rows = packed.in_order()
     for row in rows:
@@ -305,11 +325,11 @@ def _pieces(plan: Plan) -> Iterator[Piece]:
         # A boot loader, or the boot record of a logical partition, may be in the gap.
         gap, lead = row.start - at, min(row.start - at, old.start - before)
         yield Piece(size=gap - lead)
-        yield Piece(size=lead, disk=0, offset=old.start - lead)
+        yield Piece(size=lead, disk=index, offset=old.start - lead)
         if row.number in pvs:
             yield from _pv_pieces(plan, *pvs[row.number])
         else:
-            yield Piece(size=row.size, disk=0, offset=old.start)
+            yield Piece(size=row.size, disk=index, offset=old.start)
         at, before = row.end, old.end
     if not rows:
         yield from _pv_pieces(plan, *pvs[0])
@@ -317,14 +337,14 @@ def _pieces(plan: Plan) -> Iterator[Piece]:
     tail = packed.size - at
     if packed.table and packed.table.label == "gpt":
         # The source's own backup GPT is there; sfdisk writes the new one over it, in the overlay.
-        yield Piece(size=tail, disk=0, offset=disk.size - tail)
+        yield Piece(size=tail, disk=index, offset=disk.size - tail)
     else:
         yield Piece(size=tail)
 
 
 def _pv_pieces(plan: Plan, vg: VolumeGroup, pv: PhysicalVolume) -> Iterator[Piece]:
     old = {pv.uuid: pv for vg in plan.source.vgs for pv in vg.pvs}
-    yield Piece(size=pv.pe_start, disk=0, offset=plan.source.pv_start(old[pv.uuid]))
+    yield Piece(size=pv.pe_start, disk=pv.disk, offset=plan.source.pv_start(old[pv.uuid]))
     extents = 0
     for move in sorted((m for m in plan.moves if m.home == pv.uuid), key=lambda m: m.target):
         assert move.target == extents, move
@@ -335,7 +355,7 @@ def _pv_pieces(plan: Plan, vg: VolumeGroup, pv: PhysicalVolume) -> Iterator[Piec
     yield Piece(size=(pv.extents - extents) * vg.extent_size)
     # The second metadata area is written over the source's own, in the overlay: no extent is there.
     end = plan.source.pv_end(old[pv.uuid])
-    yield Piece(size=pv.tail, disk=0, offset=end - pv.tail)
+    yield Piece(size=pv.tail, disk=pv.disk, offset=end - pv.tail)
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
@@ -398,21 +418,22 @@ def _small_swap(content: Content, size: int) -> Content:
 
 
 def _compact_steps(source: Layout, before: VolumeGroup, after: VolumeGroup, moves: tuple[Move, ...]) -> Iterator[Step]:
-    """Yield the step of each PV: compacted, or, on another disk than the first, collapsed."""
+    """Yield the step of each PV: compacted, or, on a disk that is not packed by itself, collapsed."""
     old = {pv.uuid: pv for pv in before.pvs}
     for pv in after.pvs:
         going = [m for m in moves if m.home == pv.uuid and not m.stays]
         yield Step(
             verb="compact",
-            object=f"PV in VG {before.name}" if len(after.pvs) == 1 else f"PV in partition {pv.partition}",
+            object=_pv_name(source, after, pv),
             type="PV",
             before=old[pv.uuid].extents * before.extent_size,
             after=pv.extents * after.extent_size,
             reason=f"{sum(m.count for m in going)} of {pv.extents} extents get other numbers, in "
             f"{len(going)} range{'' if len(going) == 1 else 's'}; no hole" + _about_metadata(old[pv.uuid], pv),
         )
+    staying = {pv.uuid for pv in after.pvs}
     for pv in before.pvs:
-        if pv.disk:
+        if pv.uuid not in staying:
             going = [m for m in moves if m.pv == pv.uuid]
             yield Step(
                 verb="collapse",
@@ -428,6 +449,13 @@ def _about_metadata(before: PhysicalVolume, after: PhysicalVolume) -> str:
     if after.metadata_areas > before.metadata_areas:
         return "; gets a metadata area, as the PVs that have one are collapsed"
     return f"; {human(after.tail)} after them for the second metadata area" if after.tail else ""
+
+
+def _pv_name(source: Layout, vg: VolumeGroup, pv: PhysicalVolume) -> str:
+    if len(vg.pvs) == 1:
+        return f"PV in VG {vg.name}"
+    where = source.partition_name(pv.disk, pv.partition)
+    return f"PV in {where}" if pv.partition else f"PV on {where}"
 
 
 def _store(plan: Plan) -> int:

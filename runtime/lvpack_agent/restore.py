@@ -1,8 +1,8 @@
-"""lvpack.action=restore: an image set written to a disk that is empty or may be overwritten, then read again."""
+"""lvpack.action=restore: an image set written to disks that are empty or may be overwritten, then read again."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from lvpack_agent import disks, esp, imageset, partitions, shares
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.emptiness import what_holds
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.imageset import Manifest
+from lvpack_agent.imageset import Image, Manifest
+from lvpack_agent.layout import Disk
 from lvpack_agent.options import Settings
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.progress import Progress
@@ -22,7 +23,7 @@ from lvpack_agent.verification import verified
 
 
 def restore(settings: Settings, run: Run, scratch: Path) -> str:
-    """Write an image set to the target disk and verify it; return the closing message."""
+    """Write an image set to its target disks and verify them; return the closing message."""
     with Undo() as undo:
         with run.phase("share"):
             url, name = shares.parse(settings.source).parent()
@@ -30,37 +31,55 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             run.name = name
             manifest = imageset.read_manifest(share / name)
         with run.phase("probe"):
-            disk = choose_target(disks.read(), manifest, settings)
-            run.disk = disk.path
-            run.say(f"target: {disk.describe()}")
-            others = tuple(d for d in disks.read() if d.path != disk.path)
-            disks.set_read_only(others, undo)
+            targets = choose_targets(disks.read(), manifest, settings)
+            run.disk = targets[0].path
+            for disk in targets:
+                run.say(f"target: {disk.describe()}")
+            paths = [disk.path for disk in targets]
+            disks.set_read_only(tuple(d for d in disks.read() if d.path not in paths), undo)
         run.sizes |= {
-            "target_disk": disk.size,
-            "packed_disk": manifest.checksums.raw_size,
-            "image": manifest.checksums.stored_size,
+            "target_disk": sum(disk.size for disk in targets),
+            "packed_disk": manifest.packed_size,
+            "image": manifest.stored_size,
         }
-        with _exclusively(disk.path) as fd, _unusable_if_cut_off(disk.path), run.phase("write"):
-            target = _write(fd, share / name, manifest, disk, run)
-        with _unusable_if_cut_off(disk.path), run.phase("verify"):
+        with _exclusively(paths) as fds, _unusable_if_cut_off(paths), run.phase("write"):
+            written = _write(fds, share / name, manifest, targets, run)
+        with _unusable_if_cut_off(paths), run.phase("verify"):
             if settings.readback:
-                _read_again(target, disk, run)
-            _verify(manifest, disk, run)
+                _read_again(written, paths, run)
+            _verify(manifest, targets, run)
         with run.phase("boot"):
-            esp.make_bootable(disk.path, manifest, settings.efi, run, scratch / "esp")
-    return f"restored image set {name} ({human(manifest.checksums.raw_size)}) to disk {disk.path}"
+            esp.make_bootable(paths[0], manifest, settings.efi, run, scratch / "esp")
+    where = f"disk{'s' if len(paths) > 1 else ''} {' and '.join(paths)}"
+    return f"restored image set {name} ({human(manifest.packed_size)}) to {where}"
 
 
-def choose_target(all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings) -> BlockDevice:
-    """Return the disk to write. Raises Refused if it is not clear which, too small, or not empty."""
+def choose_targets(
+    all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings
+) -> tuple[BlockDevice, ...]:
+    """Return the disks to write, one for each of the set, in its order.
+
+    Raises Refused if it is not clear which, or one of them is too small or not empty.
+    """
+    wanted = manifest.packed.disks
     candidates = disks.select(all_disks, settings.disk)
-    if len(candidates) != 1:
+    known = "; ".join(d.describe() for d in candidates) or "there is none"
+    if len(wanted) > 1 and (settings.disk == ("auto",) or len(candidates) != len(wanted)):
+        needs = "; ".join(f"{d.model or d.path}: {d.size:,} bytes" for d in wanted)
         raise Refused(
-            f"cannot choose the target disk: there are {len(candidates)}",
-            hint="name one with lvpack.disk=: " + ("; ".join(d.describe() for d in candidates) or "there is none"),
+            f"cannot choose the target disks: the set has {len(wanted)} ({needs})",
+            hint=f"name as many different disks in that order, each with lvpack.disk=: {known}",
         )
-    [target] = candidates
-    packed = manifest.packed.disks[0]
+    if len(candidates) != len(wanted):
+        raise Refused(
+            f"cannot choose the target disk: there are {len(candidates)}", hint=f"name one with lvpack.disk=: {known}"
+        )
+    for target, packed in zip(candidates, wanted, strict=True):
+        _refuse_unfit(target, packed, settings)
+    return candidates
+
+
+def _refuse_unfit(target: BlockDevice, packed: Disk, settings: Settings) -> None:
     if target.size < packed.size:
         raise Refused(
             f"cannot restore to '{target.path}': it has {target.size:,} bytes, the image needs {packed.size:,}",
@@ -80,78 +99,108 @@ def choose_target(all_disks: tuple[BlockDevice, ...], manifest: Manifest, settin
             f"cannot restore to '{target.path}': it is not empty, it holds {held}",
             hint="lvpack.overwrite=yes writes over it; everything on it is lost then",
         )
-    return target
 
 
 @contextmanager
-def _exclusively(path: str) -> Iterator[int]:
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)  # O_EXCL: fails while anything uses the disk
-    except OSError as error:
-        raise Refused(f"cannot restore to '{path}': {error.strerror}", hint="something uses this disk") from error
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+def _exclusively(paths: Sequence[str]) -> Iterator[list[int]]:
+    with ExitStack() as undo:
+        fds = []
+        for path in paths:
+            try:
+                fds.append(os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC))  # O_EXCL: fails while it is in use
+            except OSError as error:
+                raise Refused(
+                    f"cannot restore to '{path}': {error.strerror}", hint="something uses this disk"
+                ) from error
+            undo.callback(os.close, fds[-1])
+        yield fds
 
 
-def _write(fd: int, folder: Path, manifest: Manifest, disk: BlockDevice, run: Run) -> Target:
-    promised = manifest.checksums.raw_size
-    progress = Progress("restore", promised, run.say)
-    queue = Path("/sys/block") / Path(disk.path).name / "queue"
+def _write(
+    fds: Sequence[int], folder: Path, manifest: Manifest, targets: Sequence[BlockDevice], run: Run
+) -> list[Target]:
+    """Write all disks but for their heads, which come when all the rest has arrived: the first disk's last."""
+    written = []
+    for fd, image, disk in zip(fds, manifest.images, targets, strict=True):
+        with _naming(disk):
+            written.append(_write_disk(fd, folder, image, disk, run))
+    for target, disk in reversed(tuple(zip(written, targets, strict=True))):
+        with _naming(disk):
+            target.finish()
+    return written
+
+
+@contextmanager
+def _naming(disk: BlockDevice) -> Iterator[None]:
     try:
-        target = Target(fd, queue, manifest.block_map, promised, progress.add)
-        os.pwrite(fd, bytes(HEAD), 0)
-        if disk.size > promised:  # an old backup GPT or md superblock may stand at the very end
-            tail = min(MIB, disk.size - promised)
-            os.pwrite(fd, bytes(tail), disk.size - tail)
-        with progress.ticking():
-            imageset.check_image(folder, manifest, lambda _: None, target.put)
-        if progress.done != promised:
-            raise Failed(f"cannot restore: {progress.done:,} bytes written, {promised:,} promised")
-        target.finish()
-        run.say(progress.line())
+        yield
     except OSError as error:
         raise Failed(
             f"cannot write '{disk.path}': {error.strerror}", hint="look at dmesg: is the disk sound?"
         ) from error
+
+
+def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, run: Run) -> Target:
+    promised = image.checksums.raw_size
+    progress = Progress("restore", promised, run.say)
+    queue = Path("/sys/block") / Path(disk.path).name / "queue"
+    target = Target(fd, queue, image.block_map, promised, progress.add)
+    os.pwrite(fd, bytes(HEAD), 0)
+    if disk.size > promised:  # an old backup GPT or md superblock may stand at the very end
+        tail = min(MIB, disk.size - promised)
+        os.pwrite(fd, bytes(tail), disk.size - tail)
+    with progress.ticking():
+        imageset.check_image(folder, image, lambda _: None, target.put)
+    if progress.done != promised:
+        raise Failed(f"cannot restore: {progress.done:,} bytes written, {promised:,} promised")
+    run.say(progress.line())
     return target
 
 
-def _read_again(target: Target, disk: BlockDevice, run: Run) -> None:
-    run_tool(["blockdev", "--flushbufs", disk.path])
-    progress = Progress("read again", target.size, run.say)
-    with progress.ticking():
-        target.read_again(disk.path, progress.add)
+def _read_again(written: Sequence[Target], paths: Sequence[str], run: Run) -> None:
+    for target, path in zip(written, paths, strict=True):
+        run_tool(["blockdev", "--flushbufs", path])
+        progress = Progress("read again", target.size, run.say)
+        with progress.ticking():
+            target.read_again(path, progress.add)
 
 
-def _verify(manifest: Manifest, disk: BlockDevice, run: Run) -> None:
-    """Put the backup GPT in its place, and probe the disk: it must be what the manifest says, and pass e2fsck."""
-    [packed] = manifest.packed.disks
-    if packed.table and packed.table.label == "gpt" and disk.size > packed.size:
-        partitions.move_backup_gpt(disk.path)
-    restored = replace(packed, path=disk.path, size=disk.size)
-    with verified(disk.path, replace(manifest.packed, disks=(restored,)), run.say):
+def _verify(manifest: Manifest, targets: Sequence[BlockDevice], run: Run) -> None:
+    """Put backup GPTs in their places, and probe the disks: they must be what the manifest says, and pass e2fsck."""
+    restored = []
+    for packed, disk in zip(manifest.packed.disks, targets, strict=True):
+        if packed.table and packed.table.label == "gpt" and disk.size > packed.size:
+            partitions.move_backup_gpt(disk.path)
+        restored.append(replace(packed, path=disk.path, size=disk.size))
+    with verified([disk.path for disk in restored], replace(manifest.packed, disks=tuple(restored)), run.say):
         pass
-    run_tool(["blockdev", "--flushbufs", disk.path])
+    for disk in targets:
+        run_tool(["blockdev", "--flushbufs", disk.path])
 
 
 @contextmanager
-def _unusable_if_cut_off(path: str) -> Iterator[None]:
-    """Whatever ends a restore early leaves a disk without a partition table, and an error that says so."""
+def _unusable_if_cut_off(paths: Sequence[str]) -> Iterator[None]:
+    """Whatever ends a restore early leaves disks without a partition table, and an error that says so."""
     try:
         yield
     except BaseException as error:
-        with suppress(OSError):  # a disk that takes no write is the error that is reported already
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.pwrite(fd, bytes(HEAD), 0)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        for path in paths:
+            with suppress(OSError):  # a disk that takes no write is the error that is reported already
+                _wipe_head(path)
         if not isinstance(error, LvpackError):
             raise
+        names = "' and '".join(paths)
+        which = f"target disks '{names}' are" if len(paths) > 1 else f"target disk '{names}' is"
         raise Failed(
-            f"{error.message}; target disk '{path}' is unusable: its partition table was removed",
+            f"{error.message}; {which} unusable: {'their' if len(paths) > 1 else 'its'} partition table was removed",
             hint=error.hint or "restore again, from an image set that lvpack.action=verify accepts",
         ) from error
+
+
+def _wipe_head(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, bytes(HEAD), 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -36,16 +36,10 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     all_disks = disks.read()
     spared = disks.holding(all_disks, settings.scratch)
     disks.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
-    found = find(disks.select(all_disks, settings.disk), settings.vg)
+    found = find(disks.select(all_disks, settings.disk), settings.vg, collapse=settings.collapse)
     run.disk = found.disk.path
     if settings.mode == "inplace":
         _refuse_several(found)
-    if not settings.collapse and len(found.disks) > 1:
-        raise Refused(
-            f"cannot pack VG '{found.vg}' with lvpack.collapse=no: it is on {len(found.disks)} disks "
-            f"({', '.join(found.paths)})",
-            hint="this version makes one image of them all (lvpack.collapse=yes)",
-        )
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     vgs = ", ".join(vg.name for vg in found.vgs)
     run.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
@@ -100,12 +94,13 @@ def surveyed(
         for finding in source.findings:
             run.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
-        wished = leaving_out(make_plan(source.layout, settings.margin), others)
-        planned = leaving_out(fitted(source.layout, settings.margin, room()), others) if room else wished
-        for number in planned.moved_boot_loaders():
-            run.warn(
-                f"partition {number}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore"
-            )
+        wished = leaving_out(make_plan(source.layout, settings.margin, collapse=settings.collapse), others)
+        planned = wished
+        if room:
+            fitting = fitted(source.layout, settings.margin, room(), collapse=settings.collapse)
+            planned = leaving_out(fitting, others)
+        for name in planned.moved_boot_loaders():
+            run.warn(f"{name}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore")
         run.sizes |= {
             "source_disk": sum(disk.size for disk in found.disks),
             "packed_disk": planned.packed_size,

@@ -1,6 +1,6 @@
 """Is a disk exactly what was planned? Asked of the packed disk before its dump and of a target after its restore."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lvpack_agent import ext, parallel
@@ -10,10 +10,10 @@ from lvpack_agent.probe import Opened, opened
 
 
 @contextmanager
-def verified(device: str, target: Layout, say: Callable[[str], None]) -> Iterator[Opened]:
-    """Probe a disk, check every ext filesystem on it without writing, and yield it while it is still open.
+def verified(devices: Sequence[str], target: Layout, say: Callable[[str], None]) -> Iterator[Opened]:
+    """Probe the disks of a target, check every ext filesystem on them without writing, and yield them while open.
 
-    Raises Failed that names the differences unless the disk is exactly the target.
+    Raises Failed that names the differences unless they are exactly the target.
     """
 
     def check(filesystem: tuple[str, str]) -> None:
@@ -21,8 +21,9 @@ def verified(device: str, target: Layout, say: Callable[[str], None]) -> Iterato
         say(f"check {name} (read-only)")
         ext.check(path)
 
-    with opened([(device, target.disks[0])], "check", estimate=False) as found:
+    with opened(tuple(zip(devices, target.disks, strict=True)), "check", estimate=False) as found:
         if lines := differences(target, found.layout):
-            raise Failed(f"cannot trust '{device}', it is not what was planned: " + "; ".join(lines[:5]))
+            names = "' and '".join(devices)
+            raise Failed(f"cannot trust '{names}', it is not what was planned: " + "; ".join(lines[:5]))
         parallel.each(check, found.ext_devices())
         yield found

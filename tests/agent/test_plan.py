@@ -222,75 +222,115 @@ def test_moves_one_by_one_lead_to_the_same(vg: VolumeGroup, data: st.DataObject)
 
 
 @st.composite
-def servers(draw: st.DrawFn) -> Layout:
-    """One to three disks, the first with other partitions before, between and after its PVs, or all a PV."""
+def with_rows(draw: st.DrawFn, label: str, pvs: list[PhysicalVolume]) -> tuple[Disk, list[PhysicalVolume]]:
+    """A disk with other partitions before, between and after its PVs, and these with their numbers."""
+    gaps = st.sampled_from([0, 0, 4 * KIB, MIB, 5 * MIB])
+    numbered, rows = [], []
+    at = MIB
+    for number, pv in enumerate(draw(st.permutations([*pvs, *[None] * draw(st.integers(0, 3))])), 1):
+        start = at + draw(gaps)
+        size = pv.size if pv else draw(st.sampled_from([MIB, 3 * MIB, 7 * KIB * 4]))
+        content = Content(type="LVM2_member") if pv else Content()
+        rows.append(Partition(number=number, start=start, size=size, type="83", content=content))
+        numbered += [replace(pv, partition=number)] if pv else []
+        at = start + size
+    table = PartitionTable(label=label, id="0x1", partitions=tuple(rows))
+    size = -(-at // MIB) * MIB + draw(st.sampled_from([MIB, 9 * MIB]))
+    return Disk(path="/dev/vda", size=size, sector_size=512, table=table), numbered
+
+
+@st.composite
+def servers(draw: st.DrawFn, *, collapsible: bool = True) -> Layout:
+    """One to three disks, the first with other partitions beside its PVs, or all a PV.
+
+    The others are all a PV, or, if they need not be collapsed, may have partitions too.
+    """
     vg = draw(vgs())
     split = draw(st.integers(1, len(vg.pvs)))
-    on_first, elsewhere = vg.pvs[:split], vg.pvs[split:]
-    label = draw(st.sampled_from(["dos", "gpt", ""]))
-    gaps = st.sampled_from([0, 0, 4 * KIB, MIB, 5 * MIB])
-    pvs, rows = [], []
-    if not label and split == 1:
-        pvs.append(replace(on_first[0], partition=0))
-        disks = [Disk(path="/dev/vda", size=on_first[0].size + 7 * MIB, sector_size=512, table=None)]
-    else:
-        kinds = [*on_first, *[None] * draw(st.integers(0, 3))]
-        at = MIB
-        for number, pv in enumerate(draw(st.permutations(kinds)), 1):
-            start = at + draw(gaps)
-            size = pv.size if pv else draw(st.sampled_from([MIB, 3 * MIB, 7 * KIB * 4]))
-            content = Content(type="LVM2_member") if pv else Content()
-            rows.append(Partition(number=number, start=start, size=size, type="83", content=content))
-            pvs += [replace(pv, partition=number)] if pv else []
-            at = start + size
-        table = PartitionTable(label=label or "dos", id="0x1", partitions=tuple(rows))
-        size = -(-at // MIB) * MIB + draw(st.sampled_from([MIB, 9 * MIB]))
-        disks = [Disk(path="/dev/vda", size=size, sector_size=512, table=table)]
-    for index, pv in enumerate(elsewhere, 1):
-        pvs.append(replace(pv, disk=index, partition=0))
-        disks.append(Disk(path=f"/dev/vd{index}", size=pv.size + 3 * MIB, sector_size=512, table=None))
+    disks: list[Disk] = []
+    pvs: list[PhysicalVolume] = []
+    for index, own in enumerate([list(vg.pvs[:split]), *([pv] for pv in vg.pvs[split:])]):
+        if len(own) == 1 and ((collapsible and index) or draw(st.booleans())):
+            disk = Disk(path="", size=own[0].size + 7 * MIB, sector_size=512, table=None)
+            own = [replace(own[0], partition=0)]
+        else:
+            disk, own = draw(with_rows(draw(st.sampled_from(["dos", "gpt"])), own))
+        disks.append(replace(disk, path=f"/dev/vd{index}"))
+        pvs += [replace(pv, disk=index) for pv in own]
     by_uuid = {pv.uuid: pv for pv in pvs}
     return Layout(disks=tuple(disks), vgs=(replace(vg, pvs=tuple(by_uuid[pv.uuid] for pv in vg.pvs)),))
+
+
+Place = tuple[int | None, int]
+
+
+def places(plan: Plan, index: int) -> dict[int, Place]:
+    """Return where each block of 4 KiB of a packed disk is from, as (disk, byte)."""
+    found: dict[int, Place] = {}
+    at = 0
+    for piece in plan.pieces(index):
+        for offset in range(0, piece.size, 4 * KIB):
+            found[at + offset] = (piece.disk, piece.offset + offset)
+        at += piece.size
+    assert at == plan.target.disks[index].size
+    return found
+
+
+def assert_the_source_s(plan: Plan) -> None:
+    """Every partition and every extent of the packed disks is what it was."""
+    source, target = plan.source, plan.target
+    place = [places(plan, index) for index in range(len(target.disks))]
+    assert plan.packed_size == sum(disk.size for disk in target.disks)
+    # Partitions: what they hold, their order, and that they do not overlap.
+    for index, packed in enumerate(target.disks):
+        starts = {pv.partition: pv.pe_start for pv in target.vgs[0].pvs if pv.disk == index}
+        olds = source.disks[index].rows
+        for old, new in zip(olds, packed.rows, strict=True):
+            assert (new.start - old.start) % (4 * KIB) == 0
+            for offset in range(0, starts.get(old.number, old.size), 4 * KIB):
+                assert place[index][new.start + offset] == (index, old.start + offset)
+        ordered = sorted(packed.rows, key=lambda row: row.start)
+        assert [r.number for r in ordered] == [r.number for r in sorted(olds, key=lambda row: row.start)]
+        assert all(a.end <= b.start for a, b in pairwise(ordered))
+        assert len(target.disks) < len(source.disks) or packed.size <= source.disks[index].size
+    # Extents: each LV's are those that it had.
+    olds_at = {pv.uuid: (pv.disk, source.first_extent(pv)) for pv in source.vgs[0].pvs}
+    news_at = {pv.uuid: (pv.disk, target.first_extent(pv)) for pv in target.vgs[0].pvs}
+    before = {
+        owner: (olds_at[uuid][0], olds_at[uuid][1] + pe * MIB)
+        for (uuid, pe), owner in extent_owners(source.vgs[0]).items()
+    }
+    after = {
+        owner: place[news_at[uuid][0]][news_at[uuid][1] + pe * MIB]
+        for (uuid, pe), owner in extent_owners(target.vgs[0]).items()
+    }
+    assert after == before
+    # Whatever is written to one place is written to no other, and a second metadata area can be written.
+    taken = [where for disk in place for where in disk.values() if where[0] is not None]
+    assert len(set(taken)) == len(taken)
+    for pv in target.vgs[0].pvs:
+        end = target.pv_start(pv) + pv.size
+        assert all(place[pv.disk][at][0] == pv.disk for at in range(end - pv.tail, end, 4 * KIB))
+    assert any(pv.metadata_areas for pv in target.vgs[0].pvs)
 
 
 @given(servers())
 def test_every_byte_of_the_packed_disk_is_the_source_s(source: Layout) -> None:
     plan = make_plan(source, MARGIN)
-    target = plan.target
-    place: dict[int, tuple[int | None, int]] = {}
-    at = 0
-    for piece in plan.pieces():
-        for offset in range(0, piece.size, 4 * KIB):
-            place[at + offset] = (piece.disk, piece.offset + offset)
-        at += piece.size
-    assert at == plan.packed_size
-    # Partitions: what they hold, their order, and that they do not overlap.
-    packed = target.disks[0]
-    pv_numbers = {pv.partition for pv in target.vgs[0].pvs}
-    for old, new in zip(source.disks[0].rows, packed.rows, strict=True):
-        assert (new.start - old.start) % (4 * KIB) == 0
-        count = source.vgs[0].pvs[0].pe_start if old.number in pv_numbers else old.size
-        for offset in range(0, count, 4 * KIB):
-            assert place[new.start + offset] == (0, old.start + offset)
-    ordered = sorted(packed.rows, key=lambda row: row.start)
-    assert [r.number for r in ordered] == [r.number for r in sorted(source.disks[0].rows, key=lambda row: row.start)]
-    assert all(a.end <= b.start for a, b in pairwise(ordered))
-    assert len(source.disks) > 1 or packed.size <= source.disks[0].size
-    # Extents: each LV's are those that it had.
-    olds = {pv.uuid: (pv.disk, source.first_extent(pv)) for pv in source.vgs[0].pvs}
-    news = {pv.uuid: target.first_extent(pv) for pv in target.vgs[0].pvs}
-    before = {
-        owner: (olds[uuid][0], olds[uuid][1] + pe * MIB) for (uuid, pe), owner in extent_owners(source.vgs[0]).items()
-    }
-    after = {owner: place[news[uuid] + pe * MIB] for (uuid, pe), owner in extent_owners(target.vgs[0]).items()}
-    assert after == before
-    # Whatever is written to one place is written to no other, and a second metadata area can be written.
-    taken = [where for where in place.values() if where[0] is not None]
-    assert len(set(taken)) == len(taken)
-    for pv in target.vgs[0].pvs:
-        end = target.pv_start(pv) + pv.size
-        assert all(place[at][0] == 0 for at in range(end - pv.tail, end, 4 * KIB))
-    assert any(pv.metadata_areas for pv in target.vgs[0].pvs)
+    assert len(plan.target.disks) == 1
+    assert_the_source_s(plan)
+
+
+@given(servers(collapsible=False))
+def test_every_byte_of_each_disk_that_is_packed_by_itself_is_the_source_s(source: Layout) -> None:
+    plan = make_plan(source, MARGIN, collapse=False)
+    assert len(plan.target.disks) == len(source.disks)
+    assert [(pv.uuid, pv.disk, pv.partition) for pv in plan.target.vgs[0].pvs] == [
+        (pv.uuid, pv.disk, pv.partition) for pv in source.vgs[0].pvs
+    ]
+    for index in range(len(source.disks)):
+        assert {piece.disk for piece in plan.pieces(index)} <= {index, None}, "nothing goes to another disk"
+    assert_the_source_s(plan)
 
 
 def test_a_second_metadata_area_stands_at_the_new_end(blog: Path) -> None:
