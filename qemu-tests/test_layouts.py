@@ -182,10 +182,8 @@ def test_each_disk_is_packed_by_itself(image: LiveImage, lab: Lab) -> None:
     with targets[1].open("r+b") as file:
         file.write(b"old" * SECTOR)
     named = [Drive(path=path, serial=f"T{n}") for n, path in enumerate(targets)]
-    restore = ["lvpack.action=restore", "lvpack.source=one"]
-    assert_ended(lab.run(named, *restore), "refused", "cannot choose the target disks", "2")
+    restore = ["lvpack.action=restore", "lvpack.source=one", "lvpack.disk=T0", "lvpack.disk=T1"]
     empty = fingerprint(targets[0])
-    restore += ["lvpack.disk=T0", "lvpack.disk=T1"]
     assert_ended(lab.run(named, *restore), "refused", "not empty")
     assert fingerprint(targets[0]) == empty, "no disk is written before all are checked"
     report = lab.run(named, *restore, "lvpack.overwrite=yes")

@@ -62,7 +62,7 @@ def outputs(manifest: Manifest, out: Path) -> tuple[Path, ...]:
 def convert(folder: Path, out: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
     """Write the packed disks of a set as qcow2 files, checked on the way; return their names.
 
-    Raises Refused if one exists; then, and if one of the disks fails, none is made.
+    Raises Refused if one exists, before any is made.
     """
     if out.suffix != ".qcow2":
         raise Refused(f"cannot convert to '{out}': it is not a .qcow2 file", hint="name it OUT.qcow2")

@@ -194,8 +194,8 @@ OPTIONS: tuple[Option, ...] = (
         values="auto, a device path, by-id path, WWN or serial",
         default="auto",
         read=_any,
-        meaning="backup, plan: look for VGs on these disks only; restore: the disk to write. auto: follow the VG; "
-        "restore: the only disk there is",
+        meaning="backup, plan: look for VGs on these disks only; restore: the disk to write, or one for each "
+        "disk of the set, in its order. auto: follow the VG; restore: the only disk there is",
         repeatable=True,
     ),
     Option(

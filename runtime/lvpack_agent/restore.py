@@ -42,9 +42,9 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             "packed_disk": manifest.packed_size,
             "image": manifest.stored_size,
         }
-        with _exclusively(paths) as fds, _unusable_if_cut_off(paths), run.phase("write"):
-            written = _write(fds, share / name, manifest, targets, run)
-        with _unusable_if_cut_off(paths), run.phase("verify"):
+        with _exclusively(paths) as fds, unusable_if_cut_off(paths), run.phase("write"):
+            written = write_disks(fds, share / name, manifest, targets, run)
+        with unusable_if_cut_off(paths), run.phase("verify"):
             if settings.readback:
                 _read_again(written, paths, run)
             _verify(manifest, targets, run)
@@ -116,7 +116,7 @@ def _exclusively(paths: Sequence[str]) -> Iterator[list[int]]:
         yield fds
 
 
-def _write(
+def write_disks(
     fds: Sequence[int], folder: Path, manifest: Manifest, targets: Sequence[BlockDevice], run: Run
 ) -> list[Target]:
     """Write all disks but for their heads, which come when all the rest has arrived: the first disk's last."""
@@ -179,7 +179,7 @@ def _verify(manifest: Manifest, targets: Sequence[BlockDevice], run: Run) -> Non
 
 
 @contextmanager
-def _unusable_if_cut_off(paths: Sequence[str]) -> Iterator[None]:
+def unusable_if_cut_off(paths: Sequence[str]) -> Iterator[None]:
     """Whatever ends a restore early leaves disks without a partition table, and an error that says so."""
     try:
         yield

@@ -300,6 +300,17 @@ def test_the_disk_is_found_by_its_vg(name: str) -> None:
     assert (source.vg, source.vg_uuid) == (vg.name, vg.uuid)
 
 
+def test_several_disks_with_other_partitions_are_not_collapsed() -> None:
+    vg = reported("several-pvs")
+    booting = tuple(
+        replace(d, parts=(*d.parts, replace(d, path=f"{d.path}9", fstype="ext4"))) for d in listed("several-pvs")
+    )
+    with pytest.raises(Refused, match="have partitions beside their PVs") as refused:
+        find(booting, "auto", lambda _: (vg,))
+    assert "lvpack.collapse=no" in refused.value.hint
+    assert find(booting, "auto", lambda _: (vg,), collapse=False).disks == booting
+
+
 def test_disks_that_belong_together_are_found_together() -> None:
     [vg] = lvm.parse((DATA / "several-pvs/fullreport.json").read_text())
     source = find(listed("several-pvs"), "auto", lambda _: (vg,))

@@ -1,0 +1,161 @@
+"""Which disks a restore writes: as many as the set has, by name, all of them fit, or none is touched."""
+
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import imageset
+from lvpack_agent.disks import BlockDevice
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.imageset import SCHEMA_SEVERAL, Image, Manifest
+from lvpack_agent.layout import Disk, Layout, Range
+from lvpack_agent.options import Compression, Settings, parse
+from lvpack_agent.pacing import Pace
+from lvpack_agent.plan import Plan
+from lvpack_agent.progress import Progress
+from lvpack_agent.report import Run
+from lvpack_agent.restore import choose_targets, unusable_if_cut_off, write_disks
+from lvpack_agent.sizes import MIB
+from lvpack_agent.streams import Checksums
+
+SIZES = (5 * MIB, 7 * MIB)
+
+
+def image(size: int, name: str) -> Image:
+    return Image(image=name, block_map=(), checksums=Checksums(stored_size=0, stored_sha256="", raw_size=size))
+
+
+def two_disks() -> Manifest:
+    disks = tuple(
+        Disk(path=f"/dev/vd{n}", size=size, sector_size=512, table=None, model=f"model{n}")
+        for n, size in enumerate(SIZES)
+    )
+    layout = Layout(disks=disks, vgs=())
+    first, second = (image(size, f"disk{n or ''}.img") for n, size in enumerate(SIZES))
+    return Manifest(
+        schema=SCHEMA_SEVERAL,
+        lvpack="0",
+        name="one",
+        created="",
+        machine={},
+        plan=Plan(source=layout, target=layout, steps=(), moves=(), store=0),
+        packed=layout,
+        image=first.image,
+        compression=Compression(method="none", level=0),
+        block_map=(),
+        checksums=first.checksums,
+        further=(second,),
+    )
+
+
+def disk(folder: Path, name: str, size: int, sector_size: int = 512) -> BlockDevice:
+    path = folder / name
+    with path.open("wb") as file:
+        file.truncate(size)
+    return BlockDevice(
+        path=str(path),
+        type="disk",
+        size=size,
+        sector_size=sector_size,
+        read_only=False,
+        model="",
+        serial=name,
+        wwn="",
+        fstype="",
+        label="",
+        uuid="",
+    )
+
+
+def asked(*names: str) -> Settings:
+    words = ["lvpack.action=restore", "lvpack.source=nfs://host/share/one", *(f"lvpack.disk={n}" for n in names)]
+    settings = parse(words)
+    assert settings
+    return settings
+
+
+@pytest.mark.parametrize("names", [(), ("A",), ("A", "A"), ("A", "B", "C")])
+def test_as_many_disks_are_named_as_the_set_has(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Also if there are just as many: nothing tells which is meant for which."""
+    count = 3 if len(names) > 2 else 2
+    found = tuple(disk(tmp_path, name, 9 * MIB) for name in "ABC"[:count])
+    with pytest.raises(Refused, match=r"cannot choose the target disks: the set has 2 .*model0: 5,242,880 bytes") as no:
+        choose_targets(found, two_disks(), asked(*names))
+    assert "lvpack.disk=" in no.value.hint
+
+
+@pytest.mark.starts_processes
+def test_each_disk_must_fit_its_image(tmp_path: Path) -> None:
+    found = (disk(tmp_path, "A", 5 * MIB), disk(tmp_path, "B", 7 * MIB), disk(tmp_path, "C", 9 * MIB, 4096))
+    with pytest.raises(Refused, match="A': it has 5,242,880 bytes, the image needs 7,340,032"):
+        choose_targets(found, two_disks(), asked("B", "A"))
+    with pytest.raises(Refused, match="C': its sectors are 4096 bytes"):
+        choose_targets(found, two_disks(), asked("A", "C"))
+
+
+@pytest.mark.starts_processes
+def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
+    found = (disk(tmp_path, "A", 9 * MIB), disk(tmp_path, "B", 9 * MIB))
+    assert choose_targets(found, two_disks(), asked("B", "A")) == found[::-1]
+    Path(found[0].path).write_bytes(bytes(8 * MIB) + b"x" * MIB)
+    with pytest.raises(Refused, match="A': it is not empty"):
+        choose_targets(found, two_disks(), asked("B", "A"))
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
+    """Write the images of a set of two disks, and return what they hold."""
+    contents = [random.Random(n).randbytes(size) for n, size in enumerate(SIZES)]
+    images = []
+    for n, content in enumerate(contents):
+        (folder / "device").write_bytes(content)
+        whole = (Range(start=0, count=len(content)),)
+        name = imageset.image_name(n, "")
+        progress = Progress("dump", len(content), silent)
+        how = Compression(method="none", level=0)
+        pace = Pace(workers=1, fixed=0)
+        sums = imageset.write_image(folder / "device", folder / name, how, whole, len(content), progress, pace)
+        images.append(Image(image=name, block_map=whole, checksums=sums))
+    first, second = images
+    made = replace(two_disks(), block_map=first.block_map, checksums=first.checksums, further=(second,))
+    return made, contents
+
+
+def written(folder: Path, manifest: Manifest, targets: list[BlockDevice]) -> None:
+    """Write the targets as a restore does."""
+    paths = [target.path for target in targets]
+    fds = [os.open(path, os.O_RDWR) for path in paths]
+    try:
+        with unusable_if_cut_off(paths):
+            write_disks(fds, folder, manifest, targets, Run(action="restore", out=silent))
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def test_each_image_goes_to_its_disk(tmp_path: Path) -> None:
+    manifest, contents = a_set(tmp_path)
+    targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
+    written(tmp_path, manifest, targets)
+    for target, content in zip(targets, contents, strict=True):
+        assert Path(target.path).read_bytes() == content.ljust(8 * MIB, b"\0")
+
+
+def test_a_damaged_image_leaves_no_disk_that_looks_good(tmp_path: Path) -> None:
+    """Not the first one either, which had arrived in full."""
+    manifest, contents = a_set(tmp_path)
+    with (tmp_path / "disk1.img").open("r+b") as file:
+        file.seek(6 * MIB)
+        file.write(b"damage")
+    targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
+    with pytest.raises(Failed, match=r"disk1\.img is damaged.*target disks '.*A' and '.*B' are unusable"):
+        written(tmp_path, manifest, targets)
+    first, second = (Path(target.path).read_bytes() for target in targets)
+    assert first[MIB : SIZES[0]] == contents[0][MIB:], "it was written"
+    assert first[:MIB] == second[:MIB] == bytes(MIB)
