@@ -26,6 +26,8 @@ mount -o pquota,uquota /dev/rhel/root /mnt
 mkdir -p /mnt/home/work/below
 xfs_quota -x -c 'project -s -p /mnt/home/work 42' /mnt
 xfs_quota -x -c 'limit -p bhard=500m isoft=1000 42' -c 'limit -u bhard=1g 1234' /mnt
+umount /mnt
+mount -o pquota,uquota /dev/rhel/root /mnt
 echo kept > /mnt/home/work/below/file
 chown 1234 /mnt/home/work/below/file
 xfs_io -c 'extsize 1m' /mnt/home/work/below
