@@ -28,7 +28,7 @@ from lvpack_builder.console import Answer
 from lvpack_builder.demo import sparse_copy
 from lvpack_builder.nfs import limited_folder, nfs_share
 from lvpack_builder.paths import cache_dir, project_root
-from lvpack_builder.qemu import Drive, accelerator, create_disk
+from lvpack_builder.qemu import Drive, accelerator, create_disk, node
 from lvpack_builder.recipe import Recipe
 from lvpack_builder.sample.server import make_sample
 
@@ -66,7 +66,7 @@ def disks_of(what: str, image: LiveImage, scratch: Path) -> list[Drive]:
 
 def job(what: str, rounds: int, share: str) -> dict[str, Any]:
     found: dict[str, Any] = {"what": what, "rounds": rounds, "share": share, "level": LEVEL, "margins": MARGINS}
-    return found | {"disks": [(f"/dev/vd{chr(ord('a') + number)}", size) for number, size in enumerate(SIZES)]}
+    return found | {"disks": [(node(number), size) for number, size in enumerate(SIZES)]}
 
 
 def _in_guest(what: str, image: LiveImage, rounds: int, host: Path) -> Answer:

@@ -17,11 +17,7 @@ import pexpect
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.report import RESULT_MARK, Report, parse_result
-from lvpack_agent.sizes import KIB
 from lvpack_builder.qemu import Machine
-
-# Bytes of the longest thing that is waited for, a result line; what is older is not searched again.
-LONGEST_MATCH = 16 * KIB
 
 
 class Console:
@@ -150,9 +146,7 @@ def running(machine: Machine, accelerator: str, transcript: Path, *, echo: bool 
     with transcript.open("wb") as log:
         log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode())
         try:
-            child: pexpect.spawn[bytes] = pexpect.spawn(
-                command[0], command[1:], timeout=30, maxread=65536, searchwindowsize=LONGEST_MATCH
-            )
+            child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
         except pexpect.ExceptionPexpect:
             raise Failed(
                 f"cannot run a virtual machine: there is no program '{command[0]}'",

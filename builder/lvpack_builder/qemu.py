@@ -28,7 +28,7 @@ EMULATED_CPU = "Nehalem,vendor=AuthenticAMD,+rdrand,-ssse3,-sse4.1,-sse4.2"
 # rare panic of emulated guests on a loaded host. So does tsc=reliable: else the kernel compares the TSC with other
 # clocks, finds it wanting when the host is late, and patches its own scheduler while both processors run that. But a
 # TSC whose frequency was taken wrongly at boot, on a host that was late just then, lets time fly (a guest was seen to
-# live 236 s in 40, and to give up waiting for DHCP): so time is read from the HPET, at 2.8 us a time instead of 1.3.
+# live 236 s in 42, and to give up waiting for DHCP): so time is read from the HPET, at 2.8 us a time instead of 1.3.
 EMULATED_ARGUMENTS = ("mitigations=off", "no_timer_check", "tsc=reliable", "clocksource=hpet")
 # A guest whose kernel panics ends at once, and with it the wait for its result.
 GUEST_ARGUMENTS = ("panic=-1",)

@@ -6,7 +6,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
@@ -25,6 +25,7 @@ _BATCH = 1000
 class _File:
     """All of a file but its contents and the times when it was changed or made."""
 
+    inode: int = field(compare=False)
     mode: int
     owner: int
     group: int
@@ -48,8 +49,8 @@ def settle(original: Path, copy: Path, tick: Callable[[], None]) -> None:
         if theirs != ours:
             _give(os.fsencode(copy) + path, theirs, ours)
             ours = _read(os.fsencode(copy) + path)
-        inodes = [os.lstat(os.fsencode(root) + path).st_ino for root in (original, copy)]
-        if theirs != ours or links.setdefault(inodes[0], inodes[1]) != inodes[1]:
+        same = theirs and ours and theirs == ours and links.setdefault(theirs.inode, ours.inode) == ours.inode
+        if not same:
             raise Failed(f"cannot trust the copy of '{os.fsdecode(path) or '/'}': {theirs} became {ours}")
         if number % _BATCH == 0:
             tick()
@@ -81,6 +82,7 @@ def _read(path: bytes) -> _File | None:
         info = os.lstat(path)
         plain = stat.S_ISREG(info.st_mode)
         return _File(
+            inode=info.st_ino,
             mode=info.st_mode,
             owner=info.st_uid,
             group=info.st_gid,
