@@ -36,7 +36,7 @@ MOST_IN_VAIN = 5
 def run_cuts(
     image: LiveImage,
     folder: Path,
-    recipe: str,
+    pristine: Path,
     arguments: tuple[str, ...],
     cuts: int,
     seed: int,
@@ -44,13 +44,12 @@ def run_cuts(
     *,
     jobs: int = 1,
 ) -> list[Cut]:
-    """Cut the power so many times in runs on copies of a recipe's disk; jobs: how many runs at a time.
+    """Cut the power so many times in runs on copies of a disk; jobs: how many runs at a time.
 
     say gets a line per cut and a table at the end. Raises Failed at the first disk that is not as it must be; then
     it, its share and the consoles' logs stay in folder.
     """
-    say(f"seed {seed}, recipe {recipe}, {' '.join(arguments)}")
-    pristine = make_sample(image, recipe)
+    say(f"seed {seed}, disk {pristine.name}, {' '.join(arguments)}")
     bench = Bench(
         image=image,
         folder=folder,
@@ -132,7 +131,8 @@ def main(cuts: int, seed: int | None, recipe: str, extra: tuple[str, ...], jobs:
     folder = Path(tempfile.mkdtemp(prefix="powercuts-", dir=cache_dir()))
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     try:
-        run_cuts(built_image(image), folder, recipe, arguments, cuts, seed, click.echo, jobs=jobs)
+        live_image = built_image(image)
+        run_cuts(live_image, folder, make_sample(live_image, recipe), arguments, cuts, seed, click.echo, jobs=jobs)
     except LvpackError as error:
         click.echo(f"powercuts: {error.message}\n  {error.hint}", err=True)
         sys.exit(1)

@@ -86,9 +86,9 @@ def copies(image: LiveImage, lab: Lab, recipe: str) -> list[Path]:
 @pytest.mark.parametrize(
     "recipe",
     [
-        pytest.param("mixed", marks=core),
+        pytest.param("mixed", marks=full),
         pytest.param("whole", marks=full),
-        pytest.param("logicals", marks=core),
+        pytest.param("logicals", marks=full),
         pytest.param("sectors", marks=full),
         pytest.param("features", marks=full),
         pytest.param("odd", marks=full),
@@ -197,8 +197,75 @@ def test_each_disk_is_packed_by_itself(image: LiveImage, lab: Lab) -> None:
     assert "No errors detected" in run(["sfdisk", "--verify", targets[0]]).stdout
 
 
+# Runs in the live image: a disk that is an ext4 filesystem as a whole, one of GPT with two, one with a VG of its own
+# and an XFS on that.
+FURTHER = r"""
+set -e
+mkfs.ext4 -q -F -L archive /dev/vdc
+printf 'label: gpt\nstart=1MiB, size=64MiB, name="not for EFI"\nsize=340MiB, name=logs\n' | sfdisk -q /dev/vdd
+udevadm settle
+busybox mkdosfs -n FAT /dev/vdd1
+mkfs.xfs -q -L logs /dev/vdd2
+vgcreate --physicalextentsize 1M other /dev/vde
+lvcreate --yes -n spare -l 40 other
+lvcreate --yes -n store -l 480 other
+lvremove --yes other/spare
+mkfs.xfs -q /dev/other/store
+for device in /dev/vdc /dev/vdd1 /dev/vdd2 /dev/other/store; do
+    mkdir -p /mnt; mount $device /mnt
+    mkdir /mnt/etc; for n in 1 2 3; do head -c 5M /dev/urandom > /mnt/etc/$n; done
+    echo "wrong" > /mnt/etc/hostname; echo "# none" > /mnt/etc/fstab
+    sync; rm /mnt/etc/2; umount /mnt
+done
+vgchange --activate n other
+"""
+
+
+@core
+def test_further_disks_come_too(image: LiveImage, lab: Lab) -> None:
+    """Those that share no VG with the server are listed and left out, unless they are named: an image each."""
+    sources = copies(image, lab, "mixed")
+    sources += [create_disk(lab.folder / f"further{n}.img", n * 100 * MIB) for n in (4, 5, 6)]
+    named = [Drive(path=path, serial=f"S{n}") for n, path in enumerate(sources)]
+    (lab.folder / "make").write_text(FURTHER)
+    lab.prepare(named, "sh -ex /host/make")
+    before, untouched = inventory.take(image, *named), [fingerprint(disk) for disk in sources]
+
+    report = lab.run(named, "lvpack.action=plan", "lvpack.vg=sys")
+    assert report.status == "ok", report
+    assert [f"serial S{n}" in " ".join(report.warnings) for n in range(5)] == [False, False, True, True, True]
+
+    words = [f"lvpack.disk=S{n}" for n in (2, 0, 1, 3, 4)]
+    report = lab.run(named, "lvpack.action=backup", "lvpack.name=one", "lvpack.margin=8M", *words)
+    assert report.status == "ok", report
+    assert "left out" not in " ".join(report.warnings)
+    assert [fingerprint(disk) for disk in sources] == untouched
+    run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
+    manifest = imageset.read_manifest(lab.share / "one")
+    assert [disk.serial for disk in manifest.plan.source.disks] == ["S0", "S4", "S2", "S3", "S1"], "S1 is collapsed"
+    sizes = [disk.size for disk in manifest.packed.disks]
+    assert len(sizes) == 4 and sizes[2] == 400 * MIB, "a filesystem without a partition is kept as it is"
+    assert sizes[3] == (1 + 64 + 340 + 1) * MIB and sizes[1] < 320 * MIB, "the XFS was made anew"
+    assert sum(r.count for r in manifest.images[2].block_map) < 100 * MIB, "but its free blocks are not read"
+
+    targets = [create_disk(lab.folder / f"target{n}.img", size + 5 * MIB) for n, size in enumerate(sizes)]
+    restored = [Drive(path=path, serial=f"T{n}") for n, path in enumerate(targets)]
+    words = [f"lvpack.disk=T{n}" for n in range(4)]
+    report = lab.run(restored, "lvpack.action=restore", "lvpack.source=one", *words)
+    assert report.status == "ok", report
+    after = inventory.take(image, *restored)
+    assert inventory.differing_files(before, after) == []
+    assert len([name for name in before.files if name.startswith("filesystem ")]) == 3
+    kept = {name: value for name, value in after.identities().items() if not name.startswith("PV ")}
+    assert kept.items() <= before.identities().items()
+    assert {pv["vg_name"] for pv in after.pvs} == {"sys", "data.2", "other"}
+    assert {pv["vg_free_count"] for pv in after.pvs} == {"0"}
+    assert identities(after, "start") == identities(before, "start")
+    assert "No errors detected" in run(["sfdisk", "--verify", targets[3]]).stdout
+
+
 @full
-@pytest.mark.parametrize("recipe", ["whole", "odd"])
+@pytest.mark.parametrize("recipe", ["whole", "odd", "noboot"])
 def test_in_place_too(image: LiveImage, lab: Lab, recipe: str) -> None:
     pristine = make_sample(image, recipe)
     disk = sparse_copy(pristine, lab.folder / "disk.img")
@@ -208,6 +275,8 @@ def test_in_place_too(image: LiveImage, lab: Lab, recipe: str) -> None:
     before, after = (inventory.take(image, Drive(path=d)) for d in (pristine, cut))
     assert inventory.differing_files(before, after) == []
     assert after.identities() == before.identities()
+    if recipe == "noboot":
+        boot_to_login(image, cut, lab.folder / "boot.log")
 
 
 @full

@@ -33,7 +33,7 @@ two = efi.Loader(title="two", partition=1, path="\\EFI\\two\\shimx64.efi", data=
 numbers = set()
 for loader, order in ((one, (one,)), (two, (two, one)), (two, (two, one)), (one, (one, two))):
     numbers.add(efi.put_first("/dev/vda", table, loader).number)
-    assert efi.booted(table) == order, efi.booted(table)
+    assert efi.booted([table]) == (0, order), efi.booted([table])
 assert len(numbers) == 2, numbers
 """
 

@@ -77,11 +77,11 @@ def of_disk(
     """
     disk = layout.disks[index]
     free: list[Range] = []
-    for partition in disk.rows:
-        for hole in (*free_in(partition.content), *others.get((index, partition.number), ())):
+    for number, whole, content in disk.places():
+        for hole in (*free_in(content), *others.get((index, number), ())):
             # A filesystem that claims more than its partition must not free what comes after that.
-            count = min(hole.end, partition.size) - hole.start
-            free.append(Range(start=partition.start + hole.start, count=max(0, count)))
+            count = min(hole.end, whole.count) - hole.start
+            free.append(Range(start=whole.start + hole.start, count=max(0, count)))
     for vg in layout.vgs:
         starts = {pv.uuid: layout.first_extent(pv) for pv in vg.pvs if pv.disk == index}
         for lv in vg.lvs:

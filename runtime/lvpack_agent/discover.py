@@ -1,6 +1,6 @@
 """Which disks make up the server: found by following the VG, not guessed from names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lvpack_agent import lvm, probe
@@ -24,12 +24,14 @@ _WRAPPERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The disks to pack, that first from which the server boots, and all VGs on them, the wanted one first.
+    """The disks to pack, the wanted VG's first, and all VGs on them, the wanted one first.
 
-    others are disks that the image will not have.
+    The first so many disks as kept says get an image each, the rest are collapsed into those. others are disks that the
+    image will not have.
     """
 
     disks: tuple[BlockDevice, ...]
+    kept: int
     vgs: tuple[lvm.Vg, ...]
     others: tuple[BlockDevice, ...] = ()
 
@@ -57,11 +59,14 @@ def find(
     report: Callable[[tuple[str, ...]], tuple[lvm.Vg, ...]] = lvm.report,
     *,
     collapse: bool = True,
+    named: bool = False,
 ) -> Found:
     """Return the disks of the wanted VG ("auto": of the only one, or of those of one disk), with what shares them.
 
-    With collapse one disk at most may have partitions beside its PVs. Raises Refused then, if there is no VG, or more
-    than one that could be meant, or a PV is missing.
+    named: all the disks are wanted, also those without a VG, or with one that shares no disk with the wanted one; auto
+    is the VG of the first then. With collapse the disks of a VG become one, and one of them at most may have
+    partitions beside its PVs. Raises Refused then, if there is no VG, or more than one that could be meant, or a PV is
+    missing.
     """
     holders = {part.path: disk for disk in disks for part in (disk, *disk.parts) if part.fstype == PV_TYPE}
     _refuse_clones(disks)
@@ -74,16 +79,20 @@ def find(
             + _inside(disks),
             hint=f"this is what the disks hold: {seen}",
         )
+    if named:
+        vgs.sort(key=lambda vg: min((disks.index(d) for d in _with_pvs([vg], holders)), default=len(disks)))
     described = "; ".join(f"{vg.name} ({vg.uuid}) on {', '.join(pv.device for pv in vg.pvs)}" for vg in vgs)
     chosen = [vg for vg in vgs if wanted in ("auto", vg.name)]
     if not chosen:
         raise Refused(f"cannot find VG '{wanted}': there is none of that name", hint=f"the VGs are {described}")
-    if len({vg.name for vg in chosen}) < len(chosen):
+    packed = [*chosen, *(vg for vg in vgs if vg not in chosen)] if named else chosen
+    names = [vg.name for vg in packed]
+    if twice := [name for name in names if names.count(name) > 1]:
         raise Refused(
-            f"cannot choose VG '{chosen[0].name}': there are two of that name: {described}",
+            f"cannot choose VG '{twice[0]}': there are two of that name: {described}",
             hint="choose the disk with lvpack.disk=, or detach the disk that is not meant",
         )
-    for vg in chosen:
+    for vg in packed:
         if vg.clustered:
             probe.refuse_unsupported(vg)
         if any(pv.missing or pv.device not in holders for pv in vg.pvs):
@@ -91,26 +100,42 @@ def find(
                 f"cannot pack VG '{vg.name}': a PV of it is missing",
                 hint="attach its disk (lvpack.disk= must name it too), or run vgreduce --removemissing",
             )
-    together = _together(chosen[0], vgs, holders)
-    if any(vg not in together for vg in chosen):
+    groups = _groups(packed, vgs, holders)
+    if len(groups) > 1 and not named:
         raise Refused(
-            f"cannot choose a VG: there are {len(chosen)}: {described}", hint="choose one with lvpack.vg=NAME"
+            f"cannot choose a VG: there are {len(chosen)}: {described}",
+            hint="choose one with lvpack.vg=NAME, or name all disks with lvpack.disk= to pack them together",
         )
-    with_pvs = tuple(dict.fromkeys(holders[pv.device] for vg in together for pv in vg.pvs if not pv.missing))
-    return Found(disks=_main_first(with_pvs, chosen[0].name, collapse=collapse), vgs=together)
+    kept: list[BlockDevice] = []
+    collapsed: list[BlockDevice] = []
+    for group in groups:
+        first, *rest = _main_first(_with_pvs(group, holders), group[0].name, collapse=collapse)
+        kept.append(first)
+        (collapsed if collapse else kept).extend(rest)
+    if named:
+        kept += [disk for disk in disks if disk not in (*kept, *collapsed)]
+    return Found(disks=(*kept, *collapsed), kept=len(kept), vgs=tuple(vg for group in groups for vg in group))
 
 
-def _together(vg: lvm.Vg, vgs: list[lvm.Vg], holders: Mapping[str, BlockDevice]) -> tuple[lvm.Vg, ...]:
-    """Return a VG and all those that share a disk with it, or with one of those."""
-    found = [vg]
-    for known in found:  # it grows meanwhile
-        paths = {holders[pv.device].path for pv in known.pvs if pv.device in holders}
-        found += [v for v in vgs if v not in found and any(_path(holders, pv) in paths for pv in v.pvs)]
-    return tuple(found)
+def _with_pvs(vgs: Iterable[lvm.Vg], holders: Mapping[str, BlockDevice]) -> tuple[BlockDevice, ...]:
+    """Return the disks of VGs, in the order of their PVs."""
+    return tuple(dict.fromkeys(holders[pv.device] for vg in vgs for pv in vg.pvs if pv.device in holders))
 
 
-def _path(holders: Mapping[str, BlockDevice], pv: lvm.Pv) -> str:
-    return holders[pv.device].path if pv.device in holders else ""
+def _groups(
+    wanted: Iterable[lvm.Vg], vgs: Iterable[lvm.Vg], holders: Mapping[str, BlockDevice]
+) -> list[tuple[lvm.Vg, ...]]:
+    """Return VGs, each with all those that share a disk with it, or with one of those."""
+    groups: list[tuple[lvm.Vg, ...]] = []
+    for vg in wanted:
+        if any(vg in group for group in groups):
+            continue
+        found = [vg]
+        for known in found:  # it grows meanwhile
+            disks = _with_pvs([known], holders)
+            found += [v for v in vgs if v not in found and any(d in disks for d in _with_pvs([v], holders))]
+        groups.append(tuple(found))
+    return groups
 
 
 def _main_first(disks: tuple[BlockDevice, ...], vg: str, *, collapse: bool) -> tuple[BlockDevice, ...]:

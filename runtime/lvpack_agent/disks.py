@@ -11,6 +11,8 @@ from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,LABEL,UUID"
+# What lvpack.disk says if it names no disk.
+AUTO = ("auto",)
 # The volume label of lvpack's own ISO, which is a disk on a USB stick or as virtual media of some servers.
 BOOT_LABEL = "LVPACK"
 
@@ -82,7 +84,7 @@ def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[Blo
 
     Raises Refused for a name that no disk or more than one disk has.
     """
-    if wanted == ("auto",):
+    if wanted == AUTO:
         return tuple(d for d in disks if not d.is_boot_medium)
     chosen = []
     for name in wanted:

@@ -83,6 +83,7 @@ def dump(
         check_store()
     run.sizes["image"] = sum(image.checksums.stored_size for image in images)
     first, *further = images
+    boot_disk, loaders = efi.booted([disk.table for disk in planned.source.disks[: len(packed)]])
     manifest = imageset.Manifest(
         schema=imageset.SCHEMA_SEVERAL if further else imageset.SCHEMA,
         lvpack=VERSION,
@@ -95,7 +96,8 @@ def dump(
         compression=settings.compress,
         block_map=first.block_map,
         checksums=first.checksums,
-        boot=efi.booted(planned.source.disks[0].table),
+        boot=loaders,
+        boot_disk=boot_disk,
         sizes=dict(run.sizes),
         timings=dict(run.timings),
         warnings=tuple(run.warnings),

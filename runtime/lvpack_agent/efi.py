@@ -23,6 +23,8 @@ GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # Non-volatile, for boot services, at run time: what the specification gives BootNext (3.3, table of variables).
 ATTRIBUTES = 7
 
+# The type of an EFI system partition, as sfdisk(8) prints it, of GPT and of msdos.
+_ESP_TYPES = {"gpt": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "dos": "ef"}
 _ACTIVE = 0x01
 # A load option's category: 0 is for booting, 1 an application such as the firmware's setup (3.1.3).
 _CATEGORY = 0x1F00
@@ -208,9 +210,25 @@ def firmware() -> Firmware:
     return Firmware(uefi=True, secure_boot=bool(value[0]) if value else None)
 
 
-def booted(table: PartitionTable | None) -> tuple[Loader, ...]:
-    """Return what this machine's firmware boots of the disk with this table, in its order; nothing if it is a BIOS."""
-    return loaders(_order(), table) if table else ()
+def booted(tables: Sequence[PartitionTable | None]) -> tuple[int, tuple[Loader, ...]]:
+    """Return what boots() does of this machine's boot entries; those of a BIOS are none."""
+    return boots(tuple(_order()), tables)
+
+
+def boots(entries: Sequence[Entry], tables: Sequence[PartitionTable | None]) -> tuple[int, tuple[Loader, ...]]:
+    """Return which of some disks, by their tables, entries boot, and what of it: the first disk that they name.
+
+    If they name none it is the first that has an ESP; 0 if none has.
+    """
+    known = [(index, table) for index, table in enumerate(tables) if table]
+    found = [(index, loaders(entries, table)) for index, table in known]
+    found = [(index, some) for index, some in found if some]
+    return next(iter(found + [(index, ()) for index, table in known if esps(table)]), (0, ()))
+
+
+def esps(table: PartitionTable) -> list[int]:
+    """Return the numbers of the EFI system partitions (ESP) of a table."""
+    return [p.number for p in table.partitions if p.type.lower() == _ESP_TYPES.get(table.label, "").lower()]
 
 
 def described() -> str:

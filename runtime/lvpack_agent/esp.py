@@ -14,13 +14,10 @@ from lvpack_agent import efi, merging, probe
 from lvpack_agent.efi import Loader
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.imageset import Manifest
-from lvpack_agent.layout import PartitionTable
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Run
 from lvpack_agent.undo import Undo
 
-# As sfdisk(8) prints them, of GPT and of msdos.
-_TYPES = {"gpt": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "dos": "ef"}
 _FALLBACK = Path("EFI/BOOT/BOOTX64.EFI")
 # Under these names systems put what shall be started first; shim also under Secure Boot, so it comes before GRUB.
 _KNOWN = ("shimx64.efi", "shim.efi", "grubx64.efi", "grub.efi", "systemd-bootx64.efi")
@@ -32,14 +29,14 @@ _BY_HAND = "RESTORE.txt in the image set says how to make one by hand; lvpack.ef
 
 
 def make_bootable(disk: str, manifest: Manifest, how: str, run: Run, folder: Path) -> None:
-    """Do what lvpack.efi says (how) to a disk (a path) that was restored and verified.
+    """Do what lvpack.efi says (how) to a disk (a path), the manifest's boot_disk, that was restored and verified.
 
     What does not work becomes a warning, for the data is there. folder is where partitions are mounted meanwhile.
     """
     entry, fallback = how in ("entry", "both"), how in ("fallback", "both")
     here, there = efi.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
-    table = manifest.packed.disks[0].table
-    numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (_esps(table) if table else []))
+    table = manifest.packed.disks[manifest.boot_disk].table
+    numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (efi.esps(table) if table else []))
     if table is None or not numbers:
         if fallback or (entry and here and there):
             run.warn(f"disk '{disk}' has no EFI system partition: UEFI firmware will not boot it")
@@ -76,10 +73,6 @@ def _or_warn(run: Run, what: str, hint: str = "") -> Iterator[None]:
     except (LvpackError, OSError) as error:
         cause = error.message if isinstance(error, LvpackError) else error.strerror
         run.warn(f"{what}: {cause}" + (f"; {hint}" if hint else ""))
-
-
-def _esps(table: PartitionTable) -> list[int]:
-    return [p.number for p in table.partitions if p.type.lower() == _TYPES.get(table.label, "").lower()]
 
 
 def _mounted(device: str, folder: Path, undo: Undo, *, writable: bool) -> Path:

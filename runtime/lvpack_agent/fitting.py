@@ -25,12 +25,12 @@ class Choice:
     sizes: tuple[int, ...]
 
 
-def fitted(source: Layout, margin: Margin, room: int, *, collapse: bool = True) -> Plan:
+def fitted(source: Layout, margin: Margin, room: int, *, kept: int = 1) -> Plan:
     """Return the plan for a layout whose store takes at most room bytes; if there is none, the one with the least.
 
     It is that of make_plan() if that fits; else filesystems keep more than the margin. Raises Refused as make_plan().
     """
-    plan = make_plan(source, margin, collapse=collapse)
+    plan = make_plan(source, margin, kept=kept)
     if plan.store <= room:
         return plan
     extent = {lv.uuid: vg.extent_size for vg in source.vgs for lv in vg.lvs}
@@ -42,7 +42,7 @@ def fitted(source: Layout, margin: Margin, room: int, *, collapse: bool = True) 
         best = _kept((_both(b, c) for b in best for c in choices), room)
     sizes = next((b.sizes for b in best if b.store <= room), best[-1].sizes)
     least = {a.uuid: n for (a, _), n in zip(pairs, sizes, strict=True)}
-    return make_plan(source, margin, least, collapse=collapse)
+    return make_plan(source, margin, least, kept=kept)
 
 
 def _choices(lv: LogicalVolume, least: int, extent: int) -> list[Choice]:

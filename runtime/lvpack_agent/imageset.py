@@ -49,7 +49,8 @@ class Manifest:
     """manifest.json. machine is what DMI says; plan holds the source's layout; block_map is in bytes of the image.
 
     image, block_map and checksums are the first packed disk's, further has those of the others in their order.
-    boot is what the source's firmware had boot entries for on this disk, if it booted by UEFI, in their order.
+    boot is what the source's firmware had boot entries for on one disk (boot_disk, an index into packed.disks), if it
+    booted by UEFI, in their order.
     sizes (bytes) and timings (seconds by phase) are those of the report, as far as they were known then.
     """
 
@@ -65,6 +66,7 @@ class Manifest:
     block_map: tuple[Range, ...]
     checksums: Checksums
     boot: tuple[Loader, ...] = ()
+    boot_disk: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -198,7 +200,7 @@ def copy_layout(layout: Path, folder: Path) -> None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     form = to_json(manifest)
     if not manifest.further:
-        del form["further"]  # a set of one disk looks as it always did
+        del form["further"], form["boot_disk"]  # a set of one disk looks as it always did
     write_text(folder, MANIFEST, json.dumps(form, indent=1) + "\n")
 
 
@@ -260,6 +262,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise _damaged(folder, f"{MANIFEST} is damaged: {error}") from error
     if len(manifest.images) != len(manifest.packed.disks):
         raise _damaged(folder, f"{MANIFEST} has {len(manifest.images)} images of {len(manifest.packed.disks)} disks")
+    if not 0 <= manifest.boot_disk < len(manifest.images):
+        raise _damaged(folder, f"{MANIFEST} says that disk {manifest.boot_disk} boots, and has no such disk")
     sums = _read_sums(folder)
     for image in manifest.images:
         if sums.get(image.image) != image.checksums.stored_sha256:
@@ -358,7 +362,7 @@ def restore_text(manifest: Manifest) -> str:
         "   sha256sum -c SHA256SUMS\n"
         f"{''.join(commands)}\n"
         f"bmaptool writes only what holds data:\n\n{''.join(bmaps)}\n"
-        f"{_boot_text(manifest.boot, devices[0])}"
+        f"{_boot_text(manifest.boot, devices[manifest.boot_disk])}"
         "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER"
         f"{with_disks}\n\n"
         f"{_left_out(manifest)}"

@@ -4,7 +4,7 @@ Sizes and offsets are bytes, extents are counted from 0. Facts that say where an
 found, rather than what it is, do not take part in comparisons: a packed disk equals its plan under any device name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 EXT_TYPES = ("ext2", "ext3", "ext4")
@@ -114,12 +114,16 @@ class PartitionTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A whole disk; table is None if there is no partition table that sfdisk(8) knows."""
+    """A whole disk; table is None if there is no partition table that sfdisk(8) knows.
+
+    content is what such a disk holds then, if it is no PV.
+    """
 
     path: str = field(compare=False)
     size: int
     sector_size: int
     table: PartitionTable | None
+    content: Content = Content()
     model: str = field(default="", compare=False)
     serial: str = field(default="", compare=False)
 
@@ -132,6 +136,12 @@ class Disk:
     def extended(self) -> Partition | None:
         """The extended partition of an msdos table."""
         return self.table.extended if self.table else None
+
+    def places(self) -> list[tuple[int, Range, Content]]:
+        """Return number, place in bytes and content of each partition; of a disk without a table, its own: number 0."""
+        if self.table is None:
+            return [(0, Range(start=0, count=self.size), self.content)]
+        return [(row.number, Range(start=row.start, count=row.size), row.content) for row in self.rows]
 
     def start_of(self, number: int) -> int:
         """Return the byte where a partition begins; 0 is the whole disk."""
@@ -269,6 +279,11 @@ class Layout:
         """Return the byte of its disk where the partition of a PV ends, or the disk that it is."""
         disk = self.disks[pv.disk]
         return disk.table.partition(pv.partition).end if disk.table else disk.size
+
+
+def by_place(vgs: Iterable[VolumeGroup]) -> tuple[VolumeGroup, ...]:
+    """Return VGs in the order of their first PVs; LVM reports them in any order."""
+    return tuple(sorted(vgs, key=lambda vg: min((pv.disk, pv.partition) for pv in vg.pvs)))
 
 
 def with_partition(disk: Disk, partition: Partition) -> Disk:

@@ -194,8 +194,9 @@ OPTIONS: tuple[Option, ...] = (
         values="auto, a device path, by-id path, WWN or serial",
         default="auto",
         read=_any,
-        meaning="backup, plan: look for VGs on these disks only; restore: the disk to write, or one for each "
-        "disk of the set, in its order. auto: follow the VG; restore: the only disk there is",
+        meaning="backup, plan: pack these disks, those without LVM too, as they are; restore: the disk to write, or "
+        "one for each disk of the set, in its order. auto: follow the VG, leave other disks out; restore: the only "
+        "disk there is",
         repeatable=True,
     ),
     Option(
@@ -203,7 +204,8 @@ OPTIONS: tuple[Option, ...] = (
         values="auto, a VG name",
         default="auto",
         read=_any,
-        meaning="the VG whose disks are packed, with all VGs on them; auto: the only one, or those of one disk",
+        meaning="the VG whose disks are packed, with all VGs on them; auto: the only one, or those of one disk. If "
+        "lvpack.disk names disks, the VG whose disks come first in the image set; auto: that of the first one",
     ),
     Option(
         name="collapse",

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from lvpack_agent import content
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.layout import Partition, PartitionTable
 from lvpack_agent.processes import ToolFailed, run
@@ -38,7 +39,10 @@ def _partition(row: dict[str, Any], device: str, label: str, sector: int) -> Par
 
 
 def read(device: str) -> tuple[PartitionTable | None, int]:
-    """Return the table on a device and its sector size in bytes; no table if sfdisk sees none."""
+    """Return the table on a device and its sector size in bytes; no table if sfdisk sees none.
+
+    What FAT, NTFS and exFAT have in the first sector of a disk that is theirs as a whole is none, but looks like one.
+    """
     sector = int(run(["blockdev", "--getss", device]).stdout)
     try:
         answer = run(["sfdisk", "--json", device]).stdout
@@ -46,7 +50,10 @@ def read(device: str) -> tuple[PartitionTable | None, int]:
         if "does not contain a recognized partition table" in failed.completed.stderr:
             return None, sector
         raise
-    return parse(answer)
+    table, sector = parse(answer)
+    if table.label == "dos" and not table.partitions and "TYPE" in content.identify(device):
+        return None, sector
+    return table, sector
 
 
 def render(table: PartitionTable, sector: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from lvpack_agent.compact import Move, compact, moved, truncated, whole_stripes
+from lvpack_agent.compact import Homes, Move, compact, moved, truncated, whole_stripes
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout import (
     PV_TYPE,
@@ -114,31 +114,30 @@ class Plan:
 
 
 def make_plan(
-    source: Layout, margin: Margin, least: Mapping[str, int] = MappingProxyType({}), *, collapse: bool = True
+    source: Layout, margin: Margin, least: Mapping[str, int] = MappingProxyType({}), *, kept: int = 1
 ) -> Plan:
-    """Return the plan for a layout whose first disk becomes the packed one; the others give it their PVs' extents.
+    """Return the plan for a layout whose first disks are packed, so many as kept says.
 
-    least has extents by the UUID of an LV, which it keeps even if its margin asks for less. Without collapse each disk
-    is packed by itself. Raises Refused for a layout that this version cannot pack.
+    The others give them the extents of their PVs. least has extents by the UUID of an LV, which it keeps even if its
+    margin asks for less. Raises Refused for a layout that this version cannot pack.
     """
-    kept_disks = 1 if collapse else len(source.disks)
-    _refuse_other_disks(source, kept_disks)
+    _refuse_other_disks(source, kept)
     steps: list[Step] = []
     moves: list[Move] = []
     packed_vgs: list[VolumeGroup] = []
     for vg in source.vgs:
         shrunk, how = _shrink(vg, margin, least)
-        homes = _homes(vg, kept_disks)
+        homes = _homes(vg, kept)
         going = compact(shrunk, homes)
         packed_vg = moved(shrunk, going, homes)
         pvs = (replace(pv, size=pv.least_size(vg.extent_size)) for pv in _with_metadata(packed_vg))
         packed_vgs.append(replace(packed_vg, pvs=tuple(pvs)))
-        steps += [*how, *_compact_steps(source, vg, packed_vgs[-1], going)]
+        steps += [*how, *_compact_steps(source, vg, packed_vgs[-1], going, homes)]
         moves += going
-    packed = tuple(_packed(disk, _pv_sizes(packed_vgs, index)) for index, disk in enumerate(source.disks[:kept_disks]))
+    packed = tuple(_packed(disk, _pv_sizes(packed_vgs, index)) for index, disk in enumerate(source.disks[:kept]))
     target = Layout(disks=packed, vgs=tuple(packed_vgs))
-    rows = [_partition_steps(source, target, index) for index in range(kept_disks)]
-    steps = [*(step for kept, _ in rows for step in kept), *steps, *(step for _, changed in rows for step in changed)]
+    rows = [_partition_steps(source, target, index) for index in range(kept)]
+    steps = [*(step for same, _ in rows for step in same), *steps, *(step for _, changed in rows for step in changed)]
     steps += [_disk_step(old, new) for old, new in zip(source.disks, packed, strict=False)]
     plan = Plan(source=source, target=target, steps=tuple(steps), moves=tuple(moves), store=0)
     return replace(plan, store=_store(plan))
@@ -151,6 +150,8 @@ def _pv_sizes(vgs: Iterable[VolumeGroup], index: int) -> dict[int, int]:
 
 def _packed(disk: Disk, sizes: Mapping[int, int]) -> Disk:
     """Return what a disk is packed into; sizes are those of its PVs by partition."""
+    if not disk.rows and not sizes:
+        return disk
     rows = _placed(disk, sizes)
     end, old_end = (max((row.end for row in ends), default=sizes.get(0, 0)) for ends in (rows, disk.rows))
     # A partition that cannot be read in whole MiB would make some firmware and `dd bs=1M` unhappy.
@@ -166,13 +167,18 @@ def _tail(disk: Disk) -> int:
 
 
 def _disk_step(old: Disk, new: Disk) -> Step:
+    if new is old:
+        verb, kind, reason = "keep", old.content.type or "unknown", "has no partition: as it is"
+    else:
+        verb, kind, reason = "truncate", "PV", "ends after what is last on it"
+        reason += ", with room for the backup GPT" if _tail(old) else ""
     return Step(
-        verb="truncate",
+        verb=verb,
         object=f"disk {old.path}",
-        type=old.table.label if old.table else "PV",
+        type=old.table.label if old.table else kind,
         before=old.size,
         after=new.size,
-        reason="ends after what is last on it" + (", with room for the backup GPT" if _tail(old) else ""),
+        reason=reason,
     )
 
 
@@ -185,7 +191,7 @@ def leaving_out(plan: Plan, others: Iterable[tuple[str, int]]) -> Plan:
     return replace(plan, steps=(*plan.steps, *steps))
 
 
-def _refuse_other_disks(source: Layout, kept_disks: int) -> None:
+def _refuse_other_disks(source: Layout, kept: int) -> None:
     """Raise Refused for disks that cannot be packed, or, those after the kept ones, cannot be collapsed."""
     for disk in source.disks:
         if disk.table and disk.table.label not in ("dos", "gpt"):
@@ -197,27 +203,29 @@ def _refuse_other_disks(source: Layout, kept_disks: int) -> None:
             raise Refused(
                 f"cannot pack '{disk.path}' with '{source.disks[0].path}': they have sectors of "
                 f"{disk.sector_size} and {source.disks[0].sector_size} bytes",
-                hint="bring the VG to disks of one kind first (pvmove, vgreduce)",
+                hint="bring a VG that is on both to disks of one kind first (pvmove, vgreduce); leave out a disk that "
+                "shares no VG with the first (lvpack.disk=)",
             )
-    for index, disk in enumerate(source.disks[kept_disks:], kept_disks):
+    into = "' or '".join(disk.path for disk in source.disks[:kept])
+    for index, disk in enumerate(source.disks[kept:], kept):
         if others := [p for p in disk.rows if p.content.type != PV_TYPE and p is not disk.extended]:
             raise Refused(
-                f"cannot collapse disk '{disk.path}' into '{source.disks[0].path}': it has "
+                f"cannot collapse disk '{disk.path}' into '{into}': it has "
                 f"{source.partition_name(index, others[0].number)} beside its PV",
                 hint="lvpack.collapse=no packs each disk by itself; or bring the VG to one of them (pvmove, vgreduce)",
             )
     for vg in source.vgs:
-        if all(pv.disk >= kept_disks for pv in vg.pvs):
+        if all(pv.disk >= kept for pv in vg.pvs):
             raise Refused(
-                f"cannot collapse VG '{vg.name}' into disk '{source.disks[0].path}': it has no PV there",
+                f"cannot collapse VG '{vg.name}' into disk '{into}': it has no PV there",
                 hint="pack its disk in a run of its own (lvpack.disk=)",
             )
 
 
-def _homes(vg: VolumeGroup, kept_disks: int) -> dict[str, str]:
+def _homes(vg: VolumeGroup, kept: int) -> dict[str, str]:
     """Return where the extents of PVs on disks after the kept ones go: to the VG's last PV on these."""
-    home = max((pv for pv in vg.pvs if pv.disk < kept_disks), key=lambda pv: (pv.disk, pv.partition))
-    return {pv.uuid: home.uuid for pv in vg.pvs if pv.disk >= kept_disks}
+    home = max((pv for pv in vg.pvs if pv.disk < kept), key=lambda pv: (pv.disk, pv.partition))
+    return {pv.uuid: home.uuid for pv in vg.pvs if pv.disk >= kept}
 
 
 def _with_metadata(vg: VolumeGroup) -> tuple[PhysicalVolume, ...]:
@@ -331,6 +339,9 @@ def _pieces(plan: Plan, index: int) -> Iterator[Piece]:
         else:
             yield Piece(size=row.size, disk=index, offset=old.start)
         at, before = row.end, old.end
+    if not rows and not pvs:
+        yield Piece(size=packed.size, disk=index)
+        return
     if not rows:
         yield from _pv_pieces(plan, *pvs[0])
         at = pvs[0][1].size
@@ -417,7 +428,9 @@ def _small_swap(content: Content, size: int) -> Content:
     return replace(content, size=min(content.size, size // content.block_size * content.block_size))
 
 
-def _compact_steps(source: Layout, before: VolumeGroup, after: VolumeGroup, moves: tuple[Move, ...]) -> Iterator[Step]:
+def _compact_steps(
+    source: Layout, before: VolumeGroup, after: VolumeGroup, moves: tuple[Move, ...], homes: Homes
+) -> Iterator[Step]:
     """Yield the step of each PV: compacted, or, on a disk that is not packed by itself, collapsed."""
     old = {pv.uuid: pv for pv in before.pvs}
     for pv in after.pvs:
@@ -431,17 +444,17 @@ def _compact_steps(source: Layout, before: VolumeGroup, after: VolumeGroup, move
             reason=f"{sum(m.count for m in going)} of {pv.extents} extents get other numbers, in "
             f"{len(going)} range{'' if len(going) == 1 else 's'}; no hole" + _about_metadata(old[pv.uuid], pv),
         )
-    staying = {pv.uuid for pv in after.pvs}
     for pv in before.pvs:
-        if pv.uuid not in staying:
+        if pv.uuid in homes:
             going = [m for m in moves if m.pv == pv.uuid]
+            taker = source.disks[old[homes[pv.uuid]].disk]
             yield Step(
                 verb="collapse",
                 object=f"PV on {source.partition_name(pv.disk, pv.partition)}",
                 type="PV",
                 before=pv.extents * before.extent_size,
                 after=0,
-                reason=f"its {sum(m.count for m in going)} used extents go to {source.disks[0].path}",
+                reason=f"its {sum(m.count for m in going)} used extents go to {taker.path}",
             )
 
 

@@ -22,6 +22,7 @@ from lvpack_agent.layout import (
     PhysicalVolume,
     Segment,
     VolumeGroup,
+    by_place,
 )
 from lvpack_agent.undo import Undo
 
@@ -74,13 +75,13 @@ class Opened:
         """Return every partition and LV of the disks."""
         parts = [
             Volume(
-                key=(index, row.number),
-                name=self.layout.partition_name(index, row.number),
-                device=self.partitions[index, row.number],
-                content=row.content,
+                key=(index, number),
+                name=self.layout.partition_name(index, number),
+                device=self.partitions[index, number],
+                content=content,
             )
             for index, disk in enumerate(self.layout.disks)
-            for row in disk.rows
+            for number, _, content in disk.places()
         ]
         return parts + [
             Volume(key=lv.uuid, name=f"LV {lv.name}", device=self.lvs[lv.uuid], content=lv.content)
@@ -129,7 +130,7 @@ def opened(
                 zip(names, reader.read({f"LV {lv.name}": lv.device for lv in vg.lvs}, rebuild=rebuild), strict=True)
             )
             vgs.append(volume_group(vg, pvs, found))
-        layout = Layout(disks=disks, vgs=tuple(vgs))
+        layout = Layout(disks=disks, vgs=by_place(vgs))
         yield Opened(
             layout=layout,
             partitions=devices,
@@ -172,7 +173,8 @@ def _disks(sources: Sequence[tuple[str, Disk | None]], tag: str, undo: Undo) -> 
 
 def _with_contents(disk: Disk, index: int, contents: Mapping[Place, Content]) -> Disk:
     if disk.table is None:
-        return disk
+        # The layout has PVs apart.
+        return disk if contents[index, 0].type == PV_TYPE else replace(disk, content=contents[index, 0])
     rows = tuple(replace(row, content=contents[index, row.number]) for row in disk.table.partitions)
     return replace(disk, table=replace(disk.table, partitions=rows))
 

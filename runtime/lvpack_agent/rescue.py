@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lvpack_agent import efi, ext, imageset, xfs
 from lvpack_agent.content import AMBIVALENT, NOTHING
-from lvpack_agent.probe import Opened
+from lvpack_agent.probe import Opened, Volume
 from lvpack_agent.processes import run
 
 DMI = Path("/sys/class/dmi/id")
@@ -26,10 +26,17 @@ def machine() -> dict[str, str]:
 def host_name(source: Opened) -> str:
     """Return the name in /etc/hostname of the source's root filesystem, made fit for a folder; "" if there is none.
 
-    The root filesystem is the one that has /etc/fstab too. Only ext filesystems and XFS are searched.
+    The root filesystem is the one that has /etc/fstab too, of several the one on the first disk. Only ext filesystems
+    and XFS are searched.
     """
-    # Most installers call it so; with 200 LVs it is worth it to ask that one first.
-    for volume in sorted(source.volumes(), key=lambda volume: "root" not in volume.name.lower()):
+    where = {lv.uuid: min(pv.disk for pv in vg.pvs) for vg in source.layout.vgs for lv in vg.lvs}
+
+    def order(volume: Volume) -> tuple[int, bool]:
+        # Most installers call it so; with 200 LVs it is worth it to ask that one first.
+        disk = where[volume.key] if isinstance(volume.key, str) else volume.key[0]
+        return disk, "root" not in volume.name.lower()
+
+    for volume in sorted(source.volumes(), key=order):
         if not volume.content.is_ext and volume.content.type != "xfs":
             continue
         read_file = ext.read_file if volume.content.is_ext else xfs.read_file

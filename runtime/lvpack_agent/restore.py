@@ -49,7 +49,7 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
                 _read_again(written, paths, run)
             _verify(manifest, targets, run)
         with run.phase("boot"):
-            esp.make_bootable(paths[0], manifest, settings.efi, run, scratch / "esp")
+            esp.make_bootable(paths[manifest.boot_disk], manifest, settings.efi, run, scratch / "esp")
     where = f"disk{'s' if len(paths) > 1 else ''} {' and '.join(paths)}"
     return f"restored image set {name} ({human(manifest.packed_size)}) to {where}"
 
@@ -64,7 +64,7 @@ def choose_targets(
     wanted = manifest.packed.disks
     candidates = disks.select(all_disks, settings.disk)
     known = "; ".join(d.describe() for d in candidates) or "there is none"
-    if len(wanted) > 1 and (settings.disk == ("auto",) or len(candidates) != len(wanted)):
+    if len(wanted) > 1 and (settings.disk == disks.AUTO or len(candidates) != len(wanted)):
         needs = "; ".join(f"{d.model or d.path}: {d.size:,} bytes" for d in wanted)
         raise Refused(
             f"cannot choose the target disks: the set has {len(wanted)} ({needs})",

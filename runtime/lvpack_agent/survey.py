@@ -36,7 +36,8 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     all_disks = disks.read()
     spared = disks.holding(all_disks, settings.scratch)
     disks.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
-    found = find(disks.select(all_disks, settings.disk), settings.vg, collapse=settings.collapse)
+    named = settings.disk != disks.AUTO
+    found = find(disks.select(all_disks, settings.disk), settings.vg, collapse=settings.collapse, named=named)
     run.disk = found.disk.path
     if settings.mode == "inplace":
         _refuse_several(found)
@@ -45,7 +46,9 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     run.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
     others = tuple(d for d in all_disks if d not in (*found.disks, *spared) and not d.is_boot_medium)
     for other in others:
-        run.warn(f"disk {other.describe()} is not part of VG {vgs}: left out")
+        run.warn(
+            f"disk {other.describe()} shares no VG with what is packed: left out, as lvpack.disk= does not name it"
+        )
     return all_disks, replace(found, others=others)
 
 
@@ -55,6 +58,11 @@ def _refuse_several(found: Found) -> None:
         raise Refused(
             f"cannot pack VG '{found.vg}' in place: its disks have {len(pvs)} PVs ({', '.join(pvs)})",
             hint="overlay mode can; or collect it on one with pvmove and vgreduce",
+        )
+    if len(found.disks) > 1:
+        raise Refused(
+            f"cannot pack {' and '.join(found.paths)} in place: that is for one disk",
+            hint=f"overlay mode packs several; or name only {found.disk.path} with lvpack.disk=",
         )
 
 
@@ -94,10 +102,10 @@ def surveyed(
         for finding in source.findings:
             run.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
-        wished = leaving_out(make_plan(source.layout, settings.margin, collapse=settings.collapse), others)
+        wished = leaving_out(make_plan(source.layout, settings.margin, kept=found.kept), others)
         planned = wished
         if room:
-            fitting = fitted(source.layout, settings.margin, room(), collapse=settings.collapse)
+            fitting = fitted(source.layout, settings.margin, room(), kept=found.kept)
             planned = leaving_out(fitting, others)
         for name in planned.moved_boot_loaders():
             run.warn(f"{name}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore")

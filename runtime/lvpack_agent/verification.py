@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from lvpack_agent import ext, parallel
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import Layout, differences
+from lvpack_agent.layout import Layout, by_place, differences
 from lvpack_agent.probe import Opened, opened
 
 
@@ -22,7 +23,8 @@ def verified(devices: Sequence[str], target: Layout, say: Callable[[str], None])
         ext.check(path)
 
     with opened(tuple(zip(devices, target.disks, strict=True)), "check", estimate=False) as found:
-        if lines := differences(target, found.layout):
+        # In the image sets of older versions VGs are as LVM happened to report them.
+        if lines := differences(replace(target, vgs=by_place(target.vgs)), found.layout):
             names = "' and '".join(devices)
             raise Failed(f"cannot trust '{names}', it is not what was planned: " + "; ".join(lines[:5]))
         parallel.each(check, found.ext_devices())

@@ -1,6 +1,7 @@
 """Which entry the firmware of a UEFI machine shall boot next, by the variables of a real one."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,20 @@ def test_loaders_are_those_of_active_entries_on_partitions_of_the_disk() -> None
         Loader(title="late", partition=2, path="\\a.efi", data="00ff"),
         debian,
     )
+
+
+def test_the_disk_that_boots_need_not_be_the_first() -> None:
+    """A server may have its VG on one disk and /boot on another, which lvpack.disk= adds."""
+    other = PartitionTable(label="gpt", id="", partitions=(Partition(number=1, start=0, size=0, type="", uuid="x"),))
+    by_entry = replace(other, partitions=(Partition(number=3, start=0, size=0, type="", uuid=ESP.upper()),))
+    by_type = replace(
+        other, partitions=(Partition(number=1, start=0, size=0, type="c12a7328-f81f-11d2-ba4b-00a0c93ec93b"),)
+    )
+    found = tuple(entries().values())
+    debian = Loader(title="debian", partition=3, path="\\EFI\\debian\\grubx64.efi")
+    assert efi.boots(found, [None, by_type, by_entry]) == (2, (debian,))
+    assert efi.boots((), [None, other, by_type, by_entry]) == (2, ())
+    assert efi.boots((), [other, None]) == (0, ())
 
 
 def test_path_in_several_nodes_and_data_after_it() -> None:

@@ -311,6 +311,33 @@ def test_several_disks_with_other_partitions_are_not_collapsed() -> None:
     assert find(booting, "auto", lambda _: (vg,), collapse=False).disks == booting
 
 
+def test_named_disks_all_come_the_wanted_vg_s_first() -> None:
+    """One VG on two disks, another on one of its own, and a disk without LVM."""
+    two, whole = reported("several-pvs"), reported("whole-disk-pv")
+    other = replace(whole, pvs=(replace(whole.pvs[0], device="/dev/vdc"),))
+    [third] = [replace(d, path="/dev/vdc") for d in listed("whole-disk-pv")]
+    plain = replace(third, path="/dev/vdd", fstype="ext4", uuid="")
+    first, second = listed("several-pvs")
+
+    def paths(*disks: BlockDevice, wanted: str = "auto", collapse: bool = True) -> tuple[list[str], int, list[str]]:
+        source = find(disks, wanted, lambda _: (two, other), named=True, collapse=collapse)
+        return [disk.path[-1] for disk in source.disks], source.kept, [vg.name for vg in source.vgs]
+
+    assert paths(plain, first, second, third) == (["a", "c", "d", "b"], 3, ["two-disks", "whole"])
+    assert paths(plain, third, first, second) == (["c", "a", "d", "b"], 3, ["whole", "two-disks"])
+    assert paths(third, second, first, wanted="two-disks") == (["a", "c", "b"], 2, ["two-disks", "whole"])
+    assert paths(first, second, third, plain, collapse=False) == (["a", "b", "c", "d"], 4, ["two-disks", "whole"])
+    with pytest.raises(Refused, match="there are 2"):
+        find((first, second, third), "auto", lambda _: (two, other))
+    source = find((first, second, third, plain), "two-disks", lambda _: (two, other))
+    assert (source.paths, source.kept) == (("/dev/vda", "/dev/vdb"), 1), "auto follows the VG"
+    with pytest.raises(Refused, match="VG 'two-disks': a PV of it is missing") as refused:
+        paths(third, first)
+    assert "lvpack.disk= must name it too" in refused.value.hint
+    with pytest.raises(Refused, match="there are two of that name"):
+        find((first, second, third), "two-disks", lambda _: (two, other, replace(other, uuid="U")), named=True)
+
+
 def test_disks_that_belong_together_are_found_together() -> None:
     [vg] = lvm.parse((DATA / "several-pvs/fullreport.json").read_text())
     source = find(listed("several-pvs"), "auto", lambda _: (vg,))

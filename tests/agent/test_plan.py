@@ -22,11 +22,12 @@ from lvpack_agent.layout import (
     Range,
     Segment,
     VolumeGroup,
+    by_place,
     differences,
     with_partition,
 )
 from lvpack_agent.options import Margin
-from lvpack_agent.plan import Plan, as_text, make_plan
+from lvpack_agent.plan import Piece, Plan, as_text, make_plan
 from lvpack_agent.sizes import GIB, KIB, MIB
 
 MARGIN = Margin(percent=5)
@@ -323,7 +324,7 @@ def test_every_byte_of_the_packed_disk_is_the_source_s(source: Layout) -> None:
 
 @given(servers(collapsible=False))
 def test_every_byte_of_each_disk_that_is_packed_by_itself_is_the_source_s(source: Layout) -> None:
-    plan = make_plan(source, MARGIN, collapse=False)
+    plan = make_plan(source, MARGIN, kept=len(source.disks))
     assert len(plan.target.disks) == len(source.disks)
     assert [(pv.uuid, pv.disk, pv.partition) for pv in plan.target.vgs[0].pvs] == [
         (pv.uuid, pv.disk, pv.partition) for pv in source.vgs[0].pvs
@@ -331,6 +332,33 @@ def test_every_byte_of_each_disk_that_is_packed_by_itself_is_the_source_s(source
     for index in range(len(source.disks)):
         assert {piece.disk for piece in plan.pieces(index)} <= {index, None}, "nothing goes to another disk"
     assert_the_source_s(plan)
+
+
+@st.composite
+def further(draw: st.DrawFn) -> Disk:
+    """A disk without LVM, with partitions, without any, or without a table."""
+    disk, _ = draw(with_rows(draw(st.sampled_from(["dos", "gpt"])), []))
+    return replace(disk, table=draw(st.sampled_from([disk.table, None])))
+
+
+@given(servers(), st.lists(further(), min_size=1, max_size=2))
+def test_disks_without_lvm_are_packed_beside_the_server_s(server: Layout, added: list[Disk]) -> None:
+    first, *collapsed = server.disks
+    vg = server.vgs[0]
+    pvs = tuple(replace(pv, disk=pv.disk and pv.disk + len(added)) for pv in vg.pvs)
+    source = Layout(disks=(first, *added, *collapsed), vgs=(replace(vg, pvs=pvs),))
+    plan = make_plan(source, MARGIN, kept=1 + len(added))
+    assert len(plan.target.disks) == 1 + len(added)
+    assert_the_source_s(plan)
+    for index, disk in enumerate(added, 1):
+        if disk.rows:
+            assert max(piece.offset + piece.size for piece in plan.pieces(index) if piece.disk == index) <= disk.size
+        else:
+            assert plan.pieces(index) == (Piece(size=disk.size, disk=index),)
+            assert ("keep", disk.size) in [(step.verb, step.after) for step in plan.steps]
+    assert plan.target.vgs == tuple(
+        replace(vg, pvs=tuple(replace(pv, disk=0) for pv in vg.pvs)) for vg in make_plan(server, MARGIN).target.vgs
+    )
 
 
 def test_a_second_metadata_area_stands_at_the_new_end(blog: Path) -> None:
@@ -362,6 +390,15 @@ def test_what_remains_of_a_collapsed_vg_has_metadata(blog: Path) -> None:
     assert "gets a metadata area, as the PVs that have one are collapsed" in as_text(planned(bare))
     with pytest.raises(Refused, match="no room for one before its first extent"):
         planned(replace(bare, pe_start=64 * KIB))
+
+
+def test_vgs_are_in_the_order_of_their_places(blog: Path) -> None:
+    """So a packed layout has the order of its source: PVs keep their partitions, and kept disks come first."""
+    [vg] = blog_layout(blog).vgs
+    [pv] = vg.pvs
+    second = replace(vg, name="second", pvs=(replace(pv, disk=2), replace(pv, partition=3)))
+    third = replace(vg, name="third", pvs=(replace(pv, disk=1, partition=0),))
+    assert by_place([third, second, vg]) == (vg, second, third)
 
 
 def test_differences_name_the_place(blog: Path) -> None:

@@ -1,7 +1,7 @@
 """Runs in the live image: prints all that a backup must keep, as one JSON document. Standard library only.
 
 usage: take_inventory.py DISK OUT.json; no VG may be active. Nothing is written to the disk, or to the others, whose VGs
-are looked at too.
+and filesystems are looked at too.
 """
 
 import fcntl
@@ -96,6 +96,14 @@ def walk(device: str, kind: str) -> list[dict[str, Any]]:
         run("umount", str(MOUNT))
 
 
+def filesystems_beside(disk: str) -> dict[str, str]:
+    """Return the filesystems on other disks, and on their partitions, by names that do not tell where they are."""
+    rows = json.loads(run("lsblk", "--json", "--list", "-o", "PATH,TYPE"))["blockdevices"]
+    others = [row["path"] for row in rows if row["type"] in ("disk", "part") and not row["path"].startswith(disk)]
+    known = {path: blkid(path) for path in others}
+    return {f"filesystem {facts['UUID']}": path for path, facts in known.items() if facts.get("TYPE") in READ_ONLY}
+
+
 def main() -> None:
     disk, out = sys.argv[1:]
     answer = run("sfdisk", "--json", disk, ok=(0, 1))
@@ -118,6 +126,7 @@ def main() -> None:
     numbered = {p["node"]: numbered[p["node"]] for p in table["partitions"] if p["type"] not in ("5", "f", "85")}
     devices = {f"partition {number}": node for node, number in numbered.items()}
     devices |= {f"LV {lv['lv_name']}": lv["lv_dm_path"] for lv in found["lvs"]}
+    devices |= filesystems_beside(disk)
     for name, device in devices.items():
         facts = found["filesystems"][name] = blkid(device)
         kind = facts.get("TYPE", "")
