@@ -113,7 +113,9 @@ def find(
         kept.append(first)
         (collapsed if collapse else kept).extend(rest)
     if named:
-        kept += [disk for disk in disks if disk not in (*kept, *collapsed)]
+        further = [disk for disk in disks if disk not in (*kept, *collapsed)]
+        _refuse_ambiguous(further)
+        kept += further
     return Found(disks=(*kept, *collapsed), kept=len(kept), vgs=tuple(vg for group in groups for vg in group))
 
 
@@ -149,6 +151,17 @@ def _main_first(disks: tuple[BlockDevice, ...], vg: str, *, collapse: bool) -> t
             hint="lvpack.collapse=no packs each disk by itself; or bring the VG to one of them (pvmove, vgreduce)",
         )
     return tuple(sorted(disks, key=lambda d: d not in booting))
+
+
+def _refuse_ambiguous(disks: Iterable[BlockDevice]) -> None:
+    """Raise Refused for a disk whose end may mean something: what is past the last partition is not packed."""
+    for disk in disks:
+        if disk.fstype and disk.parts:
+            what = _WRAPPERS.get(disk.fstype, f"{disk.fstype} as a whole")
+            raise Refused(
+                f"cannot pack disk '{disk.path}': it is {what}, and has partitions",
+                hint="leave it out (lvpack.disk=), or remove the signature that means nothing (wipefs)",
+            )
 
 
 def _inside(disks: tuple[BlockDevice, ...]) -> str:

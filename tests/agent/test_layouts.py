@@ -334,6 +334,9 @@ def test_named_disks_all_come_the_wanted_vg_s_first() -> None:
     with pytest.raises(Refused, match="VG 'two-disks': a PV of it is missing") as refused:
         paths(third, first)
     assert "lvpack.disk= must name it too" in refused.value.hint
+    member = replace(plain, fstype="linux_raid_member", parts=(replace(plain, path="/dev/vdd1"),))
+    with pytest.raises(Refused, match="disk '/dev/vdd': it is a member of an md array, and has partitions"):
+        paths(first, second, third, member)
     with pytest.raises(Refused, match="there are two of that name"):
         find((first, second, third), "two-disks", lambda _: (two, other, replace(other, uuid="U")), named=True)
 
