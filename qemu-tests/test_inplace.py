@@ -91,7 +91,7 @@ def striped(image: LiveImage, lab: Lab) -> Path:
 @full
 def test_power_cuts_spare_a_striped_lv(image: LiveImage, lab: Lab, striped: Path) -> None:
     """With regrow, which has a step of its own for it: one commit of the VG's metadata."""
-    arguments = (*ARGUMENTS, "lvpack.margin=24M", "lvpack.dump=no", "lvpack.regrow=yes")
+    arguments = (*ARGUMENTS, "lvpack.margin=24M", "lvpack.regrow=yes")
     assert len(run_cuts(image, lab.folder, striped, arguments, 6, new_seed(), print)) == 6
 
 

@@ -284,7 +284,7 @@ def test_in_place_too(image: LiveImage, lab: Lab, recipe: str) -> None:
     ("recipe", "words"),
     [
         ("mixed", ("in place: its disks have 3 PVs", "/dev/vda2", "/dev/vda3", "/dev/vdb")),
-        ("logicals", ("partition 7 stands after the PV",)),
+        ("logicals", ("partition 3 stands after the PV",)),
         ("areas", ("VG 'areas' in place", "a second metadata area")),
     ],
 )

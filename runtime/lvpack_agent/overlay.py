@@ -99,7 +99,7 @@ def shrink(source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: 
             say(f"make LV {lv.name}, an XFS, anew: {human(lv.content.size)} to {human(new.size)}")
             with Undo() as undo:
                 old = _original(lv.uuid, source, disks, folder / f"{lv.uuid}-log", undo)
-                xfs.rebuild(device, old, new.size, folder / lv.uuid, tick)
+                xfs.rebuild(device, old, new.size, folder / lv.uuid, say, tick)
         elif lv.content.type == "swap":
             make_swap(device, new)
         return findings

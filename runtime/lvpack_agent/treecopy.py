@@ -21,6 +21,10 @@ _IMMUTABLE, _APPEND, _HAS_XATTRS = 0x08, 0x10, 0x80000000
 _BATCH = 1000
 
 
+class Incomplete(Failed):
+    """A copy lacks a file of its original."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
     """All of a file but its contents and the times when it was changed or made."""
@@ -41,11 +45,13 @@ class _File:
 def settle(original: Path, copy: Path, tick: Callable[[], None]) -> None:
     """Give the files of a copy the times, xattrs and attributes of the original's.
 
-    Raises Failed if anything differs then. What is in the files is not read.
+    Raises Failed if anything differs then, Incomplete if a file is not there. What is in the files is not read.
     """
     links: dict[int, int] = {}
     for number, path in enumerate(_below(os.fsencode(original))):
         theirs, ours = (_read(os.fsencode(root) + path) for root in (original, copy))
+        if ours is None:
+            raise Incomplete(f"cannot trust a copy: it lacks '{os.fsdecode(path)}'")
         if theirs != ours:
             _give(os.fsencode(copy) + path, theirs, ours)
             ours = _read(os.fsencode(copy) + path)

@@ -9,7 +9,7 @@ import pytest
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
-from lvpack_agent.treecopy import settle
+from lvpack_agent.treecopy import Incomplete, settle
 
 pytestmark = pytest.mark.starts_processes
 
@@ -72,7 +72,6 @@ def unlinked(new: Path) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
-        lambda new: (new / "a/b/file").unlink(),
         lambda new: (new / "extra").touch(),
         lambda new: (new / "a/b/file").write_text("other words"),
         lambda new: (new / "a/b").chmod(0o700),
@@ -85,4 +84,11 @@ def test_what_differs_does_not_pass(trees: tuple[Path, Path], harm: Callable[[Pa
     old, new = trees
     harm(new)
     with pytest.raises(Failed, match="cannot trust"):
+        settle(old, new, lambda: None)
+
+
+def test_a_file_that_is_missing_is_named(trees: tuple[Path, Path]) -> None:
+    old, new = trees
+    (new / "a/soft").unlink()
+    with pytest.raises(Incomplete, match="lacks '/a/soft'"):
         settle(old, new, lambda: None)
