@@ -115,17 +115,23 @@ import sys
 from pathlib import Path
 from lvpack_agent import treecopy, xfs
 
-copy, times = xfs._copy, int(sys.argv[1])
+copy, dumped, times, cut = xfs._copy, xfs._dumped, int(sys.argv[1]), sys.argv[2:]
 said = []
 
+def cut_off(*arguments):
+    for data in dumped(*arguments):
+        yield data[:-1000] if cut else data
+    cut.clear()
+
 def lacking(old, new, folder, tick):
-    copy(old, new, folder, tick)
+    warnings = copy(old, new, folder, tick)
     global times
     if times:
         times -= 1
         (new / "folder/file").unlink()
+    return warnings
 
-xfs._copy = lacking
+xfs._copy, xfs._dumped = lacking, cut_off
 try:
     xfs.rebuild("/dev/vdb", "/dev/vda", 320 << 20, Path("/run/work"), said.append, lambda: None)
 except treecopy.Incomplete as incomplete:
@@ -142,11 +148,13 @@ def test_copy_that_lacks_a_file_is_made_once_more(image: LiveImage, lab: Lab) ->
         "mount /dev/vda /mnt; mkdir /mnt/folder; echo kept > /mnt/folder/file; umount /mnt\n"
         "python3 /host/lacking.py 1; mount -o nouuid /dev/vdb /mnt; cat /mnt/folder/file; umount /mnt\n"
         "python3 /host/lacking.py 2; ! mount | grep /run/work\n"
+        "python3 /host/lacking.py 0 cut\n"
     )
     said = lab.prepare([Drive(path=disk) for disk in disks], "sh /host/go")
     lacks = "cannot trust a copy: it lacks '/folder/file'"
     assert f'SAID ["{lacks}; once more"]' in said, said
     assert f'SAID ["{lacks}; once more", "failed: {lacks}"]' in said, said
+    assert re.search(r"cannot trust a copy: xfsrestore: attempt to read \d+ bytes failed: .*; once more", said), said
     assert "\nkept" in said.replace("\r", ""), said
 
 

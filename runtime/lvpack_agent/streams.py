@@ -56,8 +56,10 @@ def decompressor(name: str) -> list[str]:
     )
 
 
-def pump(command: Sequence[str], source: Generator[bytes], sink: Callable[[bytes], None]) -> None:
-    """Feed source to a program (none: straight on) and its output to sink. The first error of all three is raised.
+def pump(command: Sequence[str], source: Generator[bytes], sink: Callable[[bytes], None]) -> str:
+    """Feed source to a program (none: straight on) and its output to sink; return what it says on stderr.
+
+    The first error of all three is raised.
 
     The source is closed in any case: a device that it still held open could not be given back.
     """
@@ -65,7 +67,7 @@ def pump(command: Sequence[str], source: Generator[bytes], sink: Callable[[bytes
         with closing(source):
             for data in source:
                 sink(data)
-        return
+        return ""
     process = spawn(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     assert process.stdin and process.stdout and process.stderr
     errors: list[Exception] = []
@@ -103,7 +105,9 @@ def pump(command: Sequence[str], source: Generator[bytes], sink: Callable[[bytes
         status = process.wait()
     if errors:
         raise errors[0]
-    check(command, Completed(status=status, stdout="", stderr=b"".join(said).decode(errors="replace")))
+    completed = Completed(status=status, stdout="", stderr=b"".join(said).decode(errors="replace"))
+    check(command, completed)
+    return completed.stderr
 
 
 def tapped(source: Generator[bytes], *taps: Callable[[bytes], object]) -> Generator[bytes]:
