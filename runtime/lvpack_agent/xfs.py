@@ -298,7 +298,7 @@ def rebuild(
         try:
             _remake(device, original, old, size, folder, tick)
         except treecopy.Incomplete as incomplete:
-            # A dump of xfsdump 3.2.0 that ended well has been seen to lack an inode, which the next one had.
+            # Seen once: xfsdump and xfsrestore 3.2.0 had ended well, and the copy lacked a file that the next one had.
             say(f"{incomplete.message}; once more")
             _remake(device, original, old, size, folder, tick)
 

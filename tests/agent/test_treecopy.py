@@ -72,6 +72,7 @@ def unlinked(new: Path) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
+        lambda new: (new / "a/b/file").unlink(),
         lambda new: (new / "extra").touch(),
         lambda new: (new / "a/b/file").write_text("other words"),
         lambda new: (new / "a/b").chmod(0o700),
