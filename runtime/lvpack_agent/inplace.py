@@ -315,6 +315,9 @@ class _Work:
             )
         with volumes.opened(self._disk.path, self._begun.plan) as opened:
             found = volumes.position(opened, self._begun.plan, self._steps, self._states, done)
+            if left := moves.left_over(opened.report()):
+                self._run.say(f"remove LV {left.name}, which a pvmove that was cut off at its end has left")
+                lvm.remove(opened.vg, left.name, opened.pv)
             for lv in self._begun.plan.source.vgs[0].lvs:
                 if lv.content.type == "swap":
                     _refuse_suspended(f"LV {lv.name}", opened.lvs[lv.uuid])

@@ -216,6 +216,10 @@ def extend(vg: str, lv: str, first: int, count: int, device: str) -> None:
     command([*words, f"{vg}/{lv}", where], [device])
 
 
+def remove(vg: str, lv: str, device: str) -> None:
+    command(["lvremove", "--yes", f"{vg}/{lv}"], [device])
+
+
 def resize_pv(device: str, size: int) -> None:
     """Let a PV use size bytes of its device (pvresize(8))."""
     command(["pvresize", "--yes", "--setphysicalvolumesize", f"{size}b", device], [device])

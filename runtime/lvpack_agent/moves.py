@@ -2,9 +2,11 @@
 
 pvmove copies by a mirror and then changes the metadata, without a flush in between (seen with LVM 2.03.31): a disk
 with a volatile cache may keep the metadata and lose the data. So pvmove is let go when its mirror runs; when the
-mirror is in sync the disk is flushed; only then is pvmove called again to take the mirror apart.
+mirror is in sync the disk is flushed; only then is pvmove called again to take the mirror apart. It does that in two
+commits: the extents get their new places, and its temporary LV one that is an error to read; then that LV goes.
 """
 
+import re
 import time
 from collections.abc import Callable
 
@@ -23,6 +25,11 @@ NEVER = "+1000000"
 def under_way(vg: lvm.Vg) -> lvm.Lv | None:
     """Return the temporary LV of a pvmove that is not finished."""
     return next((lv for lv in vg.lvs if "pvmove" in lv.role.split(",")), None)
+
+
+def left_over(vg: lvm.Vg) -> lvm.Lv | None:
+    """Return the temporary LV of a pvmove that is finished but for its last commit; pvmove(8) knows it no more."""
+    return next((lv for lv in vg.lvs if re.fullmatch(r"pvmove\d+", lv.name) and lv.layout == "error"), None)
 
 
 def is_of(lv: lvm.Lv, move: Move) -> bool:

@@ -38,6 +38,7 @@ _WAYS_OUT = {
     "mirror": "make it linear (lvconvert --mirrors 0)",
     "raid1": "make it linear (lvconvert --mirrors 0)",
     "pvmove": "let pvmove finish it, or stop it (pvmove --abort)",
+    "error": "one named pvmove0 is what a pvmove that was cut off at its very end has left: lvremove it",
 }
 # Where filesystems are mounted whose log the kernel replays.
 LOG_REPLAY = Path("/run/lvpack/replay")

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvpack_agent import lvm, mappings, moves, partitions, probe
@@ -90,6 +90,7 @@ def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
 def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tuple[VolumeGroup, ...], done: int) -> int:
     """Return how many steps the disk has behind it: done, or one more that was not written down any more.
 
+    The latter, too, if a pvmove has only its temporary LV left to be removed.
     Raises Disagreement that says what was found if it is neither.
     """
     upcoming = steps[done] if done < len(steps) else None
@@ -101,9 +102,12 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
         if isinstance(upcoming, MoveExtents) and moves.is_of(moving, upcoming.move):
             return done
         raise disagree(f"a pvmove of {', '.join(r for s in moving.segments for r in s.ranges)} is under way")
+    left = moves.left_over(found) if isinstance(upcoming, MoveExtents) else None
+    if left:
+        found = replace(found, lvs=tuple(lv for lv in found.lvs if lv is not left))
     probe.refuse_unsupported(found)
     vg = probe.volume_group(found, {volumes.pv: (0, volumes.number)}, {})
-    for count in (done, done + 1):
+    for count in (done + 1,) if left else (done, done + 1):
         if count < len(states) and same_extents(vg, states[count]):
             return count
     lines = [f"{lv.name} on {', '.join(f'{s.pe}-{s.pe + s.count - 1}' for s in lv.segments)}" for lv in vg.lvs]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import content, disks, ext, lvm, partitions, probe
+from lvpack_agent import content, disks, ext, lvm, moves, partitions, probe
 from lvpack_agent.discover import find
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Refused
@@ -203,6 +203,7 @@ def refusal(vg: lvm.Vg) -> Refused:
         ("writecache", ["slow", "quick"], "writecache"),
         ("vdo", ["pool", "small"], "vdo"),
         ("pvmove", ["pvmove0", "root"], "pvmove"),
+        ("pvmove-cut-off", ["pvmove0"], "error"),
     ],
 )
 def test_every_other_type_of_lv_is_refused_by_name(name: str, volumes: list[str], type: str) -> None:
@@ -228,6 +229,13 @@ def test_states_of_a_vg_are_refused_by_name(name: str, words: str, hint: str) ->
     refused = refusal(reported(name))
     assert words in refused.message
     assert hint in refused.hint
+
+
+def test_pvmove_that_is_under_way_or_was_cut_off_at_its_end() -> None:
+    running, cut_off, plain = (reported(name) for name in ("pvmove", "pvmove-cut-off", "several-pvs"))
+    assert [bool(moves.under_way(vg)) for vg in (running, cut_off, plain)] == [True, False, False]
+    assert [moves.left_over(vg) for vg in (running, plain)] == [None, None]
+    assert moves.left_over(cut_off) == lv(cut_off, "pvmove0")
 
 
 def test_plain_vgs_are_not_refused() -> None:
