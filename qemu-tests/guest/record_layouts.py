@@ -38,6 +38,8 @@ class Layout:
     # Whether vgcfgbackup(8) may read the VG; the text as it is on the disk says it as well.
     backup: bool = True
     on_disk: bool = False
+    # A PV of which every byte is kept.
+    whole: str = ""
 
 
 def equal_partitions(count: int, size: str = "1G", disk: str = "/dev/vda") -> str:
@@ -405,6 +407,37 @@ lvcreate -y -l 2050 -n data two-disks
         pvs=("/dev/vda1", "/dev/vdb"),
         lsblk=True,
     ),
+    "pvmove-cut-off": Layout(
+        make=ONE_PARTITION
+        + """pvcreate /dev/vda1
+vgcreate moved /dev/vda1
+lvcreate -y -l 10 -n root moved
+lvcreate -y --type error -l 1 -n left moved
+vgchange -a n moved
+vgcfgbackup -f text moved
+sed -i 's/^\\t\\tleft {/\\t\\tpvmove0 {/' text
+vgcfgrestore --yes -f text moved
+""",
+        vg="moved",
+        pvs=("/dev/vda1",),
+    ),
+    # Its text goes on at the start of the area.
+    "two-metadata-areas": Layout(
+        make="""echo size=4M,type=8e | sfdisk --quiet --label dos /dev/vda
+pvcreate --pvmetadatacopies 2 --metadatasize 60k --dataalignment 64k --bootloaderareasize 64k /dev/vda1
+vgcreate --physicalextentsize 64k areas /dev/vda1
+lvcreate -y -l 10 -n root areas
+vgchange -a n areas
+until pvck --dump headers /dev/vda1 | awk '
+    /mda_header_1.size/ { size = $2 }
+    /mda_header_1.raw_locn.0..offset/ { at = $2 }
+    /mda_header_1.raw_locn.0..size/ { exit at + $2 <= size }
+'; do vgchange --addtag t areas; vgchange --deltag t areas; done
+""",
+        vg="areas",
+        pvs=("/dev/vda1",),
+        whole="/dev/vda1",
+    ),
     "missing-pv": Layout(
         make=ONE_PARTITION
         + """pvcreate /dev/vda1 /dev/vdb
@@ -463,6 +496,9 @@ def record(name: str, layout: Layout, folder: Path) -> None:
         argv = ["lvm", "pvck", "--dump", "metadata", "--file", str(folder / f"{layout.vg}.metadata"), layout.pvs[0]]
         processes.run(argv)
         recorder.lines.append(f"{layout.vg}.metadata: pvck --dump metadata --file {layout.vg}.metadata {layout.pvs[0]}")
+    if layout.whole:
+        processes.run(["sh", "-c", f"gzip -9n < {layout.whole} > {folder}/pv.gz"])
+        recorder.lines.append(f"pv.gz: gzip -9n < {layout.whole}")
     if layout.vg and layout.backup:
         argv = ["vgcfgbackup", "--foreign", "--file", layout.file, layout.vg]
         processes.run(argv, cwd=SCRATCH)

@@ -22,6 +22,7 @@ from lvpack_agent import (
     moves,
     overlay,
     plan,
+    pvlabel,
     rescue,
     sameday,
     shrink,
@@ -44,11 +45,13 @@ from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Run
 from lvpack_agent.sizes import MIB, human
 from lvpack_agent.steps import (
+    AddArea,
     ExtendLv,
     MakeSwap,
     MarkVg,
     MoveExtents,
     ReduceLv,
+    RemoveArea,
     ResizeFilesystem,
     ResizePv,
     Step,
@@ -62,7 +65,13 @@ from lvpack_agent.volumes import Volumes
 
 _GOES_ON = "the next boot with the same options goes on from here"
 
-PHASES = {MoveExtents: "compact", ResizePv: "truncate", WriteTable: "truncate"}
+PHASES = {
+    MoveExtents: "compact",
+    RemoveArea: "truncate",
+    ResizePv: "truncate",
+    AddArea: "truncate",
+    WriteTable: "truncate",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +178,7 @@ def _begin(
             for taken in (name, name + imageset.PARTIAL):
                 imageset.refuse_taken(share, taken)
         _refuse_overlay_only(planned)
+        _refuse_metadata(source)
         todo = steps.shrinking(planned, source.unclean)
         rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, text)
         with run.phase("check"):
@@ -217,15 +227,7 @@ def _begin(
 
 
 def _refuse_overlay_only(planned: Plan) -> None:
-    """Raise Refused for what only overlay mode does: partitions and metadata areas that move."""
-    [vg] = planned.source.vgs
-    [pv] = vg.pvs
-    if pv.metadata_areas > 1:
-        # pvresize(8) clears the start of the moved area before it knows that no LV is there (LVM 2.03.31).
-        raise Refused(
-            f"cannot pack VG '{vg.name}' in place: its PV has a second metadata area, which would have to move",
-            hint="use lvpack.mode=overlay, which moves it in the image only",
-        )
+    """Raise Refused for what only overlay mode does: partitions that move."""
     old, new = planned.source.disks[0], planned.target.disks[0]
     for before, after in zip(old.rows, new.rows, strict=True):
         if before.start != after.start and before is not old.extended:
@@ -234,6 +236,21 @@ def _refuse_overlay_only(planned: Plan) -> None:
                 "to move",
                 hint="use lvpack.mode=overlay, which moves it in the image only",
             )
+
+
+def _refuse_metadata(source: Opened) -> None:
+    """Raise Refused unless every metadata area of the PV is whole, in use, and has the same text."""
+    [vg], [device] = source.layout.vgs, source.pvs
+    try:
+        texts = {pvlabel.text(device, area) for area in pvlabel.areas(device)}
+        if len(texts) > 1:
+            raise Failed("they have different metadata")
+    except Failed as why:
+        raise Refused(
+            f"cannot pack VG '{vg.name}' in place: its metadata areas are not all of use: {why.message}",
+            hint=f"vgck --updatemetadata {vg.name} makes them whole and vgchange --vgmetadatacopies all {vg.name} "
+            "has them used; or use lvpack.mode=overlay",
+        ) from why
 
 
 def _refuse_damage(source: Opened, todo: tuple[Step, ...], run: Run) -> None:
@@ -394,6 +411,12 @@ class _Work:
                 size = step.move.count * self._begun.plan.source.vgs[0].extent_size
                 moving = moves.under_way(opened.report()) or moves.begin(opened.vg, opened.pv, step.move)
                 moves.finish(moving, opened.pv, size, self._flush, self._run.say)
+            case RemoveArea():
+                pvlabel.remove_second_area(opened.pv)
+            case AddArea():
+                # Its first page may hold the end of the last extent, which was written by another way.
+                run_tool(["blockdev", "--flushbufs", opened.pv])
+                pvlabel.add_second_area(opened.pv, step.area)
             case ResizePv():
                 [vg], [pv] = self._begun.plan.source.vgs, self._begun.plan.source.vgs[0].pvs
                 lvm.resize_pv(opened.pv, pv.pe_start + step.extents * vg.extent_size)

@@ -214,12 +214,20 @@ class LogicalVolume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataArea:
+    """A place for a VG's metadata on a PV; start (from the PV's own) and size in bytes."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhysicalVolume:
     """A PV by its UUID; disk is an index into Layout.disks, partition a number there; extent 0 is at byte pe_start.
 
     Partition 0 is the whole disk; size is the least that it needs then, however large the disk is. metadata_areas are
     the places for the VG's metadata (pvcreate(8), --pvmetadatacopies): none, one before extent 0, another at the end;
-    area_size is that of the smaller one, 0 if there is none.
+    area_size is that of the smaller one, 0 if there is none. second_area is where the second one is, if that is known.
     """
 
     uuid: str
@@ -230,6 +238,7 @@ class PhysicalVolume:
     extents: int
     metadata_areas: int = 1
     area_size: int = field(default=0, compare=False)
+    second_area: MetadataArea | None = field(default=None, compare=False)
 
     @property
     def tail(self) -> int:
@@ -239,6 +248,12 @@ class PhysicalVolume:
     def least_size(self, extent_size: int) -> int:
         """Return the bytes that it needs for its extents and its metadata."""
         return self.pe_start + self.extents * extent_size + self.tail
+
+    def ending_early(self, extent_size: int) -> "PhysicalVolume":
+        """Return it with its second metadata area right after its extents, and nothing after that."""
+        size = self.least_size(extent_size)
+        area = MetadataArea(start=size - self.tail, size=self.tail) if self.tail else None
+        return replace(self, size=size, second_area=area)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

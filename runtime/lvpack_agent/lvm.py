@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lvpack_agent import pvlabel
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import PhysicalVolume
+from lvpack_agent.layout import MetadataArea, PhysicalVolume
 from lvpack_agent.processes import Completed, run
 
 # udev is not told, so that nothing else opens our volumes and no command waits for a rule that is not there;
@@ -59,7 +60,10 @@ class Lv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pv:
-    """A PV; device is "[unknown]" if it is missing; sizes in bytes, area_size that of the smallest metadata area."""
+    """A PV; device is "[unknown]" if it is missing; sizes in bytes, area_size that of the smallest metadata area.
+
+    second_area: where the label has it; LVM does not report that.
+    """
 
     device: str
     uuid: str
@@ -68,6 +72,7 @@ class Pv:
     extents: int
     metadata_areas: int
     area_size: int
+    second_area: MetadataArea | None = None
     bootloader_area: int
     missing: bool
     duplicate: bool
@@ -186,7 +191,15 @@ def report(devices: Sequence[str]) -> tuple[Vg, ...]:
     words += ["--units", "b", "--nosuffix"]
     for kind, names in _FIELDS.items():
         words += ["--configreport", kind, "-o", names]
-    return parse(command(words, devices).stdout)
+    found = parse(command(words, devices).stdout)
+    return tuple(replace(vg, pvs=tuple(_with_second_area(pv) for pv in vg.pvs)) for vg in found)
+
+
+def _with_second_area(pv: Pv) -> Pv:
+    if pv.metadata_areas < 2 or pv.missing:
+        return pv
+    [_, second] = pvlabel.areas(pv.device)
+    return replace(pv, second_area=second)
 
 
 def activate(vg: str, devices: Sequence[str]) -> None:
@@ -221,7 +234,12 @@ def remove(vg: str, lv: str, device: str) -> None:
 
 
 def resize_pv(device: str, size: int) -> None:
-    """Let a PV use size bytes of its device (pvresize(8))."""
+    """Let a PV with one metadata area use size bytes of its device (pvresize(8)).
+
+    It moves a second area, and for a moment the VG has no metadata then (LVM 2.03.31).
+    """
+    if len(pvlabel.areas(device)) > 1:
+        raise Failed(f"cannot resize the PV on '{device}': it has a second metadata area")
     command(["pvresize", "--yes", "--setphysicalvolumesize", f"{size}b", device], [device])
 
 

@@ -130,7 +130,7 @@ def make_plan(
         homes = _homes(vg, kept)
         going = compact(shrunk, homes)
         packed_vg = moved(shrunk, going, homes)
-        pvs = (replace(pv, size=pv.least_size(vg.extent_size)) for pv in _with_metadata(packed_vg))
+        pvs = (pv.ending_early(vg.extent_size) for pv in _with_metadata(packed_vg))
         packed_vgs.append(replace(packed_vg, pvs=tuple(pvs)))
         steps += [*how, *_compact_steps(source, vg, packed_vgs[-1], going, homes)]
         moves += going

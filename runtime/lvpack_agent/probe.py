@@ -318,6 +318,7 @@ def physical_volume(reported: lvm.Pv, place: Place, extent_size: int) -> Physica
         extents=reported.extents,
         metadata_areas=reported.metadata_areas,
         area_size=reported.area_size,
+        second_area=reported.second_area,
     )
     return pv if partition else replace(pv, size=pv.least_size(extent_size))
 

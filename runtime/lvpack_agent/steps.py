@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lvpack_agent.compact import Move, joined, one_by_one, relocated, truncated
-from lvpack_agent.layout import Content, LogicalVolume, PartitionTable, Segment, VolumeGroup
+from lvpack_agent.layout import (
+    Content,
+    LogicalVolume,
+    MetadataArea,
+    PartitionTable,
+    PhysicalVolume,
+    Segment,
+    VolumeGroup,
+)
 from lvpack_agent.plan import GPT_ENTRIES, Plan
 from lvpack_agent.sizes import human
 
@@ -92,6 +100,24 @@ class MoveExtents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveArea:
+    """Take the second metadata area of the PV out of its label: pvresize does not move it safely (pvlabel)."""
+
+    def __str__(self) -> str:
+        return "remove-area: the PV's second metadata area"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddArea:
+    """Give the PV a second metadata area, with a copy of what the first has."""
+
+    area: MetadataArea
+
+    def __str__(self) -> str:
+        return f"add-area: a second metadata area of {human(self.area.size)} at byte {self.area.start:,} of the PV"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResizePv:
     """Let the PV end after this number of extents."""
 
@@ -116,7 +142,18 @@ def _extents(count: int) -> str:
     return f"{count} extent{'' if count == 1 else 's'}"
 
 
-Step = MarkVg | ResizeFilesystem | MakeSwap | ReduceLv | ExtendLv | MoveExtents | ResizePv | WriteTable
+Step = (
+    MarkVg
+    | ResizeFilesystem
+    | MakeSwap
+    | ReduceLv
+    | ExtendLv
+    | MoveExtents
+    | RemoveArea
+    | ResizePv
+    | AddArea
+    | WriteTable
+)
 
 
 def shrinking(plan: Plan, unclean: tuple[str, ...] = ()) -> tuple[Step, ...]:
@@ -137,8 +174,7 @@ def shrinking(plan: Plan, unclean: tuple[str, ...] = ()) -> tuple[Step, ...]:
             steps.append(ReduceLv(name=f"LV {old.name}", lv=old.uuid, extents=new.extents, content=new.content))
     steps = _marked(steps)
     steps += [MoveExtents(move=move) for move in _moves(plan)]
-    if packed.pvs[0].extents != vg.pvs[0].extents:
-        steps.append(ResizePv(extents=packed.pvs[0].extents))
+    steps += _resized(vg.pvs[0], packed.pvs[0])
     if source.table and target.table:
         as_it_is = _ends_at(source.table, target.size, source.sector_size)
         if not as_it_is or not _same_rows(source.table, target.table):
@@ -153,8 +189,7 @@ def regrowing(plan: Plan) -> tuple[Step, ...]:
     vg, packed = plan.source.vgs[0], plan.target.vgs[0]
     if source.table and target.table and (not _same_rows(source.table, target.table) or source.size != target.size):
         steps.append(WriteTable(table=source.table, size=source.size))
-    if packed.pvs[0].extents != vg.pvs[0].extents:
-        steps.append(ResizePv(extents=vg.pvs[0].extents))
+    steps += _resized(packed.pvs[0], vg.pvs[0])
     steps += [MoveExtents(move=move.reversed()) for move in reversed(_moves(plan))]
     resizing: list[Step] = []
     for old, new in zip(vg.lvs, packed.lvs, strict=True):
@@ -163,6 +198,16 @@ def regrowing(plan: Plan) -> tuple[Step, ...]:
         ]
         resizing += _content(new, old, ())
     return tuple(steps + _marked(resizing))
+
+
+def _resized(old: PhysicalVolume, new: PhysicalVolume) -> Iterator[Step]:
+    moves_area = new.second_area and (old.extents, old.second_area) != (new.extents, new.second_area)
+    if moves_area:
+        yield RemoveArea()
+    if old.extents != new.extents:
+        yield ResizePv(extents=new.extents)
+    if moves_area and new.second_area:
+        yield AddArea(area=new.second_area)
 
 
 def _moves(plan: Plan) -> tuple[Move, ...]:
@@ -225,6 +270,10 @@ def after(vg: VolumeGroup, step: Step) -> VolumeGroup:
             return relocated(vg, step.move)
         case ResizePv():
             return replace(vg, pvs=(replace(vg.pvs[0], extents=step.extents),))
+        case RemoveArea():
+            return replace(vg, pvs=(replace(vg.pvs[0], metadata_areas=1),))
+        case AddArea():
+            return replace(vg, pvs=(replace(vg.pvs[0], metadata_areas=2),))
         case _:
             return vg
 
@@ -238,10 +287,10 @@ def _with_lv(vg: VolumeGroup, lv: LogicalVolume) -> VolumeGroup:
 
 
 def same_extents(one: VolumeGroup, other: VolumeGroup) -> bool:
-    """Return whether two VGs have the same LVs on the same extents, and PVs of the same number of extents."""
+    """Return whether two VGs have the same LVs on the same extents, and PVs of as many extents and metadata areas."""
 
     def shape(vg: VolumeGroup) -> object:
-        pvs = {pv.uuid: (pv.pe_start, pv.extents) for pv in vg.pvs}
+        pvs = {pv.uuid: (pv.pe_start, pv.extents, pv.metadata_areas) for pv in vg.pvs}
         return vg.uuid, vg.extent_size, pvs, {lv.uuid: joined(lv.segments) for lv in vg.lvs}
 
     return shape(one) == shape(other)

@@ -111,7 +111,8 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
         if count < len(states) and same_extents(vg, states[count]):
             return count
     lines = [f"{lv.name} on {', '.join(f'{s.pe}-{s.pe + s.count - 1}' for s in lv.segments)}" for lv in vg.lvs]
-    raise disagree(f"the PV has {vg.pvs[0].extents} extents, LV " + "; LV ".join(lines))
+    [pv] = vg.pvs
+    raise disagree(f"the PV has {pv.extents} extents and {pv.metadata_areas} metadata areas, LV " + "; LV ".join(lines))
 
 
 def _check_table(found: PartitionTable, plan: Plan, upcoming: Step | None) -> None:

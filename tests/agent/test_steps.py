@@ -8,16 +8,39 @@ from hypothesis import strategies as st
 
 from lvpack_agent import moves, steps
 from lvpack_agent.compact import Move
-from lvpack_agent.layout import PV_TYPE, Content, Disk, Layout, Partition, PartitionTable, VolumeGroup
+from lvpack_agent.layout import (
+    PV_TYPE,
+    Content,
+    Disk,
+    Layout,
+    MetadataArea,
+    Partition,
+    PartitionTable,
+    VolumeGroup,
+)
 from lvpack_agent.plan import Plan, make_plan
-from lvpack_agent.sizes import MIB
-from lvpack_agent.steps import MarkVg, MoveExtents, ReduceLv, ResizeFilesystem, Step, WriteTable, same_extents
+from lvpack_agent.sizes import KIB, MIB
+from lvpack_agent.steps import (
+    AddArea,
+    MarkVg,
+    MoveExtents,
+    ReduceLv,
+    RemoveArea,
+    ResizeFilesystem,
+    ResizePv,
+    Step,
+    WriteTable,
+    same_extents,
+)
 from tests.agent.test_plan import MARGIN, blog_layout, ext, vgs
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """A plan for a disk whose only partition is a PV; each LV holds a filesystem, swap or something unknown."""
+    """A plan for a disk whose only partition is a PV; each LV holds a filesystem, swap or something unknown.
+
+    A second metadata area may be larger than lvpack makes one, and stand away from the last extent.
+    """
     vg = draw(vgs(most=1))
     lvs = []
     for lv in vg.lvs:
@@ -29,6 +52,11 @@ def plans(draw: st.DrawFn) -> Plan:
         )
         lvs.append(replace(lv, content=draw(st.sampled_from(contents))))
     [pv] = vg.pvs
+    if pv.metadata_areas == 2:
+        start = pv.least_size(vg.extent_size) - pv.tail + draw(st.sampled_from([0, 4 * KIB]))
+        area = MetadataArea(start=start, size=pv.tail + draw(st.sampled_from([0, 4 * KIB])))
+        pv = replace(pv, second_area=area, size=area.start + area.size)
+        vg = replace(vg, pvs=(pv,))
     row = Partition(number=1, start=MIB, size=pv.size, type="8e", content=Content(type=PV_TYPE, uuid="pv"))
     table = PartitionTable(label="dos", id="0x1", partitions=(row,))
     disk = Disk(path="/dev/vda", size=row.end + 5 * MIB, sector_size=512, table=table)
@@ -67,6 +95,35 @@ def test_a_pvmove_is_of_one_segment_alone(plan: Plan) -> None:
             assert any(pe <= first and end <= to for pe, to in areas)
             cuts = {cut for other in todo if isinstance(other, MoveExtents) for cut in _cut_by(state, other.move)}
             assert not any(first < cut < end for cut in cuts)
+
+
+@given(plans())
+def test_a_pv_is_only_resized_with_one_metadata_area_and_then_has_the_wanted_second(plan: Plan) -> None:
+    """pvresize moves a second one, and a power cut just then takes all metadata."""
+    for todo, wanted in ((steps.shrinking(plan), plan.target), (steps.regrowing(plan), plan.source)):
+        [packed], [source] = plan.target.vgs, plan.source.vgs
+        [area] = [pv.second_area for pv in (source if wanted is plan.target else packed).pvs]
+        for step in todo:
+            if isinstance(step, RemoveArea):
+                assert area
+                area = None
+            elif isinstance(step, AddArea):
+                assert not area
+                area = step.area
+            assert not (area and isinstance(step, ResizePv))
+            if isinstance(step, WriteTable):
+                end = wanted.vgs[0].pvs[0]
+                assert not area or todo[0] is step or area.start + area.size <= end.size
+        assert area == wanted.vgs[0].pvs[0].second_area
+
+
+@given(plans())
+def test_a_second_metadata_area_is_added_where_no_extent_is(plan: Plan) -> None:
+    todo = steps.shrinking(plan) + steps.regrowing(plan)
+    for state, step in zip(steps.states(plan.source.vgs[0], todo), todo, strict=False):
+        if isinstance(step, AddArea):
+            [pv] = state.pvs
+            assert step.area.start >= pv.pe_start + pv.extents * state.extent_size
 
 
 def _cut_by(vg: VolumeGroup, move: Move) -> set[int]:
