@@ -3,17 +3,26 @@
 test_main_job.py has the sample server.
 """
 
+import json
 import os
+import re
 import secrets
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from lab import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
 from lvpack_agent import imageset
+from lvpack_agent.journal import PROGRESS, RECORD, Progress, Record
+from lvpack_agent.jsonform import from_json, to_json
+from lvpack_agent.layout import VolumeGroup
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import KIB, MIB
+from lvpack_agent.steps import AddArea, ExtendLv, MoveExtents, RemoveArea, ResizePv, Step
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
@@ -23,6 +32,7 @@ from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.runs import shared_arguments
 from lvpack_builder.sample.server import make_sample
 from powercuts import ARGUMENTS, run_cuts
+from writelog import Timeline, WriteLog, areas_of
 
 pytestmark = pytest.mark.timeout(2400)
 core, full = pytest.mark.core, pytest.mark.full
@@ -109,6 +119,130 @@ def test_striped_lv_is_packed_and_gets_every_extent_back(image: LiveImage, lab: 
     assert inventory.differing_files(before, after) == []
     assert after.identities() == before.identities()
     assert after.segments == before.segments
+
+
+@pytest.fixture
+def two_areas(image: LiveImage, lab: Lab) -> Path:
+    disk = sparse_copy(make_sample(image, "areas"), lab.folder / "areas.img")
+    lab.prepare([Drive(path=disk)], "sfdisk --delete /dev/vda 2")
+    return disk
+
+
+def metadata_areas(lab: Lab, disk: Path) -> list[str]:
+    """Return where LVM's own tool finds the metadata areas of a PV."""
+    said = lab.prepare([Drive(path=disk, temporary=True)], "pvck --dump headers /dev/vda1")
+    return re.findall(r"mda_header_\d\.(?:start|size) \d+", said)
+
+
+@full
+def test_second_metadata_area_goes_with_the_end_of_the_pv(image: LiveImage, lab: Lab, two_areas: Path) -> None:
+    before, areas = inventory.take(image, Drive(path=two_areas)), metadata_areas(lab, two_areas)
+    assert len(areas) == 4
+    disk = sparse_copy(two_areas, lab.folder / "disk.img")
+    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.margin=8M", "lvpack.regrow=yes")
+    assert report.status == "ok", report
+    assert metadata_areas(lab, disk) == areas
+    after = inventory.take(image, Drive(path=disk))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert after.segments == before.segments
+
+    target = create_disk(lab.folder / "target.img", report.sizes["packed_disk"])
+    restored = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one")
+    assert restored.status == "ok", restored
+    after = inventory.take(image, Drive(path=target))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    [pv] = imageset.read_manifest(lab.share / "one").packed.vgs[0].pvs
+    assert pv.second_area and pv.second_area.start + pv.second_area.size == pv.size
+    assert metadata_areas(lab, target)[2:] == [
+        f"mda_header_2.start {pv.second_area.start}",
+        f"mda_header_2.size {pv.second_area.size}",
+    ]
+
+
+ZERO_HEADER = """at=$(pvck --dump headers /dev/vda1 | awk '/mda_header_2.start/ { print $2 }')
+dd if=/dev/zero of=/dev/vda1 bs=512 seek=$((at / 512)) count=1 conv=notrunc,fsync
+"""
+
+
+@full
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("vgchange --vgmetadatacopies 1 areas", "set to be ignored"), (ZERO_HEADER, "header is damaged")],
+)
+def test_metadata_area_that_is_not_of_use(lab: Lab, two_areas: Path, command: str, words: str) -> None:
+    """Without the other area the VG would be gone, or LVM would not know that there is one to be moved."""
+    (lab.folder / "change").write_text(command)
+    lab.prepare([Drive(path=two_areas)], "sh -ex /host/change")
+    untouched = fingerprint(two_areas)
+    report = lab.run([Drive(path=two_areas)], *IN_PLACE)
+    assert_untouched(report, "refused", words, two_areas, untouched)
+    assert journals(lab.share) == []
+
+
+def is_of_metadata(step: Step, _: VolumeGroup) -> bool:
+    return isinstance(step, RemoveArea | ResizePv | AddArea)
+
+
+def is_of_stripes(step: Step, vg: VolumeGroup) -> bool:
+    """Tell whether a step extends a striped LV, or moves a piece of one."""
+    if isinstance(step, ExtendLv):
+        return bool(step.segment.others)
+    striped = [s for lv in vg.lvs for s in lv.segments if s.others]
+    places = [range(area.pe, area.pe + s.length) for s in striped for area in s.areas]
+    return isinstance(step, MoveExtents) and any(step.move.source in place for place in places)
+
+
+@full
+@pytest.mark.timeout(5400)
+def test_any_write_may_be_the_last_of_a_second_metadata_area(image: LiveImage, lab: Lab, two_areas: Path) -> None:
+    cut_after_writes(image, lab, two_areas, "8M", is_of_metadata)
+
+
+@full
+@pytest.mark.timeout(5400)
+def test_any_write_may_be_the_last_of_a_step_with_stripes(image: LiveImage, lab: Lab, striped: Path) -> None:
+    cut_after_writes(image, lab, striped, "24M", is_of_stripes)
+
+
+def cut_after_writes(
+    image: LiveImage, lab: Lab, pristine: Path, margin: str, wanted: Callable[[Step, VolumeGroup], bool]
+) -> None:
+    """Cut the power after writes of the wanted steps of a run, as dice have it; it goes on, and all is as before."""
+    dice = Random(seed := new_seed())
+    words = (*IN_PLACE, f"lvpack.margin={margin}", "lvpack.regrow=yes")
+    before = inventory.take(image, Drive(path=pristine))
+    whole, log_file = sparse_copy(pristine, lab.folder / "whole.img"), lab.folder / "log"
+    log_file.touch()
+    report = lab.run([Drive(path=whole, log=log_file)], *words)
+    assert report.status == "ok", report
+    log = WriteLog(log_file)
+    replayed = log.replayed(pristine, len(log.entries), lab.folder / "replayed.img")
+    assert fingerprint(replayed) == fingerprint(whole), "the log has every write"
+
+    [name] = journals(lab.share)
+    planned = from_json(Record, json.loads((lab.share / name / RECORD).read_text())).plan
+    timeline = Timeline(log, planned, pristine, lab.folder / "pv.img")
+    cuts = timeline.cuts(wanted, dice)
+    print(f"seed {seed}: {len(cuts)} cuts")
+    assert {cut.step < timeline.shrinking for cut in cuts} == {True, False}
+    for cut in cuts:
+        print(f"after {cut.entries} of {len(log.entries)} entries, in step {cut.step}: {timeline.todo[cut.step]}")
+        left = log.replayed(pristine, cut.entries, lab.folder / "left.img")
+        share = lab.folder / "left-share"
+        shutil.copytree(lab.share / name, share / name)
+        # The image set is written between the two halves.
+        progress = Progress(done=cut.step, dumped=cut.step >= timeline.shrinking)
+        (share / name / PROGRESS).write_text(json.dumps(to_json(progress)))
+        report = lab.run([Drive(path=left)], *words, share=share)
+        assert report.status == "ok", report
+        after = inventory.take(image, Drive(path=left))
+        assert inventory.differing_files(before, after) == []
+        assert after.identities() == before.identities()
+        assert after.segments == before.segments
+        assert areas_of(left, planned, lab.folder / "pv.img") == areas_of(pristine, planned, lab.folder / "pv.img")
+        shutil.rmtree(share)
 
 
 @full

@@ -57,6 +57,7 @@ class Drive:
     """A disk image of a guest; with temporary, writes are dropped at its end; read_only, the guest sees it so.
 
     nbd: path is the Unix socket of an NBD server that has the image. sector_size in bytes, 512 or 4096 (4Kn).
+    log: an empty file for every write to a raw image, in its order (QEMU's blklogwrites).
     """
 
     path: Path
@@ -66,11 +67,14 @@ class Drive:
     read_only: bool = False
     serial: str = ""
     sector_size: int = SECTOR
+    log: Path | None = None
 
     def options(self) -> str:
         """Return the value of -drive, but for its id."""
         where = "file.driver=nbd,file.server.type=unix,file.server.path" if self.nbd else "file"
-        words = [f"{where}={_escaped(self.path)}", f"format={self.format}", "if=none"]
+        logged = [f"file.driver=blklogwrites,file.log.filename={_escaped(self.log)}"] if self.log else []
+        where = "file.file.filename" if self.log else where
+        words = [*logged, f"{where}={_escaped(self.path)}", f"format={self.format}", "if=none"]
         # writeback: a flush of the guest reaches the image file, so a kill of QEMU is a power cut and no worse.
         words += ["cache=writeback", "discard=unmap"]
         words += ["snapshot=on"] if self.temporary else []
