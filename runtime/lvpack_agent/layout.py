@@ -7,6 +7,8 @@ found, rather than what it is, do not take part in comparisons: a packed disk eq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from lvpack_agent.sizes import MIB, round_up
+
 EXT_TYPES = ("ext2", "ext3", "ext4")
 SUSPEND_TYPES = ("swsuspend",)
 PV_TYPE = "LVM2_member"
@@ -247,7 +249,20 @@ class PhysicalVolume:
 
     def least_size(self, extent_size: int) -> int:
         """Return the bytes that it needs for its extents and its metadata."""
-        return self.pe_start + self.extents * extent_size + self.tail
+        return self._tail_start(extent_size) + self.tail
+
+    def _tail_start(self, extent_size: int) -> int:
+        """Return the byte after the last extent, or after it that of the second metadata area.
+
+        LVM writes an area together with what is before it in the same 128 KiB (LVM2: lib/label/label.c), as it read
+        that some time before: no extent may be there. It aligns the areas that it makes as it aligns extents, to a MiB.
+        """
+        end = self.pe_start + self.extents * extent_size
+        if not self.tail:
+            return end
+        aligned = round_up(end, MIB)
+        # Where an area stands already there is room for it.
+        return self.second_area.start if self.second_area and end <= self.second_area.start < aligned else aligned
 
     def ending_early(self, extent_size: int) -> "PhysicalVolume":
         """Return it with its second metadata area right after its extents, and nothing after that."""

@@ -263,8 +263,8 @@ def restore_metadata(vg: str, pvs: Mapping[PhysicalVolume, str], text: str, scra
         create = ["pvcreate", "--yes", "-ff", "--uuid", pv.uuid, "--restorefile", str(path)]
         create += ["--pvmetadatacopies", str(pv.metadata_areas)]
         if pv.area_size:
-            # LVM takes what there is before extent 0 and after the last one, if that is less.
-            create += ["--metadatasize", f"{pv.area_size}b"]
+            # LVM takes what there is before extent 0, if that is less.
+            create += ["--metadatasize", f"{pv.tail or pv.area_size}b"]
         command([*create, device], devices)
     _restore(vg, path, devices)
 

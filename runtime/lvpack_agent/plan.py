@@ -363,7 +363,7 @@ def _pv_pieces(plan: Plan, vg: VolumeGroup, pv: PhysicalVolume) -> Iterator[Piec
         giver = old[move.pv]
         offset = plan.source.first_extent(giver) + move.source * vg.extent_size
         yield Piece(size=move.count * vg.extent_size, disk=giver.disk, offset=offset)
-    yield Piece(size=(pv.extents - extents) * vg.extent_size)
+    yield Piece(size=pv.size - pv.tail - pv.pe_start - extents * vg.extent_size)
     # The second metadata area is written over the source's own, in the overlay: no extent is there.
     end = plan.source.pv_end(old[pv.uuid])
     yield Piece(size=pv.tail, disk=pv.disk, offset=end - pv.tail)

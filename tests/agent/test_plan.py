@@ -16,6 +16,7 @@ from lvpack_agent.layout import (
     Disk,
     Layout,
     LogicalVolume,
+    MetadataArea,
     Partition,
     PartitionTable,
     PhysicalVolume,
@@ -160,7 +161,7 @@ def vgs(draw: st.DrawFn, most: int = 3) -> VolumeGroup:
             disk=0,
             partition=n + 1,
             size=0,
-            pe_start=MIB,
+            pe_start=draw(st.sampled_from([MIB, 192 * KIB, 68 * KIB])),
             extents=end + 5,
             metadata_areas=draw(st.integers(0, 2)),
             area_size=draw(st.sampled_from([1020 * KIB, 300 * KIB + 512])),
@@ -373,6 +374,19 @@ def test_a_second_metadata_area_stands_at_the_new_end(blog: Path) -> None:
     assert (last.disk, last.offset + last.size) == (0, layout.disks[0].rows[1].end)
     assert last.size == 1020 * KIB
     assert "no hole; 1.00 MiB after them for the second metadata area" in as_text(plan)
+
+
+def test_a_second_metadata_area_has_its_128_kib_alone_where_there_is_room() -> None:
+    pv = PhysicalVolume(
+        uuid="pv", disk=0, partition=1, size=0, pe_start=192 * KIB, extents=5, metadata_areas=2, area_size=188 * KIB
+    )
+    area = MetadataArea(start=21 * MIB, size=188 * KIB)
+    packed = pv.ending_early(4 * MIB)
+    assert (packed.second_area, packed.size) == (area, area.start + area.size)
+    near = MetadataArea(start=20 * MIB + 192 * KIB, size=256 * KIB)
+    for second, start in ((near, near.start), (replace(near, start=20 * MIB), area.start)):
+        packed = replace(pv, second_area=second).ending_early(4 * MIB)
+        assert packed.second_area == MetadataArea(start=start, size=188 * KIB)
 
 
 def test_what_remains_of_a_collapsed_vg_has_metadata(blog: Path) -> None:
