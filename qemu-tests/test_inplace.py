@@ -22,7 +22,7 @@ from lvpack_agent.layout import VolumeGroup
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import KIB, MIB
-from lvpack_agent.steps import AddArea, ExtendLv, MoveExtents, RemoveArea, ResizePv, Step
+from lvpack_agent.steps import AddArea, ExtendLv, MoveExtents, ReduceLv, RemoveArea, ResizePv, Step
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
 from lvpack_builder.console import running
@@ -161,28 +161,43 @@ def test_second_metadata_area_goes_with_the_end_of_the_pv(image: LiveImage, lab:
     ]
 
 
-ZERO_HEADER = """at=$(pvck --dump headers /dev/vda1 | awk '/mda_header_2.start/ { print $2 }')
-dd if=/dev/zero of=/dev/vda1 bs=512 seek=$((at / 512)) count=1 conv=notrunc,fsync
+# What is zeroed of the second area: so many sectors from that one on.
+ZERO = """at=$(pvck --dump headers /dev/vda1 | awk '/mda_header_2.start/ {{ print $2 }}')
+dd if=/dev/zero of=/dev/vda1 bs=512 seek=$((at / 512 + {first})) count={count} conv=notrunc,fsync
 """
 
 
 @full
 @pytest.mark.parametrize(
-    ("command", "words"),
-    [("vgchange --vgmetadatacopies 1 areas", "set to be ignored"), (ZERO_HEADER, "header is damaged")],
+    ("command", "words", "hint"),
+    [
+        ("vgchange --vgmetadatacopies 1 areas", "set to be ignored", "vgchange --vgmetadatacopies all"),
+        (ZERO.format(first=1, count=99), "text is damaged", "vgck --updatemetadata"),
+        (ZERO.format(first=0, count=1), "header is damaged", "lvpack.mode=overlay"),
+    ],
 )
-def test_metadata_area_that_is_not_of_use(lab: Lab, two_areas: Path, command: str, words: str) -> None:
-    """Without the other area the VG would be gone, or LVM would not know that there is one to be moved."""
+def test_metadata_area_that_is_not_of_use(lab: Lab, two_areas: Path, command: str, words: str, hint: str) -> None:
+    """The disk is refused, and is packed when the hint was followed."""
     (lab.folder / "change").write_text(command)
     lab.prepare([Drive(path=two_areas)], "sh -ex /host/change")
     untouched = fingerprint(two_areas)
     report = lab.run([Drive(path=two_areas)], *IN_PLACE)
     assert_untouched(report, "refused", words, two_areas, untouched)
+    assert hint in report.hint
     assert journals(lab.share) == []
+    how = list(IN_PLACE)
+    if hint.startswith("lvpack."):
+        how = [hint if word.startswith("lvpack.mode=") else word for word in how]
+    else:
+        lab.prepare([Drive(path=two_areas)], f"{hint} areas")
+    report = lab.run([Drive(path=two_areas)], *how, "lvpack.margin=8M")
+    assert report.status == "ok", report
+    [pv] = imageset.read_manifest(lab.share / "one").packed.vgs[0].pvs
+    assert pv.second_area
 
 
 def is_of_metadata(step: Step, _: VolumeGroup) -> bool:
-    return isinstance(step, RemoveArea | ResizePv | AddArea)
+    return isinstance(step, RemoveArea | ResizePv | AddArea | ReduceLv)
 
 
 def is_of_stripes(step: Step, vg: VolumeGroup) -> bool:
@@ -228,8 +243,11 @@ def cut_after_writes(
     print(f"seed {seed}: {len(cuts)} cuts")
     assert {cut.step < timeline.shrinking for cut in cuts} == {True, False}
     for cut in cuts:
-        print(f"after {cut.entries} of {len(log.entries)} entries, in step {cut.step}: {timeline.todo[cut.step]}")
-        left = log.replayed(pristine, cut.entries, lab.folder / "left.img")
+        without = f" but {len(cut.lost)}" if cut.lost else ""
+        print(
+            f"after {cut.entries} of {len(log.entries)} entries{without}, in step {cut.step}: {timeline.todo[cut.step]}"
+        )
+        left = log.replayed(pristine, cut.entries, lab.folder / "left.img", cut.lost)
         share = lab.folder / "left-share"
         shutil.copytree(lab.share / name, share / name)
         # The image set is written between the two halves.

@@ -17,7 +17,7 @@ from lvpack_agent import pvlabel, steps
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout import Area, LogicalVolume, MetadataArea, PhysicalVolume, Segment, VolumeGroup
 from lvpack_agent.plan import Plan
-from lvpack_agent.steps import Step, same_extents
+from lvpack_agent.steps import ReduceLv, Step, same_extents
 from lvpack_agent.vgtext import Section, parse
 from lvpack_builder.demo import sparse_copy
 
@@ -42,10 +42,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A power cut after so many entries of the log, when a step of that number was to be done, or was being done."""
+    """A power cut after so many entries of the log, when a step of that number was to be done, or was being done.
+
+    Entries that are lost, by their numbers from 0, came after the last flush.
+    """
 
     entries: int
     step: int
+    lost: frozenset[int] = frozenset()
 
 
 class WriteLog:
@@ -67,12 +71,13 @@ class WriteLog:
                 yield Entry(at=where * SECTOR, size=size, data=data, flush=bool(flags & _FLUSH))
                 at += 0 if discard else size
 
-    def replayed(self, pristine: Path, count: int, target: Path) -> Path:
-        """Make a disk of the first entries and of what it was before."""
+    def replayed(self, pristine: Path, count: int, target: Path, lost: frozenset[int] = frozenset()) -> Path:
+        """Make a disk of the first entries, but those that are lost, and of what it was before."""
         sparse_copy(pristine, target)
         with target.open("r+b") as file:
-            for entry in self.entries[:count]:
-                os.pwrite(file.fileno(), self.data(entry), entry.at)
+            for number, entry in enumerate(self.entries[:count]):
+                if number not in lost:
+                    os.pwrite(file.fileno(), self.data(entry), entry.at)
         return target
 
     def data(self, entry: Entry) -> bytes:
@@ -95,6 +100,9 @@ class Timeline:
         self.todo, self.shrinking = (*shrinking, *steps.regrowing(plan)), len(shrinking)
         self._log = log
         self._start, self._pe_start, self._pe_end = plan.source.pv_start(pv), pv.pe_start, plan.source.pv_end(pv)
+        self._second_areas = [
+            pv.second_area for side in (plan.source, plan.target) for pv in side.vgs[0].pvs if pv.second_area
+        ]
         self._states = steps.states(vg, self.todo)
         _copy_head(pristine, plan, scratch)
         self._ends = dict(self._found_ends(scratch))
@@ -103,7 +111,8 @@ class Timeline:
         """Return cuts at steps, of which wanted is told what the VG is before them: at most so many.
 
         They are chosen from those before the first write of a step, after each of metadata, and after some of data,
-        as many for each kind of step, on the way down and back. Steps that do not change the VG have none.
+        as many for each kind of step, on the way down and back. Steps that do not change the VG have none. One is
+        such that of the commits of a step only those to a second metadata area are left, if there is one.
         """
         kinds: dict[object, list[Cut]] = {}
         for step in self._ends:
@@ -112,7 +121,21 @@ class Timeline:
         for cuts in kinds.values():
             dice.shuffle(cuts)
         in_turn = [cut for some in zip_longest(*kinds.values()) for cut in some if cut]
-        return sorted(in_turn[:most], key=lambda cut: (cut.entries, cut.step))
+        chosen = [*in_turn[:most], *self._with_a_newer_second_area(dice)]
+        return sorted(chosen, key=lambda cut: (cut.entries, cut.step))
+
+    def _with_a_newer_second_area(self, dice: Random) -> list[Cut]:
+        """Return at most one cut: after a step by LVM, of which the disk loses all that went to the first area."""
+        steps = [step for step in self._ends if isinstance(self.todo[step], ReduceLv)] if self._second_areas else []
+        if not steps:
+            return []
+        step = dice.choice(steps)
+        flushes = [n for n, entry in enumerate(self._log.entries) if entry.flush]
+        begin = max(n for n in flushes if n < self._ends[step])
+        end = min(n for n in flushes if n >= self._ends[step])
+        lost = frozenset(n for n in range(begin, end) if self._is_before_extents(self._log.entries[n]))
+        assert any(self._is_metadata(self._log.entries[n]) for n in range(begin, end) if n not in lost)
+        return [Cut(entries=end, step=step, lost=lost)]
 
     def _cuts(self, step: int, dice: Random) -> list[Cut]:
         end = self._ends[step]
@@ -126,7 +149,13 @@ class Timeline:
         return [Cut(entries=n, step=step) for n in sorted({begin, *metadata, *data})]
 
     def _is_metadata(self, entry: Entry) -> bool:
-        """Tell whether something is written outside of what segments of LVs may have."""
+        """Tell whether something is written before the first extent, or where a second area was or will be."""
+        at, end = entry.at - self._start, entry.at + entry.size - self._start
+        return self._is_before_extents(entry) or any(
+            at < a.start + a.size and a.start < end for a in self._second_areas
+        )
+
+    def _is_before_extents(self, entry: Entry) -> bool:
         return entry.at < self._start + self._pe_start
 
     def _found_ends(self, scratch: Path) -> Iterator[tuple[int, int]]:

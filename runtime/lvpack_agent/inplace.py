@@ -242,14 +242,10 @@ def _refuse_metadata(source: Opened) -> None:
     """Raise Refused unless every metadata area of the PV is whole, in use, and has the same text."""
     [vg], [device] = source.layout.vgs, source.pvs
     try:
-        texts = {pvlabel.text(device, area) for area in pvlabel.areas(device)}
-        if len(texts) > 1:
-            raise Failed("they have different metadata")
+        pvlabel.check(device)
     except Failed as why:
         raise Refused(
-            f"cannot pack VG '{vg.name}' in place: its metadata areas are not all of use: {why.message}",
-            hint=f"vgck --updatemetadata {vg.name} makes them whole and vgchange --vgmetadatacopies all {vg.name} "
-            "has them used; or use lvpack.mode=overlay",
+            f"cannot pack VG '{vg.name}' in place: {why.message}", hint=why.hint or "use lvpack.mode=overlay"
         ) from why
 
 
@@ -332,15 +328,25 @@ class _Work:
             )
         with volumes.opened(self._disk.path, self._begun.plan) as opened:
             found = volumes.position(opened, self._begun.plan, self._steps, self._states, done)
-            if left := moves.left_over(opened.report()):
-                self._run.say(f"remove LV {left.name}, which a pvmove that was cut off at its end has left")
-                lvm.remove(opened.vg, left.name, opened.pv)
             for lv in self._begun.plan.source.vgs[0].lvs:
                 if lv.content.type == "swap":
                     _refuse_suspended(f"LV {lv.name}", opened.lvs[lv.uuid])
+            self._mend_metadata(opened)
+            if left := moves.left_over(opened.report()):
+                self._run.say(f"remove LV {left.name}, which a pvmove that was cut off at its end has left")
+                lvm.remove(opened.vg, left.name, opened.pv)
         if found > done:
             self._flush()
             self._written(entry, self._steps[done])
+
+    def _mend_metadata(self, opened: Volumes) -> None:
+        """Give all metadata areas the newest text: LVM does not flush between them, a cut may leave any one older."""
+        try:
+            pvlabel.check(opened.pv)
+        except Failed as why:
+            self._run.say(f"write the metadata of VG {opened.vg} anew: {why.message}")
+            lvm.update_metadata(opened.vg, opened.pv)
+            self._flush()
 
     def _do(self, entry: Journal, end: int) -> None:
         """Do the steps before end that are not done, phase by phase."""

@@ -62,7 +62,8 @@ class Lv:
 class Pv:
     """A PV; device is "[unknown]" if it is missing; sizes in bytes, area_size that of the smallest metadata area.
 
-    second_area: where the label has it; LVM does not report that.
+    metadata_areas are as many as the label lists, whole or not; second_area is where. LVM reports only those that are
+    whole, and not where.
     """
 
     device: str
@@ -192,14 +193,14 @@ def report(devices: Sequence[str]) -> tuple[Vg, ...]:
     for kind, names in _FIELDS.items():
         words += ["--configreport", kind, "-o", names]
     found = parse(command(words, devices).stdout)
-    return tuple(replace(vg, pvs=tuple(_with_second_area(pv) for pv in vg.pvs)) for vg in found)
+    return tuple(replace(vg, pvs=tuple(_with_areas(pv) for pv in vg.pvs)) for vg in found)
 
 
-def _with_second_area(pv: Pv) -> Pv:
-    if pv.metadata_areas < 2 or pv.missing:
+def _with_areas(pv: Pv) -> Pv:
+    if pv.missing:
         return pv
-    [_, second] = pvlabel.areas(pv.device)
-    return replace(pv, second_area=second)
+    areas = pvlabel.areas(pv.device)
+    return replace(pv, metadata_areas=len(areas), second_area=areas[1] if len(areas) > 1 else None)
 
 
 def activate(vg: str, devices: Sequence[str]) -> None:
@@ -227,6 +228,11 @@ def extend(vg: str, lv: str, first: int, count: int, device: str) -> None:
     where = f"{device}:{first}-{first + count - 1}"
     words = ["lvextend", "--yes", "--fs", "ignore", "--alloc", "anywhere", "--extents", f"+{count}"]
     command([*words, f"{vg}/{lv}", where], [device])
+
+
+def update_metadata(vg: str, device: str) -> None:
+    """Write the newest metadata to all areas of a PV; those whose header is damaged stay as they are (vgck(8))."""
+    command(["vgck", "--updatemetadata", vg], [device])
 
 
 def remove(vg: str, lv: str, device: str) -> None:

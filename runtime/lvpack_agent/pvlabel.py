@@ -8,6 +8,7 @@ metadata at all. Here one sector is written, the label's, when all else is on th
 import os
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +32,9 @@ _MAGIC = b" LVM2 x[5A%r0N*>"
 _TEXT = struct.Struct("<QQII")
 _IGNORED = 1
 _INITIAL_CRC = 0xF597A6CF
+_ANEW = "vgck --updatemetadata, with the name of the VG, writes all of them anew"
+# Seen with LVM 2.03.31: vgck leaves an area without a header as it is, and is content.
+_NEW_HEADER = "lvpack.mode=overlay gives the image whole areas"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +68,27 @@ def text(device: str, area: MetadataArea) -> bytes:
         return _text(file, area)
 
 
+def check(device: str) -> None:
+    """Raise Failed unless every metadata area of a PV is whole, in use, and has the same text."""
+    if len({text(device, area) for area in areas(device)}) > 1:
+        raise Failed("cannot trust the metadata areas of the PV: they have different metadata", hint=_ANEW)
+
+
 def remove_second_area(device: str) -> None:
-    """Take the second area out of the label, once it is known that the first has the VG's metadata, and the latest."""
+    """Take the second area out of the label, once it is known that the first has the VG's metadata, and the latest.
+
+    A second one that is damaged goes as well.
+    """
     with Path(device).open("r+b", buffering=0) as file:
         label = _label(file)
         if len(label.areas) == 1:
             return
         first, second = label.areas
-        if _seqno(_text(file, first)) < _seqno(_text(file, second)):
-            raise Failed("cannot remove the second metadata area of the PV: the first is older")
+        latest = _seqno(_text(file, first))
+        with suppress(Failed):
+            latest = max(latest, _seqno(_text(file, second)))
+        if latest > _seqno(_text(file, first)):
+            raise Failed("cannot remove the second metadata area of the PV: the first is older", hint=_ANEW)
         _write_label(file, label, (first,))
 
 
@@ -125,14 +141,19 @@ def _text(file: BinaryIO, area: MetadataArea) -> bytes:
     offset, length, checksum, flags = _TEXT.unpack_from(sector, _CHECKSUM.size + _HEADER.size)
     whole = _CHECKSUM.unpack_from(sector)[0] == _crc(sector[_CHECKSUM.size :])
     if not whole or (magic, version, start, size) != (_MAGIC, 1, area.start, area.size):
-        raise Failed(f"cannot read the metadata area at byte {area.start:,} of the PV: its header is damaged")
+        raise Failed(
+            f"cannot read the metadata area at byte {area.start:,} of the PV: its header is damaged", hint=_NEW_HEADER
+        )
     if flags & _IGNORED:
-        raise Failed(f"cannot read the metadata area at byte {area.start:,} of the PV: it is set to be ignored")
+        raise Failed(
+            f"cannot read the metadata area at byte {area.start:,} of the PV: it is set to be ignored",
+            hint="vgchange --vgmetadatacopies all has it used again",
+        )
     # The text goes on after the header when it comes to the end of the area.
     there = min(length, size - offset)
     found = _read(file, start + offset, there) + _read(file, start + SECTOR, length - there)
     if not length or checksum != _crc(found):
-        raise Failed(f"cannot read the metadata area at byte {area.start:,} of the PV: its text is damaged")
+        raise Failed(f"cannot read the metadata area at byte {area.start:,} of the PV: its text is damaged", hint=_ANEW)
     return found
 
 
@@ -147,7 +168,10 @@ def _crc(data: bytes) -> int:
 
 
 def _read(file: BinaryIO, at: int, size: int) -> bytes:
-    found = os.pread(file.fileno(), size, at)
+    try:
+        found = os.pread(file.fileno(), size, at)
+    except OSError as error:
+        raise Failed(f"cannot read {size:,} bytes at {at:,} of the PV: {error.strerror}") from error
     if len(found) != size:
         raise Failed(f"cannot read {size:,} bytes at {at:,} of the PV: it ends before that")
     return found

@@ -90,7 +90,7 @@ def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
 def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tuple[VolumeGroup, ...], done: int) -> int:
     """Return how many steps the disk has behind it: done, or one more that was not written down any more.
 
-    The latter, too, if a pvmove has only its temporary LV left to be removed.
+    A pvmove may have only its temporary LV left to be removed.
     Raises Disagreement that says what was found if it is neither.
     """
     upcoming = steps[done] if done < len(steps) else None
@@ -107,7 +107,7 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
         found = replace(found, lvs=tuple(lv for lv in found.lvs if lv is not left))
     probe.refuse_unsupported(found)
     vg = probe.volume_group(found, {volumes.pv: (0, volumes.number)}, {})
-    for count in (done + 1,) if left else (done, done + 1):
+    for count in (done, done + 1):
         if count < len(states) and same_extents(vg, states[count]):
             return count
     lines = [f"{lv.name} on {', '.join(f'{s.pe}-{s.pe + s.count - 1}' for s in lv.segments)}" for lv in vg.lvs]

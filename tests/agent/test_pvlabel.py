@@ -66,9 +66,25 @@ def test_second_area_that_is_newer_stays(pv: Path) -> None:
     data[second.start : second.start + len(written)] = written
     pv.write_bytes(data)
     assert pvlabel.text(str(pv), second) == newer
+    with pytest.raises(Failed, match="they have different metadata"):
+        pvlabel.check(str(pv))
     with pytest.raises(Failed, match="the first is older"):
         pvlabel.remove_second_area(str(pv))
     assert pv.read_bytes() == data
+
+
+@pytest.mark.parametrize("where", [0, 512])
+def test_second_area_that_is_damaged_goes(pv: Path, where: int) -> None:
+    first, second = pvlabel.areas(str(pv))
+    pvlabel.check(str(pv))
+    data = bytearray(PV)
+    data[second.start + where : second.start + second.size] = bytes(second.size - where)
+    pv.write_bytes(data)
+    with pytest.raises(Failed, match=f"at byte {second.start:,} of the PV: its (header|text) is damaged"):
+        pvlabel.check(str(pv))
+    pvlabel.remove_second_area(str(pv))
+    assert pvlabel.areas(str(pv)) == (first,)
+    pvlabel.check(str(pv))
 
 
 def test_area_that_is_too_small(pv: Path) -> None:
