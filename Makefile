@@ -23,7 +23,7 @@ check: $(VENV)/ready $(PACKAGES)
 	shellcheck .ci/run $$(grep -rlE '^#!/bin/(busybox )?(sh|bash)' elements builder)
 
 unit: $(VENV)/ready
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests --numprocesses 2
 
 build: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack build
