@@ -93,6 +93,8 @@ def copies(image: LiveImage, lab: Lab, recipe: str) -> list[Path]:
         pytest.param("features", marks=full),
         pytest.param("odd", marks=full),
         pytest.param("areas", marks=full),
+        pytest.param("giant", marks=full),
+        pytest.param("three", marks=full),
     ],
 )
 def test_layout_comes_back(image: LiveImage, lab: Lab, recipe: str) -> None:
@@ -265,7 +267,7 @@ def test_further_disks_come_too(image: LiveImage, lab: Lab) -> None:
 
 
 @full
-@pytest.mark.parametrize("recipe", ["whole", "odd", "noboot"])
+@pytest.mark.parametrize("recipe", ["whole", "odd", "noboot", "giant"])
 def test_in_place_too(image: LiveImage, lab: Lab, recipe: str) -> None:
     pristine = make_sample(image, recipe)
     disk = sparse_copy(pristine, lab.folder / "disk.img")
