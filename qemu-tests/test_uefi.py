@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab
+from lab import IN_PLACE, Lab, cut_to_size
 from lvpack_agent import imageset
 from lvpack_agent.efi import Loader
+from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
@@ -48,15 +49,22 @@ def content(image: LiveImage, server: Path) -> Inventory:
     return inventory.take(image, Drive(path=server))
 
 
+def installed(lab: Lab, drive: Drive) -> Path:
+    """Return the variables of a firmware that has the entry that an installer makes."""
+    nvram = new_nvram(lab.folder / "nvram")
+    (lab.folder / "installer").write_text(f"mount -t efivarfs efivarfs /sys/firmware/efi/efivars\n{INSTALLER}\n")
+    lab.prepare([drive], "sh /host/installer", nvram)
+    return nvram
+
+
 @pytest.fixture(scope="module")
 def uefi_set(image: LiveImage, server: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The server's image set, from a machine whose firmware has the entry that an installer makes."""
     folder = tmp_path_factory.mktemp("uefi")
     (folder / "share").mkdir()
     lab = Lab(image=image, folder=folder, share=folder / "share")
-    drive, nvram = Drive(path=server, temporary=True), new_nvram(folder / "nvram")
-    (folder / "installer").write_text(f"mount -t efivarfs efivarfs /sys/firmware/efi/efivars\n{INSTALLER}\n")
-    lab.prepare([drive], "sh /host/installer", nvram)
+    drive = Drive(path=server, temporary=True)
+    nvram = installed(lab, drive)
     report = lab.run([drive], "lvpack.action=backup", "lvpack.name=one", firmware="uefi", nvram=nvram)
     assert report.status == "ok", report
     return lab.share / "one"
@@ -73,6 +81,23 @@ def test_boot_entries_are_made_once_and_put_first(image: LiveImage, lab: Lab) ->
     (lab.folder / "put_first.py").write_text(PUT_FIRST)
     said = lab.prepare([Drive(path=disk)], "python3 /host/put_first.py && efibootmgr", new_nvram(lab.folder / "nvram"))
     assert said.count("* one") == said.count("* two") == said.count("* UiApp") == 1, said
+
+
+@pytest.mark.full
+def test_disk_that_is_packed_in_place_boots_by_the_entry_that_it_had(
+    image: LiveImage, server: Path, content: Inventory, lab: Lab
+) -> None:
+    disk = sparse_copy(server, lab.folder / "disk.img")
+    nvram = installed(lab, Drive(path=disk))
+    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.dump=no", firmware="uefi", nvram=nvram)
+    assert report.status == "ok", report
+    cut = cut_to_size(disk, report, lab.folder / "cut.img")
+    assert cut.stat().st_size < server.stat().st_size
+    assert "No errors detected" in run(["sfdisk", "--verify", cut]).stdout
+    after = inventory.take(image, Drive(path=cut))
+    assert inventory.differing_files(content, after) == []
+    assert after.identities() == content.identities()
+    boot_to_login(image, cut, lab.folder / "boot.log", nvram=nvram)
 
 
 @pytest.mark.full
