@@ -255,6 +255,8 @@ def cut_after_writes(
         (share / name / PROGRESS).write_text(json.dumps(to_json(progress)))
         report = lab.run([Drive(path=left)], *words, share=share)
         assert report.status == "ok", report
+        if cut.lost:
+            assert "they have different metadata" in (lab.folder / "console.log").read_text()
         after = inventory.take(image, Drive(path=left))
         assert inventory.differing_files(before, after) == []
         assert after.identities() == before.identities()

@@ -84,10 +84,10 @@ def remove_second_area(device: str) -> None:
         if len(label.areas) == 1:
             return
         first, second = label.areas
-        latest = _seqno(_text(file, first))
+        seqno = other = _seqno(_text(file, first))
         with suppress(Failed):
-            latest = max(latest, _seqno(_text(file, second)))
-        if latest > _seqno(_text(file, first)):
+            other = _seqno(_text(file, second))
+        if seqno < other:
             raise Failed("cannot remove the second metadata area of the PV: the first is older", hint=_ANEW)
         _write_label(file, label, (first,))
 
