@@ -77,6 +77,7 @@ def test_share_without_the_folder(lab: Lab, source: Path) -> None:
     assert_ended(report, "failed", "mount share", "/export/not-there")
 
 
+@full
 def test_read_only_share(lab: Lab, source: Path) -> None:
     assert_ended(lab.run([Drive(path=source)], *BACKUP, read_only=True), "failed", "write to the share", "Read-only")
 

@@ -58,7 +58,7 @@ def test_two_nics_and_the_one_that_the_machine_booted_from(lab: Lab) -> None:
     assert_reached(report, console, "10.0.2.15/24")
 
 
-@pytest.mark.core
+@pytest.mark.full
 def test_link_that_comes_up_late(lab: Lab) -> None:
     def plug_in_later(console: Console) -> None:
         set_link(lab.folder / "qmp", "nic0", up=False)
