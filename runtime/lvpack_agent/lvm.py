@@ -231,7 +231,10 @@ def extend(vg: str, lv: str, first: int, count: int, device: str) -> None:
 
 
 def update_metadata(vg: str, device: str) -> None:
-    """Write the newest metadata to all areas of a PV; those whose header is damaged stay as they are (vgck(8))."""
+    """Write the newest metadata to all areas of a PV (vgck(8)).
+
+    Those whose header is damaged stay as they are, and LVM 2.03.31 is content.
+    """
     command(["vgck", "--updatemetadata", vg], [device])
 
 

@@ -33,8 +33,6 @@ _TEXT = struct.Struct("<QQII")
 _IGNORED = 1
 _INITIAL_CRC = 0xF597A6CF
 _ANEW = "vgck --updatemetadata, with the name of the VG, writes all of them anew"
-# Seen with LVM 2.03.31: vgck leaves an area without a header as it is, and is content.
-_NEW_HEADER = "lvpack.mode=overlay gives the image whole areas"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +140,8 @@ def _text(file: BinaryIO, area: MetadataArea) -> bytes:
     whole = _CHECKSUM.unpack_from(sector)[0] == _crc(sector[_CHECKSUM.size :])
     if not whole or (magic, version, start, size) != (_MAGIC, 1, area.start, area.size):
         raise Failed(
-            f"cannot read the metadata area at byte {area.start:,} of the PV: its header is damaged", hint=_NEW_HEADER
+            f"cannot read the metadata area at byte {area.start:,} of the PV: its header is damaged",
+            hint="lvpack.mode=overlay gives the image whole areas",
         )
     if flags & _IGNORED:
         raise Failed(

@@ -24,7 +24,7 @@ def volumes(monkeypatch: pytest.MonkeyPatch, found: lvm.Vg) -> Volumes:
 
 
 def test_pvmove_that_was_cut_off_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LV root is where it was to go, extents 0-9: the move is done; or where it was, as after pvmove --abort."""
+    """LV root is where it was to go, extents 0-9: the move is done; or where it was: it is yet to be made."""
     found = reported("pvmove-cut-off")
     left = moves.left_over(found)
     bare = replace(found, lvs=tuple(lv for lv in found.lvs if lv is not left))
