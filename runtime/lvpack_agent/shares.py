@@ -1,9 +1,10 @@
 """Shares: where image sets live, mounted for the time of a run."""
 
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,7 @@ from lvpack_agent.undo import Undo
 
 NFS_PORT = 2049
 REACH_SECONDS = 30.0
+CLIENT_ID = Path("/sys/module/nfs/parameters/nfs4_unique_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,18 @@ def _reach(url: ShareUrl) -> None:
             time.sleep(1)
 
 
+def _introduce() -> None:
+    """Let NFS 4 servers tell this boot from others.
+
+    They know a client by its host name, which is the same in every live image; one that comes in another's name ends
+    what that one has open (RFC 8881, 2.4; kernel: Documentation/filesystems/nfs/client-identifier.rst).
+    """
+    run(["modprobe", "nfs"], ok=(0, 1))  # that there is none is said by mount
+    with suppress(OSError):
+        if not CLIENT_ID.read_text().strip():
+            CLIENT_ID.write_text(secrets.token_hex(8))
+
+
 def _mount_nfs(url: ShareUrl, folder: Path, read_only: bool) -> str:
     # soft: a run must end with a result, not hang, when the server vanishes; each write is checked and read back.
     # A request is tried for about a minute (timeo in tenths of a second, nfs(5)).
@@ -86,6 +100,7 @@ def _mount_nfs(url: ShareUrl, folder: Path, read_only: bool) -> str:
         "4.0": f"vers=4.0{port}",
         "3": f"vers=3,nolock,proto=tcp,mountproto=tcp{port}{port.replace(',port', ',mountport')}",
     }
+    _introduce()
     causes = []
     source = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.path}"
     for version, options in attempts.items():
