@@ -32,7 +32,7 @@ from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.runs import shared_arguments
 from lvpack_builder.sample.server import make_sample
 from powercuts import ARGUMENTS, run_cuts
-from writelog import Timeline, WriteLog, areas_of
+from writelog import Timeline, WriteLog, areas_of, merges_on
 
 pytestmark = pytest.mark.timeout(2400)
 core, full = pytest.mark.core, pytest.mark.full
@@ -251,7 +251,8 @@ def cut_after_writes(
         share = lab.folder / "left-share"
         shutil.copytree(lab.share / name, share / name)
         # The image set is written between the two halves.
-        progress = Progress(done=cut.step, dumped=cut.step >= timeline.shrinking)
+        [merged] = merges_on(left, planned, lab.folder / "pv.img") or [""]
+        progress = Progress(done=cut.step, merged=merged, dumped=cut.step >= timeline.shrinking)
         (share / name / PROGRESS).write_text(json.dumps(to_json(progress)))
         report = lab.run([Drive(path=left)], *words, share=share)
         assert report.status == "ok", report

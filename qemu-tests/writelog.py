@@ -183,6 +183,18 @@ def areas_of(disk: Path, plan: Plan, scratch: Path) -> tuple[MetadataArea, ...]:
     return pvlabel.areas(str(_copy_head(disk, plan, scratch)))
 
 
+def merges_on(disk: Path, plan: Plan, scratch: Path) -> list[str]:
+    """Return the tokens of the stores whose merges have begun, as the VG on a disk says; scratch as in areas_of()."""
+    pv = str(_copy_head(disk, plan, scratch))
+    [vg] = parse(_decoded(pv, pvlabel.areas(pv)[0])).sections()
+    try:
+        tags = vg.get("tags")
+    except Failed:
+        return []
+    assert isinstance(tags, tuple)
+    return steps.merges(str(tag) for tag in tags)
+
+
 def _copy_head(disk: Path, plan: Plan, target: Path) -> Path:
     """Copy what a PV has before its first extent to a file as large as the PV."""
     [pv] = plan.source.vgs[0].pvs

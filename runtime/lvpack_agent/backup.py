@@ -61,7 +61,7 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
     writer = undo.enter_context(imageset.Writer(share))
     with run.phase("probe"):
         all_disks, found = find_source(settings, run, undo)
-        journal.refuse_unfinished(share, found.vg_uuid)
+        journal.refuse_unfinished(share, found.vg_uuid, journal.identity(found.disk))
         refuse_marked(found)
         if not settings.name:
             sameday.refuse_second(share, found.vg_uuid, time.time())

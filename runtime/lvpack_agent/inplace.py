@@ -5,6 +5,7 @@ machine there goes on where the last one stopped and never plans again.
 """
 
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +32,9 @@ from lvpack_agent import (
     swap,
     volumes,
 )
+from lvpack_agent import claim as claims
 from lvpack_agent import disks as block_devices
+from lvpack_agent.claim import Claim
 from lvpack_agent.discover import Found
 from lvpack_agent.disks import BlockDevice, size_of
 from lvpack_agent.dumping import dump, set_name
@@ -86,63 +89,73 @@ class _Begun:
 
 def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) -> str:
     """Shrink, compact and truncate the source's disk, dump it, and regrow it, as asked; return the closing message."""
-    with Undo() as undo:
-        with run.phase("probe"):
-            all_disks, found = find_source(settings, run, undo)
-            entry = journal.find(share, found.vg_uuid)
-            store = _store(settings, all_disks, found.disk, share, found.vg_uuid)
-        if entry and entry.progress.finished:
-            if _is_of_this_run(entry, found, settings, share):
-                # The power went just after its end.
-                run.name = entry.record.name if settings.dump else ""
-                return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
-            entry = None
-        if entry is None:
-            refuse_marked(found)
-            if settings.dump and not settings.name:
-                sameday.refuse_second(share, found.vg_uuid, time.time())
-            begun = _begin(settings, run, share, scratch, store, found)
-        else:
-            run.say(
-                f"resume: the in-place run of {entry.record.created} (VG {entry.record.vg}, {entry.record.vg_uuid}): "
-                f"{entry.progress.done} steps are done{', a merge is under way' if entry.progress.merge else ''}; "
-                "its plan holds, and nothing is planned again"
-            )
-            if settings.name not in ("", entry.record.name):
-                run.warn(f"the image set's name is {entry.record.name}, as this run began; lvpack.name is not used")
-            if entry.record.disk != _identity(found.disk):
-                raise Refused(
-                    f"cannot go on: the journal is of disk {entry.record.disk}, this is {_identity(found.disk)}",
-                    hint="both have the same VG, so one is a clone of the other: finish the run on its own disk; for "
-                    "this one use another share, or vgchange --uuid",
-                )
-            begun = _Begun(
-                name=entry.record.name, plan=entry.record.plan, layout=entry.folder / "layout", journal=entry
-            )
-    run.name = begun.name if settings.dump else ""
-    run.sizes |= {"source_disk": found.disk.size, "packed_disk": begun.plan.packed_size}
-    with Undo() as undo:
-        spared = (found.disk, *block_devices.holding(all_disks, settings.scratch))
-        others = tuple(d for d in all_disks if d not in spared)
-        block_devices.set_read_only(others, undo)
-        undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
-        try:
-            return _Work(begun, found.disk, store, run, scratch).perform(settings, share, log)
-        except OSError as error:
-            raise Failed(
-                f"cannot go on: {error.strerror or error}" + (f": '{error.filename}'" if error.filename else ""),
-                hint=f"check the share, the network and the disks (dmesg); {_GOES_ON}",
-            ) from error
-        except Disagreement:
-            raise
-        except LvpackError as error:
-            if begun.journal and not begun.journal.progress.finished:
-                error.hint = f"{error.hint}{'; ' if error.hint else ''}{_GOES_ON}"
-            raise
+    with ExitStack() as holding:
+        with Undo() as undo:
+            with run.phase("probe"):
+                all_disks, found = find_source(settings, run, undo)
+                journal.refuse_former(share, found.vg_uuid)
+                folder = journal.folder(share, found.vg_uuid, journal.identity(found.disk))
+                claim = holding.enter_context(claims.held(folder, run.say))
+                entry = journal.find(folder, claim)
+                store = _store(settings, all_disks, found.disk, folder, found.vg_uuid)
+            if entry and entry.progress.finished:
+                if _is_of_this_run(entry, found, settings, share):
+                    # The power went just after its end.
+                    run.name = entry.record.name if settings.dump else ""
+                    return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
+                entry = None
+            if entry is None:
+                for other in journal.unfinished(share, found.vg_uuid):
+                    run.say(f"journal: the run in '{other}' on the share is not finished; it is of another disk")
+                refuse_marked(found)
+                if settings.dump and not settings.name:
+                    sameday.refuse_second(share, found.vg_uuid, time.time())
+                begun = _begin(settings, run, share, scratch, store, found, folder, claim)
+            else:
+                begun = _resumed(entry, settings, run)
+        run.name = begun.name if settings.dump else ""
+        run.sizes |= {"source_disk": found.disk.size, "packed_disk": begun.plan.packed_size}
+        with Undo() as undo:
+            spared = (found.disk, *block_devices.holding(all_disks, settings.scratch))
+            others = tuple(d for d in all_disks if d not in spared)
+            block_devices.set_read_only(others, undo)
+            undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
+            try:
+                return _Work(begun, found.disk, store, run, scratch).perform(settings, share, log)
+            except OSError as error:
+                raise Failed(
+                    f"cannot go on: {error.strerror or error}" + (f": '{error.filename}'" if error.filename else ""),
+                    hint=f"check the share, the network and the disks (dmesg); {_GOES_ON}",
+                ) from error
+            except Disagreement:
+                raise
+            except LvpackError as error:
+                if begun.journal and not begun.journal.progress.finished:
+                    error.hint = f"{error.hint}{'; ' if error.hint else ''}{_GOES_ON}"
+                raise
 
 
-def _identity(disk: BlockDevice) -> str:
-    return disk.wwn or disk.serial or f"of machine {rescue.machine().get('product_uuid', 'unknown')}"
+def _resumed(entry: Journal, settings: Settings, run: Run) -> _Begun:
+    """Return what an earlier boot decided. Raises Refused if this version would take other steps to it."""
+    record, progress = entry.record, entry.progress
+    run.say(
+        f"resume: the in-place run of {record.created} (VG {record.vg}, {record.vg_uuid}): "
+        f"{progress.done} steps are done{', a merge is under way' if progress.merge else ''}; "
+        "its plan holds, and nothing is planned again"
+    )
+    if journal.form(_all_steps(record.plan, record.unclean)) != record.steps:
+        raise Refused(
+            f"cannot go on with the in-place run in '{entry.folder.name}': lvpack {record.lvpack} began it, its steps "
+            f"are not those of this version, {VERSION}",
+            hint="boot the live image of that version to finish it",
+        )
+    if settings.name not in ("", record.name):
+        run.warn(f"the image set's name is {record.name}, as this run began; lvpack.name is not used")
+    return _Begun(name=record.name, plan=record.plan, layout=entry.folder / "layout", journal=entry)
+
+
+def _all_steps(planned: Plan, unclean: tuple[str, ...]) -> tuple[Step, ...]:
+    return steps.shrinking(planned, unclean) + steps.regrowing(planned)
 
 
 def _is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Path) -> bool:
@@ -155,15 +168,22 @@ def _is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Pat
 
 
 def _store(
-    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, share: Path, vg_uuid: str
+    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, folder: Path, vg_uuid: str
 ) -> FileStore | DeviceStore:
     if settings.scratch in ("auto", "share"):
-        return FileStore(share, f"{journal.folder_name(vg_uuid)}/store-")
+        return FileStore(folder, "store-")
     return stores.scratch_device(all_disks, settings.scratch, (source,), vg_uuid)
 
 
 def _begin(
-    settings: Settings, run: Run, share: Path, scratch: Path, store: FileStore | DeviceStore, found: Found
+    settings: Settings,
+    run: Run,
+    share: Path,
+    scratch: Path,
+    store: FileStore | DeviceStore,
+    found: Found,
+    folder: Path,
+    claim: Claim,
 ) -> _Begun:
     """Probe, plan, and have all that a later boot needs on the share. Nothing is written to the disk."""
     overlaid = overlay.overlay(found.paths, lambda undo: stores.in_memory(scratch / "store", undo))
@@ -210,11 +230,12 @@ def _begin(
             name=name,
             vg=found.vg,
             vg_uuid=found.vg_uuid,
-            disk=_identity(found.disk),
+            disk=journal.identity(found.disk),
             plan=planned,
             unclean=source.unclean,
+            steps=journal.form(_all_steps(planned, source.unclean)),
         )
-        entry = journal.begin(share, record, begun.layout)
+        entry = journal.begin(folder, claim, record, begun.layout)
         run.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")
         try:
             with Undo() as trial:  # that a store can be had is known before the first write
@@ -278,8 +299,7 @@ class _Work:
         self._begun, self._disk, self._store, self._run, self._scratch = begun, disk, store, run, scratch
         unclean = begun.journal.record.unclean if begun.journal else ()
         self._shrinking = steps.shrinking(begun.plan, unclean) if begun.journal else ()
-        self._regrowing = steps.regrowing(begun.plan) if begun.journal else ()
-        self._steps = self._shrinking + self._regrowing
+        self._steps = _all_steps(begun.plan, unclean) if begun.journal else ()
         self._states = steps.states(begun.plan.source.vgs[0], self._steps)
 
     def perform(self, settings: Settings, share: Path, log: Path) -> str:
@@ -327,6 +347,7 @@ class _Work:
                 hint="attach the disk as it was; it can be cut when it is truncated",
             )
         with volumes.opened(self._disk.path, self._begun.plan) as opened:
+            self._refuse_older_journal(entry, opened.report())
             found = volumes.position(opened, self._begun.plan, self._steps, self._states, done)
             for lv in self._begun.plan.source.vgs[0].lvs:
                 if lv.content.type == "swap":
@@ -338,6 +359,19 @@ class _Work:
         if found > done:
             self._flush()
             self._written(entry, self._steps[done])
+
+    def _refuse_older_journal(self, entry: Journal, vg: lvm.Vg) -> None:
+        """Raise Disagreement if the disk says that a merge has begun of which the journal knows nothing."""
+        progress = entry.progress
+        known = {progress.merged, *([progress.merge.store] if progress.merge else [])}
+        if unknown := sorted(set(steps.merges(vg.tags)) - known):
+            raise Disagreement(
+                f"cannot go on: the journal in '{entry.folder.name}' on the share is older than the disk, on which the "
+                f"merge of store-{unknown[0]} has begun",
+                hint="the file server has lost what it had acknowledged, or the folder was put back from a backup: "
+                f"bring back the folder with store-{unknown[0]} as that boot left it. Do not start this machine's own "
+                "system: a filesystem may be half merged; see docs/in-place.md",
+            )
 
     def _mend_metadata(self, opened: Volumes) -> None:
         """Give all metadata areas the newest text: LVM does not flush between them, a cut may leave any one older."""
@@ -362,6 +396,7 @@ class _Work:
                     with volumes.opened(self._disk.path, self._begun.plan) as opened:
                         for number, step in some:
                             self._run.say(f"-- {step}")
+                            entry.claim.check()
                             self._step(entry, opened, step, self._states[number + 1])
                             self._flush()
                             if not steps.same_extents(opened.extents(), self._states[number + 1]):
@@ -376,6 +411,7 @@ class _Work:
     def _write_table(self, entry: Journal, step: Step) -> None:
         assert isinstance(step, WriteTable)
         self._run.say(f"-- {step}")
+        entry.claim.check()
         volumes.write_table(self._disk.path, step, self._disk.sector_size)
         self._flush()
         self._written(entry, step)
@@ -385,7 +421,8 @@ class _Work:
         progress, moved = entry.progress, 0
         if isinstance(step, MoveExtents) and progress.done < len(self._shrinking):
             moved = step.move.count * self._begun.plan.source.vgs[0].extent_size
-        entry.advance(done=progress.done + 1, merge=None, compact_moved=progress.compact_moved + moved)
+        merged = progress.merge.store if progress.merge else progress.merged
+        entry.advance(done=progress.done + 1, merge=None, merged=merged, compact_moved=progress.compact_moved + moved)
         if isinstance(step, ResizeFilesystem):
             self._store.drop()
 
@@ -396,9 +433,13 @@ class _Work:
         """Do a step, after which the VG's extents are as wanted."""
         match step:
             case ResizeFilesystem():
-                self._resize(entry, opened.lvs[step.lv] if step.lv else opened.partitions[step.partition], step)
+                self._resize(entry, opened, step)
             case MarkVg():
-                lvm.tag(opened.vg, steps.TAG, on=step.on, device=opened.pv)
+                merges = [f"{steps.MERGE_TAG}{token}" for token in steps.merges(opened.report().tags)]
+                if step.on:
+                    lvm.tag(opened.vg, opened.pv, add=[steps.TAG], remove=merges)
+                else:
+                    lvm.tag(opened.vg, opened.pv, remove=[steps.TAG, *merges])
             case MakeSwap():
                 device = opened.lvs[step.lv]
                 _refuse_suspended(step.name, device)
@@ -444,9 +485,12 @@ class _Work:
         lvm.change_metadata(opened.vg, metadata.with_segments(text, wanted, former), opened.pv, self._scratch)
         lvm.activate(opened.vg, [opened.pv])
 
-    def _resize(self, entry: Journal, device: str, step: ResizeFilesystem) -> None:
+    def _resize(self, entry: Journal, opened: Volumes, step: ResizeFilesystem) -> None:
+        device = opened.lvs[step.lv] if step.lv else opened.partitions[step.partition]
         with Undo() as undo:
             if entry.progress.merge is None:
+                # No merge has begun, or the VG would say so: what an earlier boot left in a store is not needed.
+                self._store.drop()
                 found = content.identify(device)
                 if found.get("UUID", "") != step.old.uuid:
                     raise volumes.disagree(f"{step.name} holds {found.get('TYPE', 'nothing')} {found.get('UUID', '')}")
@@ -462,7 +506,19 @@ class _Work:
             else:
                 merge, space = entry.progress.merge, self._store.again(entry.progress.merge.store, undo)
             self._run.say(f"-- merge {step.name} ({human(merge.size)})")
+            entry.claim.check()
+            self._tell_of_merge(opened, merge.store)
             merging.merge(device, step.name, merge, space, self._run.say)
+        self._run.say(f"check {step.name} after the merge (read-only)")
+        ext.check(device)  # only then its store may go
+
+    def _tell_of_merge(self, opened: Volumes, token: str) -> None:
+        """Have it on the disk that the merge of a store begins: a journal that does not know of it is too old."""
+        before = steps.merges(opened.report().tags)
+        if token not in before:
+            former = [f"{steps.MERGE_TAG}{other}" for other in before]
+            lvm.tag(opened.vg, opened.pv, add=[f"{steps.MERGE_TAG}{token}"], remove=former)
+            self._flush()
 
     def _packed(self, undo: Undo) -> str:
         piece = mappings.Linear(device=self._disk.path, offset=0, size=self._begun.plan.packed_size)
@@ -485,11 +541,14 @@ class _Work:
                 imageset.check_images(share / self._run.name, manifest, self._run.say)
                 return
         mine = entry is not None and entry.progress.dumping
-        if entry and not mine:
-            imageset.refuse_taken(share, self._run.name + imageset.PARTIAL)
-            entry.advance(dumping=True)
         with imageset.Writer(share) as writer, Undo() as undo:
+            if entry and not mine:
+                # A power cut may come before the journal says whose folder it is: it is empty then.
+                with suppress(OSError):
+                    (share / (self._run.name + imageset.PARTIAL)).rmdir()
             folder = writer.begin(self._run.name, leftover=mine)
+            if entry and not mine:
+                entry.advance(dumping=True)
             imageset.copy_layout(self._begun.layout, folder)
             dump(folder, [self._packed(undo)], planned, settings, self._run, log)
 

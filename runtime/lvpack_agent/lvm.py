@@ -1,7 +1,7 @@
 """LVM: what it reports, and the few commands that lvpack gives it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -213,9 +213,11 @@ def deactivate(vg: str, devices: Sequence[str]) -> None:
     command(["vgchange", "--activate", "n", vg], devices)
 
 
-def tag(vg: str, name: str, *, on: bool, device: str) -> None:
-    """Give a VG a tag or take it away; both may be done twice."""
-    command(["vgchange", "--addtag" if on else "--deltag", name, vg], [device])
+def tag(vg: str, device: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+    """Give a VG tags and take others away, by one metadata commit; both may be done twice."""
+    words = [word for name in remove for word in ("--deltag", name)] + [word for t in add for word in ("--addtag", t)]
+    if words:
+        command(["vgchange", *words, vg], [device])
 
 
 def reduce(vg: str, lv: str, extents: int, device: str) -> None:

@@ -4,7 +4,7 @@ Pure arithmetic. `states()` says what the VG looks like between any two steps, s
 disk how far an earlier one came, and notice a disk that is none of these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from lvpack_agent.compact import Move, joined, one_by_one, relocated, truncated
@@ -21,6 +21,8 @@ from lvpack_agent.plan import GPT_ENTRIES, Plan
 from lvpack_agent.sizes import human
 
 TAG = "lvpack-inplace"
+# Before the token of a store: its merge has begun. The VG keeps the tag until the next merge, or until it is unmarked.
+MERGE_TAG = "lvpack-merge-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +249,11 @@ def _same_rows(one: PartitionTable, other: PartitionTable) -> bool:
 def _ends_at(table: PartitionTable, size: int, sector: int) -> bool:
     """Return whether a GPT was written for a disk of that size: its backup is at that end (UEFI 5.3.1)."""
     return table.label != "gpt" or table.last_sector == size // sector - GPT_ENTRIES // sector - 2
+
+
+def merges(tags: Iterable[str]) -> list[str]:
+    """Return the tokens of the stores whose merges have begun, by the tags of a VG."""
+    return [tag.removeprefix(MERGE_TAG) for tag in tags if tag.startswith(MERGE_TAG)]
 
 
 def states(vg: VolumeGroup, steps: tuple[Step, ...]) -> tuple[VolumeGroup, ...]:

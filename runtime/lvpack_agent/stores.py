@@ -92,8 +92,7 @@ class FileStore:
         return found.f_bavail * found.f_frsize
 
     def fresh(self, origin: int, undo: Undo) -> Store:
-        """Return an empty store for an origin of that many bytes; the one before it is gone then."""
-        self.drop()
+        """Return an empty store for an origin of that many bytes, beside what there is."""
         token = secrets.token_hex(8)
         try:
             size = min(size_for(origin), self.room() // MIB * MIB)
@@ -117,7 +116,7 @@ class FileStore:
         return Store(device=_loop(path, undo), size=path.stat().st_size, place=self.place, token=token)
 
     def drop(self) -> None:
-        """Remove the store: nothing needs what is in it."""
+        """Remove all stores: nothing needs what is in them."""
         with suppress(OSError):  # it is in nobody's way
             for path in self._share.glob(f"{self._prefix}*"):
                 path.unlink()
@@ -165,7 +164,7 @@ class DeviceStore:
         return self._mapped(token, undo)
 
     def drop(self) -> None:
-        """The store is overwritten by the next one."""
+        """The store is overwritten by the next one: nothing needs what is in it."""
 
     def release(self) -> None:
         """The run is at its end: the device is free for any machine again."""

@@ -1,0 +1,190 @@
+"""Who may work with a journal folder on the share: one boot of one machine, and it notices when that is over.
+
+Machines that are clones of one template may have the same VG and nothing else that tells their disks apart. So the
+folder goes to whoever makes the next file `claim-N` in it: exclusive creation is atomic on NFS (RFC 1813, 3.3.8; RFC
+8881, 18.16). The holder rewrites its claim every few seconds. A claim that is not rewritten any more is of a boot that
+was cut off: whoever makes the next one takes the folder over, and removes it, by which the former holder, should it
+still live, learns of that before its next step.
+"""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
+from lvpack_agent.undo import Undo
+
+PREFIX = "claim-"
+BEAT_SECONDS = 5.0
+# So long a holder may be silent: its server was busy. After a power cut most of this passes while the machine boots.
+SILENT_SECONDS = 30.0
+_POLL_SECONDS = 1.0
+# What a claim ends with.
+HELD, RELEASED = "held    \n", "released\n"
+_LONGEST = 1000
+
+
+class Claim:
+    """A claim that this boot has made; it is rewritten until release()."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._path = _path(folder, number)
+        self._text = secrets.token_hex(16)
+        self._beats = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
+
+    def make(self) -> None:
+        """Make the claim. Raises FileExistsError if another machine has made it, OSError as the share does."""
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            self._write(fd)
+        finally:
+            os.close(fd)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise Disagreement if the folder is not this boot's any more, Failed if the share does not tell."""
+        try:
+            text = _read(self._path)
+        except OSError as error:
+            raise Failed(
+                f"cannot read '{self._path.name}' of the journal on the share: {error.strerror}",
+                hint="check the server and the network",
+            ) from error
+        if not text.startswith(self._text):
+            raise Disagreement(
+                f"cannot go on: the journal folder '{self._path.parent.name}' was taken over by another machine",
+                hint="it has a clone of this disk, with the same VG and the same serial number, or was given this "
+                "disk: let only one of them run, and boot the machine whose journal it is with the same options again",
+            )
+
+    def release(self) -> None:
+        """End the claim, so that the next boot need not wait; the folder goes with it if there is nothing else."""
+        self._over.set()
+        self._thread.join()
+        with suppress(LvpackError, OSError):  # what is in the way of it is in the way of everything else, too
+            self.check()
+            if [path.name for path in self._path.parent.iterdir()] == [self._path.name]:
+                self._path.unlink()
+                self._path.parent.rmdir()
+            else:
+                self._rewrite(RELEASED)
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            with suppress(OSError):
+                self._rewrite()
+
+    def _rewrite(self, end: str = HELD) -> None:
+        # Not created again: when it is gone, the folder is somebody else's.
+        fd = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._write(fd, end)
+        finally:
+            os.close(fd)
+
+    def _write(self, fd: int, end: str = HELD) -> None:
+        self._beats += 1
+        os.pwrite(fd, f"{self._text} {self._beats:012} {end}".encode(), 0)
+        os.fsync(fd)
+
+
+@contextmanager
+def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
+    """Hold a journal folder, which is made if there is none, until the end.
+
+    Raises Refused if another machine works with it, Failed if the share does not take a claim.
+    """
+    try:
+        claim = _made(folder, say)
+    except OSError as error:
+        raise Failed(
+            f"cannot write the journal to the share: {error.strerror}",
+            hint="nothing was done to the disk; check the space on the share and that root of this machine may write",
+        ) from error
+    with Undo() as undo:
+        undo.callback(claim.release)
+        yield claim
+
+
+def _made(folder: Path, say: Callable[[str], None]) -> Claim:
+    while True:
+        folder.mkdir(exist_ok=True)
+        numbers = sorted(int(p.name.removeprefix(PREFIX)) for p in folder.glob(f"{PREFIX}[0-9]*"))
+        newest = numbers[-1] if numbers else 0
+        if newest:
+            _wait_for_silence(folder, newest, say)
+        claim = Claim(folder, newest + 1)
+        try:
+            claim.make()
+        except FileExistsError:
+            raise _busy(folder) from None
+        except FileNotFoundError:
+            continue  # a run that left nothing has just removed its folder
+        for number in numbers:
+            _path(folder, number).unlink(missing_ok=True)
+        return claim
+
+
+def _wait_for_silence(folder: Path, number: int, say: Callable[[str], None]) -> None:
+    """Return when a claim is known to be of a boot that is over. Raises Refused if it is rewritten."""
+    path = _path(folder, number)
+    text = _read(path)
+    try:
+        silent = _server_time(folder) - path.stat().st_mtime
+    except FileNotFoundError:
+        return
+    left = SILENT_SECONDS - min(max(0.0, silent), SILENT_SECONDS)
+    if text.endswith(RELEASED) or not left:
+        return
+    say(f"journal: '{folder.name}' was in use just now; wait {left:.0f} s to see whether that machine still runs")
+    deadline = time.monotonic() + left
+    while time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        found = _read(path)
+        if not found or found.endswith(RELEASED):
+            return
+        if found != text:
+            raise _busy(folder)
+
+
+def _busy(folder: Path) -> Refused:
+    return Refused(
+        f"cannot work in place: another machine is at work with the journal '{folder.name}' on the share",
+        hint="its disk has the same VG, and nothing tells it from this one, so one is a clone of the other: let it "
+        "finish, then boot this one again; or use another share, or give the disks serial numbers",
+    )
+
+
+def _server_time(folder: Path) -> float:
+    """Return what the share's own clock says: the clocks of two machines may differ."""
+    probe = folder / f".{secrets.token_hex(8)}"
+    fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, b"\n")
+        os.fsync(fd)
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+        probe.unlink()
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{PREFIX}{number:06}"
+
+
+def _read(path: Path) -> str:
+    """Return the text of a claim, "" if there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.read(fd, _LONGEST).decode(errors="replace")
+    finally:
+        os.close(fd)

@@ -1,0 +1,118 @@
+"""A journal folder is one machine's at a time, also where nothing tells two machines apart."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import claim
+from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(claim, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(claim, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(claim, "_POLL_SECONDS", 0.02)
+    yield
+
+
+def cut_off(folder: Path) -> None:
+    """Leave a claim as a power cut does: nobody rewrites it, nobody releases it."""
+    with claim.held(folder, print):
+        text = next(folder.glob("claim-*")).read_bytes()
+        (folder / "kept").touch()
+    next(folder.glob("claim-*")).write_bytes(text)
+
+
+def test_a_folder_that_was_only_held_is_gone(tmp_path: Path) -> None:
+    with claim.held(tmp_path / "journal", print) as held:
+        held.check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_use_is_refused_and_taken_at_once_when_it_was_released(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    with claim.held(folder, print) as held:
+        (folder / "record").touch()
+        with pytest.raises(Refused, match="another machine"), claim.held(folder, print):
+            pass
+        held.check()
+    begun = time.monotonic()
+    with claim.held(folder, print):
+        assert sorted(p.name for p in folder.iterdir()) == ["claim-000002", "record"]
+    assert time.monotonic() - begun < 0.5
+
+
+def test_a_folder_of_a_machine_that_was_cut_off_is_taken_when_it_is_silent(tmp_path: Path) -> None:
+    folder, said = tmp_path / "journal", list[str]()
+    cut_off(folder)
+    with claim.held(folder, said.append) as held:
+        held.check()
+    assert len(said) == 1 and "wait 0 s" in said[0]
+    cut_off(folder)
+    [path] = folder.glob("claim-*")
+    os.utime(path, (time.time() - 60, time.time() - 60))
+    with claim.held(folder, said.append):
+        pass
+    assert len(said) == 1, "the machine had been silent for long"
+
+
+def test_who_has_lost_the_folder_learns_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    with claim.held(folder, print) as held:
+        (folder / "record").touch()
+        [path] = folder.glob("claim-*")
+        path.unlink()
+        time.sleep(0.2)
+        assert not path.exists(), "it is not made again"
+        with pytest.raises(Disagreement, match="taken over by another machine"):
+            held.check()
+        path.write_text("somebody else's")
+        with pytest.raises(Disagreement, match="taken over"):
+            held.check()
+    assert path.read_text() == "somebody else's"
+
+
+def test_of_many_that_begin_at_once_one_works(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    line, done = threading.Barrier(8), threading.Event()
+
+    def begin(_: int) -> str:
+        line.wait()
+        try:
+            with claim.held(folder, lambda _: None) as held:
+                done.wait(5)
+                held.check()
+                return "worked"
+        except LvpackError as error:
+            return type(error).__name__
+
+    for cut in (False, True):
+        if cut:
+            cut_off(folder)
+        done.clear()
+        with ThreadPoolExecutor(8) as pool:
+            threading.Timer(1.5, done.set).start()
+            results = sorted(pool.map(begin, range(8)))
+        assert results == ["Refused"] * 7 + ["worked"]
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    folder, other = tmp_path / "journal", tmp_path / "other"
+    folder.mkdir()
+    other.write_text("precious")
+    (folder / "claim-000001").symlink_to(other)
+    with pytest.raises(Failed, match="cannot write the journal"), claim.held(folder, print):
+        pass
+    assert other.read_text() == "precious"
+
+
+def test_a_share_that_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Failed, match="cannot write the journal"), claim.held(tmp_path / "file", print):
+        pass
