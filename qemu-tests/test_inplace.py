@@ -370,4 +370,4 @@ def test_what_a_resume_does_not_trust(image: LiveImage, lab: Lab, small: Path) -
     (lab.share / name / "progress.json").write_text('{"done": 2}')
     back = fingerprint(pristine)
     report = lab.run([Drive(path=pristine)], *IN_PLACE)
-    assert_untouched(report, "failed", "LV home holds", pristine, back)
+    assert_untouched(report, "failed", "its VG has no tag lvpack-inplace", pristine, back)

@@ -8,6 +8,7 @@ still live, learns of that before its next step.
 """
 
 import os
+import re
 import secrets
 import threading
 import time
@@ -19,9 +20,11 @@ from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 from lvpack_agent.undo import Undo
 
 PREFIX = "claim-"
+_NAME = re.compile(PREFIX + r"\d{6,}")
 BEAT_SECONDS = 5.0
-# So long a holder may be silent: its server was busy. After a power cut most of this passes while the machine boots.
-SILENT_SECONDS = 30.0
+# So long a holder may be silent: its server was busy. After a power cut most of this passes while the machine boots;
+# in any case it is watched for a while, since a server that was away was that for both.
+SILENT_SECONDS, WATCH_SECONDS = 45.0, 15.0
 _POLL_SECONDS = 1.0
 # What a claim ends with.
 HELD, RELEASED = "held    \n", "released\n"
@@ -32,7 +35,7 @@ class Claim:
     """A claim that this boot has made; it is rewritten until release()."""
 
     def __init__(self, folder: Path, number: int) -> None:
-        self._path = _path(folder, number)
+        self._path, self._number = _path(folder, number), number
         self._text = secrets.token_hex(16)
         self._beats = 0
         self._over = threading.Event()
@@ -45,18 +48,24 @@ class Claim:
             self._write(fd)
         finally:
             os.close(fd)
+        for number in _numbers(self._path.parent):
+            if number > self._number:  # this one had been made before, and was over
+                self._path.unlink()
+                raise FileExistsError
+            if number < self._number:
+                _path(self._path.parent, number).unlink(missing_ok=True)
         self._thread.start()
 
     def check(self) -> None:
         """Raise Disagreement if the folder is not this boot's any more, Failed if the share does not tell."""
         try:
-            text = _read(self._path)
+            text, newest = _read(self._path), max(_numbers(self._path.parent), default=0)
         except OSError as error:
             raise Failed(
                 f"cannot read '{self._path.name}' of the journal on the share: {error.strerror}",
                 hint="check the server and the network",
             ) from error
-        if not text.startswith(self._text):
+        if not text.startswith(self._text) or newest > self._number:
             raise Disagreement(
                 f"cannot go on: the journal folder '{self._path.parent.name}' was taken over by another machine",
                 hint="it has a clone of this disk, with the same VG and the same serial number, or was given this "
@@ -105,7 +114,8 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
     except OSError as error:
         raise Failed(
             f"cannot write the journal to the share: {error.strerror}",
-            hint="nothing was done to the disk; check the space on the share and that root of this machine may write",
+            hint="check the space on the share and that root of this machine may write. If an in-place run of it is "
+            "not finished, do not start its own system: boot lvpack again with the same options",
         ) from error
     with Undo() as undo:
         undo.callback(claim.release)
@@ -115,39 +125,38 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
 def _made(folder: Path, say: Callable[[str], None]) -> Claim:
     while True:
         folder.mkdir(exist_ok=True)
-        numbers = sorted(int(p.name.removeprefix(PREFIX)) for p in folder.glob(f"{PREFIX}[0-9]*"))
-        newest = numbers[-1] if numbers else 0
-        if newest:
-            _wait_for_silence(folder, newest, say)
+        newest = max(_numbers(folder), default=0)
         claim = Claim(folder, newest + 1)
         try:
+            if newest:
+                _wait_for_silence(folder, newest, say)
             claim.make()
         except FileExistsError:
             raise _busy(folder) from None
         except FileNotFoundError:
-            continue  # a run that left nothing has just removed its folder
-        for number in numbers:
-            _path(folder, number).unlink(missing_ok=True)
+            continue  # a run that left nothing has just removed its claim, or the whole folder
         return claim
 
 
 def _wait_for_silence(folder: Path, number: int, say: Callable[[str], None]) -> None:
-    """Return when a claim is known to be of a boot that is over. Raises Refused if it is rewritten."""
+    """Return when a claim is known to be of a boot that is over.
+
+    Raises Refused if it is rewritten, FileNotFoundError if it is gone.
+    """
     path = _path(folder, number)
     text = _read(path)
-    try:
-        silent = _server_time(folder) - path.stat().st_mtime
-    except FileNotFoundError:
+    if text.endswith(RELEASED):
         return
-    left = SILENT_SECONDS - min(max(0.0, silent), SILENT_SECONDS)
-    if text.endswith(RELEASED) or not left:
-        return
-    say(f"journal: '{folder.name}' was in use just now; wait {left:.0f} s to see whether that machine still runs")
+    silent = max(0.0, server_time(folder) - path.stat().st_mtime)
+    left = max(WATCH_SECONDS, SILENT_SECONDS - silent)
+    say(f"journal: '{folder.name}' was not given back; wait {left:.0f} s to see whether a machine works with it")
     deadline = time.monotonic() + left
     while time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
         found = _read(path)
-        if not found or found.endswith(RELEASED):
+        if not found:
+            raise FileNotFoundError
+        if found.endswith(RELEASED):
             return
         if found != text:
             raise _busy(folder)
@@ -157,13 +166,13 @@ def _busy(folder: Path) -> Refused:
     return Refused(
         f"cannot work in place: another machine is at work with the journal '{folder.name}' on the share",
         hint="its disk has the same VG, and nothing tells it from this one, so one is a clone of the other: let it "
-        "finish, then boot this one again; or use another share, or give the disks serial numbers",
+        "finish, then boot this one again; or use another share, or give the disk of this machine a serial number",
     )
 
 
-def _server_time(folder: Path) -> float:
-    """Return what the share's own clock says: the clocks of two machines may differ."""
-    probe = folder / f".{secrets.token_hex(8)}"
+def server_time(folder: Path) -> float:
+    """Return what the share's own clock says: the clocks of two machines may differ. Raises OSError as a share does."""
+    probe = folder / f"{PREFIX}clock-{secrets.token_hex(8)}"
     fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, b"\n")
@@ -171,7 +180,11 @@ def _server_time(folder: Path) -> float:
         return os.fstat(fd).st_mtime
     finally:
         os.close(fd)
-        probe.unlink()
+        probe.unlink(missing_ok=True)
+
+
+def _numbers(folder: Path) -> list[int]:
+    return [int(p.name.removeprefix(PREFIX)) for p in folder.iterdir() if _NAME.fullmatch(p.name)]
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
 from lvpack_agent import (
     VERSION,
@@ -23,6 +24,7 @@ from lvpack_agent import (
     moves,
     overlay,
     plan,
+    probe,
     pvlabel,
     rescue,
     sameday,
@@ -39,7 +41,7 @@ from lvpack_agent.discover import Found
 from lvpack_agent.disks import BlockDevice, size_of
 from lvpack_agent.dumping import dump, set_name
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
-from lvpack_agent.journal import Journal, Record
+from lvpack_agent.journal import Journal, Merge, Record
 from lvpack_agent.layout import SUSPEND_TYPES, VolumeGroup
 from lvpack_agent.options import Settings
 from lvpack_agent.plan import Plan
@@ -97,7 +99,7 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
                 folder = journal.folder(share, found.vg_uuid, journal.identity(found.disk))
                 claim = holding.enter_context(claims.held(folder, run.say))
                 entry = journal.find(folder, claim)
-                store = _store(settings, all_disks, found.disk, folder, found.vg_uuid)
+                store = _store(settings, all_disks, found.disk, folder)
             if entry and entry.progress.finished:
                 if _is_of_this_run(entry, found, settings, share):
                     # The power went just after its end.
@@ -105,9 +107,11 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
                     return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
                 entry = None
             if entry is None:
-                for other in journal.unfinished(share, found.vg_uuid):
-                    run.say(f"journal: the run in '{other}' on the share is not finished; it is of another disk")
-                refuse_marked(found)
+                others = journal.unfinished(share, found.vg_uuid)
+                refuse_marked(found, others, folder.name)
+                for other in others:
+                    _refuse_renamed(other, folder.name, found)
+                    run.say(f"journal: the run in '{other.name}' on the share is not finished; it is of another disk")
                 if settings.dump and not settings.name:
                     sameday.refuse_second(share, found.vg_uuid, time.time())
                 begun = _begin(settings, run, share, scratch, store, found, folder, claim)
@@ -117,8 +121,7 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
         run.sizes |= {"source_disk": found.disk.size, "packed_disk": begun.plan.packed_size}
         with Undo() as undo:
             spared = (found.disk, *block_devices.holding(all_disks, settings.scratch))
-            others = tuple(d for d in all_disks if d not in spared)
-            block_devices.set_read_only(others, undo)
+            block_devices.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
             undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
             try:
                 return _Work(begun, found.disk, store, run, scratch).perform(settings, share, log)
@@ -163,16 +166,52 @@ def _is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Pat
     record = entry.record
     if settings.name not in ("", record.name) or (settings.dump and not (share / record.name).exists()):
         return False
-    layouts = (record.plan.target, record.plan.source)
-    return entry.progress.heads in [volumes.heads(found.disk.path, layout) for layout in layouts]
+    shrunk = len(steps.shrinking(record.plan, record.unclean))
+    final = record.plan.source if entry.progress.done > shrunk else record.plan.target
+    now = _extents(found)
+    return bool(
+        now and steps.same_extents(now, final.vgs[0]) and entry.progress.heads == volumes.heads(found.disk.path, final)
+    )
+
+
+def _extents(found: Found) -> VolumeGroup | None:
+    """Return the VG on the found disk, without what its LVs hold; None if it is none that lvpack packs."""
+    [vg] = found.vgs
+    try:
+        return probe.volume_group(vg, {pv.device: (0, number) for number, pv in enumerate(vg.pvs, 1)}, {})
+    except (Failed, KeyError):  # a pvmove is under way
+        return None
+
+
+def _refuse_renamed(other: Path, own: str, found: Found) -> None:
+    """Raise Refused if a run that is not finished has left a disk just so: then it may be this one, under another name.
+
+    A disk can have another serial number on another controller or hypervisor.
+    """
+    try:
+        record, progress = journal.read(other) or (None, None)
+    except LvpackError:
+        return
+    now = _extents(found)
+    if not record or not progress or not now:
+        return
+    states = steps.states(record.plan.source.vgs[0], _all_steps(record.plan, record.unclean))
+    left = any(steps.same_extents(now, state) for state in states[progress.done : progress.done + 2])
+    if left and not steps.same_extents(now, states[0]):
+        raise Refused(
+            f"cannot begin an in-place run: the one in '{other.name}' on the share is not finished, and this disk is "
+            "as that left its own",
+            hint=f"if it is the same disk, with another name than then ({record.disk}), rename that folder to '{own}' "
+            "and boot again; if it is not, move the folder away",
+        )
 
 
 def _store(
-    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, folder: Path, vg_uuid: str
+    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, folder: Path
 ) -> FileStore | DeviceStore:
     if settings.scratch in ("auto", "share"):
         return FileStore(folder, "store-")
-    return stores.scratch_device(all_disks, settings.scratch, (source,), vg_uuid)
+    return stores.scratch_device(all_disks, settings.scratch, (source,), folder.name)
 
 
 def _begin(
@@ -301,6 +340,7 @@ class _Work:
         self._shrinking = steps.shrinking(begun.plan, unclean) if begun.journal else ()
         self._steps = _all_steps(begun.plan, unclean) if begun.journal else ()
         self._states = steps.states(begun.plan.source.vgs[0], self._steps)
+        self._marks = steps.marks(self._steps)
 
     def perform(self, settings: Settings, share: Path, log: Path) -> str:
         """Do what is left of the run; return the closing message."""
@@ -332,6 +372,7 @@ class _Work:
             with self._run.phase("check"), verified([disk.path], planned.source, self._run.say):
                 message += "; it has its former sizes again"
         if entry:
+            entry.claim.check()
             self._store.release()
             final = planned.source if entry.progress.done > len(self._shrinking) else planned.target
             entry.advance(finished=journal.now(), heads=volumes.heads(disk.path, final))
@@ -347,7 +388,7 @@ class _Work:
                 hint="attach the disk as it was; it can be cut when it is truncated",
             )
         with volumes.opened(self._disk.path, self._begun.plan) as opened:
-            self._refuse_older_journal(entry, opened.report())
+            self._check_tags(entry, opened.report())
             found = volumes.position(opened, self._begun.plan, self._steps, self._states, done)
             for lv in self._begun.plan.source.vgs[0].lvs:
                 if lv.content.type == "swap":
@@ -360,18 +401,31 @@ class _Work:
             self._flush()
             self._written(entry, self._steps[done])
 
-    def _refuse_older_journal(self, entry: Journal, vg: lvm.Vg) -> None:
-        """Raise Disagreement if the disk says that a merge has begun of which the journal knows nothing."""
-        progress = entry.progress
-        known = {progress.merged, *([progress.merge.store] if progress.merge else [])}
-        if unknown := sorted(set(steps.merges(vg.tags)) - known):
+    def _check_tags(self, entry: Journal, vg: lvm.Vg) -> None:
+        """Raise Disagreement if the journal does not know of a merge that the disk tells of, or the other way round."""
+        progress, begun = entry.progress, steps.merges(vg.tags)
+        merge = progress.merge
+        if unknown := sorted(set(begun) - {progress.merged, merge.store if merge else ""}):
             raise Disagreement(
                 f"cannot go on: the journal in '{entry.folder.name}' on the share is older than the disk, on which the "
-                f"merge of store-{unknown[0]} has begun",
+                f"merge of store {unknown[0]} has begun",
                 hint="the file server has lost what it had acknowledged, or the folder was put back from a backup: "
-                f"bring back the folder with store-{unknown[0]} as that boot left it. Do not start this machine's own "
-                "system: a filesystem may be half merged; see docs/in-place.md",
+                f"bring back the folder as that boot left it, with store-{unknown[0]} if the store was in it. Do not "
+                "start this machine's own system: a filesystem may be half merged; see docs/in-place.md",
             )
+        marked = steps.TAG in vg.tags
+        if marked not in self._marks[progress.done : progress.done + 2]:
+            self._refuse_disk(entry, f"its VG has {'the' if marked else 'no'} tag {steps.TAG}")
+        if merge and merge.begun and merge.store not in begun:
+            self._refuse_disk(entry, f"its VG has no tag {steps.MERGE_TAG}{merge.store}")
+
+    def _refuse_disk(self, entry: Journal, why: str) -> NoReturn:
+        raise Disagreement(
+            f"cannot go on: disk '{self._disk.path}' is not as the run in '{entry.folder.name}' left its own: {why}",
+            hint="it is a clone of that disk, or was rolled back to an earlier state; nothing was written to it now. "
+            "Finish the run on its own disk, as that was left; for this one use another share, or give it a serial "
+            "number",
+        )
 
     def _mend_metadata(self, opened: Volumes) -> None:
         """Give all metadata areas the newest text: LVM does not flush between them, a cut may leave any one older."""
@@ -421,10 +475,17 @@ class _Work:
         progress, moved = entry.progress, 0
         if isinstance(step, MoveExtents) and progress.done < len(self._shrinking):
             moved = step.move.count * self._begun.plan.source.vgs[0].extent_size
-        merged = progress.merge.store if progress.merge else progress.merged
-        entry.advance(done=progress.done + 1, merge=None, merged=merged, compact_moved=progress.compact_moved + moved)
-        if isinstance(step, ResizeFilesystem):
-            self._store.drop()
+        merged = progress.merge.store if progress.merge else ""
+        shrunk = progress.merge.size if progress.merge and progress.done < len(self._shrinking) else 0
+        entry.advance(
+            done=progress.done + 1,
+            merge=None,
+            merged=merged or progress.merged,
+            shrink_moved=progress.shrink_moved + shrunk,
+            compact_moved=progress.compact_moved + moved,
+        )
+        if merged:
+            self._store.drop(merged)
 
     def _flush(self) -> None:
         merging.flush(self._disk.path)
@@ -487,30 +548,50 @@ class _Work:
 
     def _resize(self, entry: Journal, opened: Volumes, step: ResizeFilesystem) -> None:
         device = opened.lvs[step.lv] if step.lv else opened.partitions[step.partition]
+        merge = entry.progress.merge
+        if merge is None or not (merge.begun or merge.store in steps.merges(opened.report().tags)):
+            # Nothing was merged, or the VG would say so: the disk has all, what an earlier boot left in a store is old.
+            self._store.drop()
+            merge = self._resized(entry, device, step)
+        if not merge.begun:
+            self._tell_of_merge(opened, merge.store)
+            merge = replace(merge, begun=True)
+            entry.advance(merge=merge)
+        self._run.say(f"-- merge {step.name} ({human(merge.size)})")
         with Undo() as undo:
-            if entry.progress.merge is None:
-                # No merge has begun, or the VG would say so: what an earlier boot left in a store is not needed.
-                self._store.drop()
-                found = content.identify(device)
-                if found.get("UUID", "") != step.old.uuid:
-                    raise volumes.disagree(f"{step.name} holds {found.get('TYPE', 'nothing')} {found.get('UUID', '')}")
-                estimate = plan.rewritten(step.old, step.new) if step.old.free else 0
+            merging.merge(device, step.name, merge, self._store.again(merge.store, undo), self._run.say)
+        self._run.say(f"check {step.name} after the merge (read-only)")
+        try:
+            ext.check(device)
+        except Failed as failed:
+            raise Disagreement(
+                f"cannot trust {step.name}, which was merged: {failed.message}",
+                hint="journal and store are kept. Do not start this machine's own system; look at the disk and the "
+                "share (dmesg), and restore this filesystem from a backup if both are sound",
+            ) from failed
+
+    def _resized(self, entry: Journal, device: str, step: ResizeFilesystem) -> Merge:
+        """Resize a filesystem on a new snapshot and write down that it shall be merged."""
+        found = content.identify(device)
+        if found.get("UUID", "") != step.old.uuid:
+            raise volumes.disagree(f"{step.name} holds {found.get('TYPE', 'nothing')} {found.get('UUID', '')}")
+        estimate = plan.rewritten(step.old, step.new) if step.old.free else 0
+        token = ""
+        try:
+            with Undo() as undo:
                 space = self._store.fresh(size_of(device), undo)
+                token = space.token
                 merge, findings = merging.resize(
                     device, step.name, step.new, space, estimate, self._scratch / "filesystem", self._run.say
                 )
-                for finding in findings:
-                    self._run.warn(finding)
-                moved = merge.size if entry.progress.done < len(self._shrinking) else 0
-                entry.advance(merge=merge, shrink_moved=entry.progress.shrink_moved + moved)
-            else:
-                merge, space = entry.progress.merge, self._store.again(entry.progress.merge.store, undo)
-            self._run.say(f"-- merge {step.name} ({human(merge.size)})")
-            entry.claim.check()
-            self._tell_of_merge(opened, merge.store)
-            merging.merge(device, step.name, merge, space, self._run.say)
-        self._run.say(f"check {step.name} after the merge (read-only)")
-        ext.check(device)  # only then its store may go
+            for finding in findings:
+                self._run.warn(finding)
+            entry.advance(merge=merge)
+        except BaseException:
+            if token:
+                self._store.drop(token)  # it may have filled the share, on which the next boot must write its claim
+            raise
+        return merge
 
     def _tell_of_merge(self, opened: Volumes, token: str) -> None:
         """Have it on the disk that the merge of a store begins: a journal that does not know of it is too old."""
@@ -543,14 +624,22 @@ class _Work:
         mine = entry is not None and entry.progress.dumping
         with imageset.Writer(share) as writer, Undo() as undo:
             if entry and not mine:
-                # A power cut may come before the journal says whose folder it is: it is empty then.
-                with suppress(OSError):
-                    (share / (self._run.name + imageset.PARTIAL)).rmdir()
+                _remove_if_abandoned(share / (self._run.name + imageset.PARTIAL), entry.folder)
             folder = writer.begin(self._run.name, leftover=mine)
             if entry and not mine:
                 entry.advance(dumping=True)
             imageset.copy_layout(self._begun.layout, folder)
             dump(folder, [self._packed(undo)], planned, settings, self._run, log)
+
+
+def _remove_if_abandoned(partial: Path, beside: Path) -> None:
+    """Remove the folder of a set if it is empty and not new.
+
+    The power went before the journal said whose it is. Another machine that has just made it puts something in it.
+    """
+    with suppress(OSError):
+        if claims.server_time(beside) - partial.stat().st_mtime > claims.SILENT_SECONDS:
+            partial.rmdir()
 
 
 def _refuse_suspended(name: str, device: str) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from lvpack_agent import imageset, rescue
 from lvpack_agent.claim import PREFIX as CLAIM
 from lvpack_agent.claim import Claim
 from lvpack_agent.disks import BlockDevice
-from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.plan import Plan
 from lvpack_agent.steps import Step
@@ -60,13 +61,14 @@ class Merge:
     """A snapshot that is being merged.
 
     before and after are the SHA-256 of each sector of the filesystem's first 4 KiB (the superblock is there), store is
-    the token of the store, and size what that holds, in bytes.
+    the token of the store, and size what that holds, in bytes. begun: the VG says so, too; nothing was merged before.
     """
 
     before: tuple[str, ...]
     after: tuple[str, ...]
     store: str
     size: int
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,9 @@ class Journal:
         self.folder, self.record, self.progress, self.claim = folder, record, progress, claim
 
     def discard(self) -> None:
-        """Remove the journal of a run that has not written to the disk."""
-        _clear(self.folder)
+        """Remove the journal of a run that has not written to the disk, as far as the share lets it."""
+        with suppress(LvpackError, OSError):
+            _clear(self.folder, self.claim)
 
     def advance(self, **changes: Any) -> None:
         """Write down progress; it is on the share when this returns.
@@ -151,9 +154,9 @@ def refuse_former(share: Path, vg_uuid: str) -> None:
         )
 
 
-def unfinished(share: Path, vg_uuid: str) -> list[str]:
-    """Return the names of journal folders of all disks with that VG whose runs are not finished, or not known to be."""
-    return [path.name for path in sorted(share.glob(f"{_former_name(vg_uuid)}-*")) if not _is_over(path)]
+def unfinished(share: Path, vg_uuid: str) -> list[Path]:
+    """Return the journal folders of all disks with that VG whose runs are not finished, or not known to be."""
+    return [path for path in sorted(share.glob(f"{_former_name(vg_uuid)}-*")) if not _is_over(path)]
 
 
 def _is_over(folder: Path) -> bool:
@@ -168,6 +171,12 @@ def find(folder: Path, claim: Claim) -> Journal | None:
 
     Raises Failed if it cannot be read, Refused if it has a form that this version does not know.
     """
+    found = read(folder)
+    return Journal(folder, *found, claim) if found else None
+
+
+def read(folder: Path) -> tuple[Record, Progress] | None:
+    """Return what a journal folder holds, also that of another machine. Raises as find() does."""
     # Without a record the disk was not written to: it comes before everything else.
     data = _read(folder / RECORD)
     if data is None:
@@ -182,7 +191,7 @@ def find(folder: Path, claim: Claim) -> Journal | None:
     if written is None:
         raise _damaged(folder, f"{PROGRESS} is missing, so nothing tells what is done")
     try:
-        return Journal(folder, from_json(Record, data), from_json(Progress, written), claim)
+        return from_json(Record, data), from_json(Progress, written)
     except ValueError as error:
         raise _damaged(folder, error) from error
 
@@ -195,7 +204,12 @@ def _read(path: Path) -> dict[str, Any] | None:
             raise ValueError(f"{path.name} holds no object")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise Failed(
+            f"cannot read '{path.name}' of the journal '{path.parent.name}': {error.strerror}",
+            hint="check the server and the network, and boot again with the same options",
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise _damaged(path.parent, error) from error
     return data
 
@@ -213,10 +227,9 @@ def begin(folder: Path, claim: Claim, record: Record, layout: Path) -> Journal:
 
     A finished journal, or one without a record, gives way.
     """
-    claim.check()
     progress = Progress()
     try:
-        _clear(folder)
+        _clear(folder, claim)
         imageset.write_text(folder, "README.txt", _README)
         imageset.copy_layout(layout, folder)
         _replace(folder / PROGRESS, to_json(progress))
@@ -229,13 +242,17 @@ def begin(folder: Path, claim: Claim, record: Record, layout: Path) -> Journal:
     return Journal(folder, record, progress, claim)
 
 
-def _clear(folder: Path) -> None:
-    """Remove what is in a journal folder but for claims; first the record, without which it is no journal."""
-    (folder / RECORD).unlink(missing_ok=True)
-    for path in folder.iterdir():
+def _clear(folder: Path, claim: Claim) -> None:
+    """Remove what is in a journal folder but for claims; first the record, without which it is no journal.
+
+    What another machine makes there meanwhile is none of it. Raises Disagreement if the folder is another's.
+    """
+    paths = [path for path in folder.iterdir() if not path.name.startswith(CLAIM)]
+    claim.check()
+    for path in sorted(paths, key=lambda path: path.name != RECORD):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif not path.name.startswith(CLAIM):
+        else:
             path.unlink(missing_ok=True)
 
 
@@ -243,7 +260,7 @@ def refuse_unfinished(share: Path, vg_uuid: str, disk: str) -> None:
     """Raise Refused if an in-place run of that disk is not finished: it is halfway."""
     refuse_former(share, vg_uuid)
     own = folder(share, vg_uuid, disk)
-    if own.name in unfinished(share, vg_uuid):
+    if own in unfinished(share, vg_uuid):
         raise Refused(
             f"cannot pack this machine in overlay mode: its in-place run in '{own.name}' on the share is not finished",
             hint="boot with lvpack.mode=inplace and the options of that run to finish it first",

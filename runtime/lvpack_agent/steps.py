@@ -256,6 +256,14 @@ def merges(tags: Iterable[str]) -> list[str]:
     return [tag.removeprefix(MERGE_TAG) for tag in tags if tag.startswith(MERGE_TAG)]
 
 
+def marks(steps: Iterable[Step]) -> tuple[bool, ...]:
+    """Return whether the VG has TAG before the first step and after each."""
+    found = [False]
+    for step in steps:
+        found.append(step.on if isinstance(step, MarkVg) else found[-1])
+    return tuple(found)
+
+
 def states(vg: VolumeGroup, steps: tuple[Step, ...]) -> tuple[VolumeGroup, ...]:
     """Return the VG before the first step and after each."""
     found = [vg]

@@ -115,10 +115,10 @@ class FileStore:
             )
         return Store(device=_loop(path, undo), size=path.stat().st_size, place=self.place, token=token)
 
-    def drop(self) -> None:
-        """Remove all stores: nothing needs what is in them."""
+    def drop(self, token: str = "") -> None:
+        """Remove the store with that token, or all: nothing needs what is in them."""
         with suppress(OSError):  # it is in nobody's way
-            for path in self._share.glob(f"{self._prefix}*"):
+            for path in self._share.glob(f"{self._prefix}{token or '*'}"):
                 path.unlink()
 
     def release(self) -> None:
@@ -163,7 +163,7 @@ class DeviceStore:
             )
         return self._mapped(token, undo)
 
-    def drop(self) -> None:
+    def drop(self, token: str = "") -> None:
         """The store is overwritten by the next one: nothing needs what is in it."""
 
     def release(self) -> None:

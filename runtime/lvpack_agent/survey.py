@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lvpack_agent import disks, rescue
 from lvpack_agent.discover import Found, find
@@ -14,7 +15,7 @@ from lvpack_agent.options import Settings
 from lvpack_agent.plan import Plan, leaving_out, make_plan
 from lvpack_agent.probe import Opened, opened
 from lvpack_agent.report import Run
-from lvpack_agent.steps import TAG
+from lvpack_agent.steps import MERGE_TAG, TAG
 from lvpack_agent.undo import Undo
 
 
@@ -66,15 +67,28 @@ def _refuse_several(found: Found) -> None:
         )
 
 
-def refuse_marked(found: Found) -> None:
-    """Raise Refused if an in-place run of this machine was cut off and its journal is not at hand."""
-    for vg in (vg for vg in found.vgs if TAG in vg.tags):
-        raise Refused(
-            f"cannot use VG '{vg.name}': it has the tag {TAG}, so an in-place run was cut off, and its filesystems "
-            "may be half merged",
-            hint="boot with the options of that run (lvpack.mode=inplace, the same lvpack.target) to finish it; do not "
-            "start the server and do not run e2fsck",
+def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") -> None:
+    """Raise Refused if an in-place run of this machine was cut off and its journal is not at hand.
+
+    unfinished are the journals of other disks with this VG, own is how that of this one would be named.
+    """
+    hint = (
+        "boot with the options of that run (lvpack.mode=inplace, the same lvpack.target) to finish it; do not start "
+        "the server and do not run e2fsck"
+    )
+    if unfinished:
+        names = ", ".join(path.name for path in unfinished)
+        hint = (
+            f"not finished on this share: {names}. If that is of this disk, which had another name then, rename the "
+            f"folder to '{own}' and boot again; else {hint}"
         )
+    for vg in found.vgs:
+        if tags := [tag for tag in vg.tags if tag == TAG or tag.startswith(MERGE_TAG)]:
+            raise Refused(
+                f"cannot use VG '{vg.name}': it has the tag {', '.join(tags)}, so an in-place run was cut off, and its "
+                "filesystems may be half merged",
+                hint=hint,
+            )
 
 
 @contextmanager

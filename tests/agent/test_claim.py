@@ -17,6 +17,7 @@ from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(claim, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(claim, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(claim, "WATCH_SECONDS", 0.2)
     monkeypatch.setattr(claim, "_POLL_SECONDS", 0.02)
     yield
 
@@ -54,12 +55,38 @@ def test_a_folder_of_a_machine_that_was_cut_off_is_taken_when_it_is_silent(tmp_p
     with claim.held(folder, said.append) as held:
         held.check()
     assert len(said) == 1 and "wait 0 s" in said[0]
-    cut_off(folder)
-    [path] = folder.glob("claim-*")
-    os.utime(path, (time.time() - 60, time.time() - 60))
-    with claim.held(folder, said.append):
+
+
+def test_a_machine_whose_server_was_away_for_long_is_not_taken_for_silent(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    with claim.held(folder, print) as held:
+        [path] = folder.glob("claim-*")
+        os.utime(path, (time.time() - 600, time.time() - 600))
+        with pytest.raises(Refused, match="another machine"), claim.held(folder, print):
+            pass
+        held.check()
+
+
+def test_a_claim_that_is_not_the_newest_is_none(tmp_path: Path) -> None:
+    """Of three, one may come so late that its number is free again."""
+    folder = tmp_path / "journal"
+    with claim.held(folder, print):
+        (folder / "claim-000003").write_text("another's")
+        late = claim.Claim(folder, 2)
+        with pytest.raises(FileExistsError):
+            late.make()
+        (folder / "claim-000001").touch()
+        with pytest.raises(Disagreement, match="taken over"):
+            late.check()
+        assert not (folder / "claim-000002").exists()
+
+
+def test_nobody_says_that_nothing_was_done_who_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal/claim-000001").mkdir()
+    with pytest.raises(Failed) as failed, claim.held(tmp_path / "journal", print):
         pass
-    assert len(said) == 1, "the machine had been silent for long"
+    assert "nothing was done" not in failed.value.hint and "do not start" in failed.value.hint
 
 
 def test_who_has_lost_the_folder_learns_of_it(tmp_path: Path) -> None:

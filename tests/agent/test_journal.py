@@ -99,6 +99,15 @@ def test_a_run_that_wrote_nothing_leaves_nothing(begun: Journal) -> None:
     assert list(begun.folder.parent.iterdir()) == []
 
 
+def test_a_folder_that_changed_hands_is_not_cleared(begun: Journal) -> None:
+    (begun.folder / "claim-000002").write_text("another's")
+    (begun.folder / "store-2").touch()
+    begun.discard()
+    with pytest.raises(Disagreement, match="another machine"):
+        journal.begin(begun.folder, begun.claim, begun.record, begun.folder / "layout")
+    assert {"journal.json", "progress.json", "store-2"} <= {path.name for path in begun.folder.iterdir()}
+
+
 def test_lost_progress_is_not_taken_for_no_progress(begun: Journal) -> None:
     (begun.folder / journal.PROGRESS).unlink()
     with pytest.raises(Failed, match=r"progress\.json is missing"):
