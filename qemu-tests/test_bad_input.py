@@ -38,13 +38,15 @@ def nothing_remains(lab: Lab, source: Path, source_fingerprint: str) -> Iterator
 @pytest.mark.parametrize(
     "word",
     [
-        "lvpack.colour=red",
+        "lvpack.b\udcfcro=red",  # the byte of Latin-1
         *(pytest.param(w, marks=full) for w in ("lvpack.margin=much", "lvpack.compress=zstd:20", "lvpack.disk")),
+        pytest.param("lvpack.config=nfs://h:99999/f", marks=full),
+        pytest.param(f"lvpack.margin={'9' * 400}", marks=full, id="lvpack.margin of 400 digits"),
     ],
 )
 def test_wrong_option_stops_before_any_disk_is_touched(lab: Lab, source: Path, word: str) -> None:
     report = lab.run([Drive(path=source)], *BACKUP, word)
-    assert_ended(report, "refused", f"'{word.partition('=')[0]}")
+    assert_ended(report, "refused", f"'{word.partition('=')[0]}".replace("\udcfc", "\\xfc"))
     assert "probe" not in report.timings
 
 

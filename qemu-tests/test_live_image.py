@@ -19,13 +19,17 @@ from lvpack_builder.sample.server import make_sample
 
 pytestmark = [pytest.mark.core, pytest.mark.timeout(1800)]
 
+AGENT = "/usr/lib/python3/dist-packages/lvpack_agent"
+
 
 @pytest.fixture(scope="module")
 def gpt(image: LiveImage) -> Path:
     return make_sample(image, "gpt")
 
 
-def test_nothing_happens_by_itself_and_a_killed_agent_says_so(image: LiveImage, lab: Lab, gpt: Path) -> None:
+def test_nothing_happens_by_itself_and_an_agent_that_ends_otherwise_says_so(
+    image: LiveImage, lab: Lab, gpt: Path
+) -> None:
     disk, swap = sparse_copy(gpt, lab.folder / "disk.img"), create_disk(lab.folder / "swap.img", 64 * MIB)
     run(["mkswap", swap])
     before = fingerprint(disk)
@@ -38,7 +42,10 @@ def test_nothing_happens_by_itself_and_a_killed_agent_says_so(image: LiveImage, 
         assert len(console.shell("cat /proc/swaps", 30).output.splitlines()) == 1
         assert "/dev/vd" not in console.shell("cat /proc/mounts", 30).output
         assert "md" not in console.shell("ls /sys/block", 30).output
-        console.send("pkill -9 -f lvpack_agent")
+        console.send(f"mv {AGENT} /run/agent; setsid /usr/lib/lvpack/start-agent &")
+        report = console.result(60)
+        assert report.status == "failed" and "ended with 1 and could not say why" in report.message, report
+        console.send(f"mv /run/agent {AGENT}; pkill -9 -f lvpack_agent")
         report = console.result(60)
         assert report.status == "failed" and "SIGKILL" in report.message, report
     assert fingerprint(disk) == before

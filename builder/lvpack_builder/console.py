@@ -144,7 +144,7 @@ def running(machine: Machine, accelerator: str, transcript: Path, *, echo: bool 
     command = machine.command(accelerator)
     transcript.parent.mkdir(parents=True, exist_ok=True)
     with transcript.open("wb") as log:
-        log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode())
+        log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode(errors="replace"))
         try:
             child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
         except pexpect.ExceptionPexpect:

@@ -6,14 +6,22 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from lvpack_agent.errors import LvpackError
 from lvpack_agent.processes import run
 
 COMMAND_LINE = Path("/proc/cmdline")
 ACTIVE_CONSOLES = Path("/sys/class/tty/console/active")
 STALLED_SECONDS = 2.0
+
+
+def command_line() -> str:
+    """Return the kernel's command line; a byte of it that is not UTF-8 stands there as four characters, e.g. \\xfc."""
+    return COMMAND_LINE.read_text(encoding="utf-8", errors="backslashreplace")
 
 
 def console_devices() -> tuple[Path, ...]:
@@ -22,10 +30,10 @@ def console_devices() -> tuple[Path, ...]:
     The kernel itself speaks on one console of each driver; those that `console=` names beside it are returned too.
     """
     try:
-        active, command_line = ACTIVE_CONSOLES.read_text(), COMMAND_LINE.read_text()
+        active, asked = ACTIVE_CONSOLES.read_text(), command_line()
     except OSError:
         return ()
-    return tuple(Path("/dev", name) for name in dict.fromkeys([*active.split(), *named(command_line)]))
+    return tuple(Path("/dev", name) for name in dict.fromkeys([*active.split(), *named(asked)]))
 
 
 def named(command_line: str) -> dict[str, str]:
@@ -36,10 +44,20 @@ def named(command_line: str) -> dict[str, str]:
 
 def set_speeds(command_line: str) -> None:
     """Set the speed of serial consoles that `console=` names and the kernel does not use itself."""
-    active = ACTIVE_CONSOLES.read_text().split()
-    for name, speed in named(command_line).items():
-        if speed and name not in active and Path("/dev", name).exists():
-            run(["stty", "-F", f"/dev/{name}", speed], ok=(0, 1))  # 1: there is no hardware behind this name
+    with suppress(OSError, LvpackError):  # no reason to end a run for
+        active = ACTIVE_CONSOLES.read_text().split()
+        for name, speed in named(command_line).items():
+            if speed and name not in active and Path("/dev", name).exists():
+                run(["stty", "-F", f"/dev/{name}", speed], ok=(0, 1))  # 1: there is no hardware behind this name
+
+
+def on_each(serve: Callable[[Path], None]) -> None:
+    """Serve every console of this machine in a thread of its own; return when all have ended."""
+    threads = [threading.Thread(target=serve, args=[device], daemon=True) for device in console_devices()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Console:
@@ -57,8 +75,9 @@ class Console:
         self._started = time.monotonic()
         self._lock = threading.Lock()
         if log:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text("")
+            with suppress(OSError):  # people hear what cannot be kept all the same
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text("")
 
     @classmethod
     def of_this_machine(cls, log: Path | None) -> "Console":
@@ -72,7 +91,7 @@ class Console:
             for line in text.split("\n"):
                 self._write(line)
                 if self.log:
-                    with self.log.open("a", encoding="utf-8", errors="replace") as log:
+                    with suppress(OSError), self.log.open("a", encoding="utf-8", errors="replace") as log:
                         log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
 
     def _write(self, line: str) -> None:
@@ -88,4 +107,4 @@ class Console:
                 except OSError:
                     break
         if self._echo:
-            print(line, file=self._echo, flush=True)
+            print(line.encode(errors="replace").decode(), file=self._echo, flush=True)

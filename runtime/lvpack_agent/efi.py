@@ -282,7 +282,7 @@ def boot_next(disk: str, say: Callable[[str], None]) -> None:
         # One write: the firmware gets what a write() has as the whole variable.
         (VARIABLES / f"BootNext-{GLOBAL}").write_bytes(data)
         say(f"the firmware boots {entry} next")
-    except (LvpackError, OSError) as error:
+    except Exception as error:  # whatever firmware and disk hold, the machine shall reboot
         say(f"warning: cannot set the firmware's next boot entry: {error}; it boots what comes first")
 
 

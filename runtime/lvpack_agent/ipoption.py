@@ -99,10 +99,7 @@ def _read_tail(fields: list[str]) -> tuple[int, str, tuple[str, ...]]:
         return 0, "", ()
     first, *rest = fields
     if first.isdecimal() or (not first and _MAC.fullmatch(":".join(rest))):
-        mtu = int(first or 0)
-        if first and not 68 <= mtu <= 65535:
-            raise ValueError(f"an MTU of {first} is not possible")
-        return mtu, mac(":".join(rest)) if any(rest) else "", ()
+        return mtu(first), mac(":".join(rest)) if any(rest) else "", ()
     if len(fields) > 3:
         raise ValueError("it has too many fields")
     return 0, "", tuple(ip(server) for server in fields[:2] if server)
@@ -140,6 +137,13 @@ def interface(text: str, length: int = ALTERNATIVE_LENGTH) -> str:
     if not re.fullmatch(r"[^\s/:,\[\]]+", text) or text in (".", "..") or len(text) > length:
         raise ValueError(f"'{text}' is neither the name of an interface nor a MAC address")
     return text
+
+
+def mtu(text: str) -> int:
+    """Return an MTU in bytes; 0, which leaves it as it is, for an empty text."""
+    if text and not (re.fullmatch(r"[0-9]{1,5}", text) and 68 <= int(text) <= 65535):
+        raise ValueError(f"an MTU of {text} is not possible")
+    return int(text or 0)
 
 
 def mac(text: str) -> str:

@@ -1,15 +1,18 @@
 """From a command line to a result line: settings, action, report, and what follows."""
 
 import argparse
+import os
 import signal
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from lvpack_agent import VERSION, efi, imageset, kernellog, menu, netoptions, network, shares, shells
 from lvpack_agent.backup import backup
-from lvpack_agent.console import COMMAND_LINE, Console, set_speeds
-from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.console import Console, command_line, set_speeds
+from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.options import Settings, as_text, parse, words
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Report, Run
@@ -18,6 +21,8 @@ from lvpack_agent.undo import Undo
 
 RUN = Path("/run/lvpack")
 LOG = RUN / "agent.log"
+# What is to follow, once the result was said: start-agent does it if the agent cannot.
+SAID = RUN / "said"
 
 
 def verify_set(settings: Settings, run: Run) -> str:
@@ -60,16 +65,10 @@ def perform(settings: Settings, run: Run) -> Report:
             else:
                 message = backup(settings, run, RUN, LOG)
         return run.ended(message)
-    except LvpackError as error:
+    except BaseException as error:
         for note in getattr(error, "__notes__", ()):
             run.say(f"while cleaning up: {note}")
-        return run.stopped(error)
-    except Exception as error:
-        _keep_traceback()
-        cause = f"{type(error).__name__}: {error}"
-        return run.stopped(
-            Failed(f"cannot finish {settings.action}: {cause}", hint=f"this is a defect of lvpack; {LOG} says where")
-        )
+        return run.stopped(_as_ours(error, f"finish {settings.action}"))
 
 
 def warn_of_missing_firmware(run: Run) -> None:
@@ -79,9 +78,16 @@ def warn_of_missing_firmware(run: Run) -> None:
             run.warn(sentence)
 
 
-def _keep_traceback() -> None:
-    with LOG.open("a") as log:
+def _as_ours(error: BaseException, doing: str) -> LvpackError:
+    """Return any exception, which is on its way just now, as one of ours; what we do not know is kept in the log."""
+    if isinstance(error, LvpackError):
+        return error
+    with suppress(OSError, MemoryError), LOG.open("a") as log:
         traceback.print_exc(file=log)
+    if isinstance(error, KeyboardInterrupt):
+        return Failed(f"cannot {doing}: it was interrupted", hint="start it again")
+    cause = f"{type(error).__name__}: {error}"
+    return Failed(f"cannot {doing}: {cause}", hint=f"this is a defect of lvpack; {LOG} says where")
 
 
 def tell(report: Report, console: Console) -> None:
@@ -108,54 +114,77 @@ def follow(what: str, console: Console, disk: str = "") -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Take the options from the kernel command line (or --cmdline) and run to the end."""
-    parser = argparse.ArgumentParser(
+    """Take the options from the kernel command line (or --cmdline) and run to the end.
+
+    Whatever happens, one result line is said, and what was asked for follows it. Where even that fails, this returns or
+    raises, and start-agent does it.
+    """
+    run = Run(action="", out=print)
+    try:
+        options = _parser().parse_args(arguments)
+    except Refused as refused:
+        tell(run.stopped(refused), Console.of_this_machine(None))
+        return 2
+    boots = options.cmdline is None
+    console = Console.of_this_machine(LOG if options.died is None else None)
+    run.out = console.say
+    asked, settings = "", None
+    try:
+        asked = command_line() if boots else os.fsencode(options.cmdline).decode(errors="backslashreplace")
+        RUN.mkdir(parents=True, exist_ok=True)
+        if boots:
+            set_speeds(asked)
+        console.say(f"lvpack {VERSION}")
+        if options.died is not None:
+            raise _died(options.died)
+        # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
+        network.ask(netoptions.parse(netoptions.given(words(asked)) or words(command_line())))
+        settings = parse(words(asked), lambda url: fetch(url, console))
+        if settings is None:
+            menu.on_every_console()
+            return 0
+        if settings.action == "shell":
+            console.say("a root shell on every console; `poweroff` ends it")
+            shells.on_every_console()
+            return 0
+        run.action, run.name = settings.action, settings.name
+        report = perform(settings, run)
+    except BaseException as error:
+        report = run.stopped(_as_ours(error, "start"))
+    tell(report, console)
+    if boots:
+        onerror = settings.onerror if settings else _asked_onerror(asked)
+        follows = settings.after if settings and report.status == "ok" else onerror
+        with suppress(OSError):
+            SAID.write_text(f"{follows}\n")
+        follow(follows, console, run.disk)
+    return 0 if report.status == "ok" else 1
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refused(f"cannot use the arguments of the agent: {message}", hint=self.format_usage().strip())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
         prog="python3 -m lvpack_agent",
         epilog=f"options on the kernel command line, or in WORDS:\n{as_text()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--cmdline", help="take the options from here instead of /proc/cmdline, and stop at the result")
     parser.add_argument("--died", type=int, metavar="STATUS", help="say that the agent before this one ended with it")
-    options = parser.parse_args(arguments)
-    RUN.mkdir(parents=True, exist_ok=True)
-    if options.cmdline is None:
-        set_speeds(COMMAND_LINE.read_text())
-    console = Console.of_this_machine(LOG if options.died is None else None)
-    console.say(f"lvpack {VERSION}")
-    command_line = COMMAND_LINE.read_text() if options.cmdline is None else options.cmdline
-    try:
-        if options.died is not None:
-            raise _died(options.died)
-        # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
-        asked = netoptions.given(words(command_line)) or words(COMMAND_LINE.read_text())
-        network.ask(netoptions.parse(asked))
-        settings = parse(words(command_line), lambda url: fetch(url, console))
-    except LvpackError as error:
-        report = Run(action="", out=console.say).stopped(error)
-        tell(report, console)
-        if options.cmdline is None:
-            follow(_asked_onerror(command_line), console)
-        return 1
-    if settings is None:
-        menu.on_every_console()
-        return 0
-    if settings.action == "shell":
-        console.say("a root shell on every console; `poweroff` ends it")
-        shells.on_every_console()
-        return 0
-    run = Run(action=settings.action, out=console.say, name=settings.name)
-    report = perform(settings, run)
-    tell(report, console)
-    if options.cmdline is None:
-        follow(settings.after if report.status == "ok" else settings.onerror, console, run.disk)
-    return 0 if report.status == "ok" else 1
+    return parser
 
 
 def _died(status: int) -> Failed:
     """Return the error of an agent that could not say it itself; status as a shell gives it (128 + signal)."""
-    killed = f"it was killed by {signal.Signals(status - 128).name}" if status > 128 else f"it ended with {status}"
+    try:
+        how = f"it was killed by {signal.Signals(status - 128).name}"
+    except ValueError:
+        how = f"it ended with {status}"
     return Failed(
-        f"cannot finish: the agent did not end by itself, {killed}",
+        f"cannot finish: the agent could not say its result, {how}",
         hint="a backup's source is untouched, but in place, where the next boot with the same options goes on; a "
         "restore's target is unusable; if memory ran out (dmesg), give it more",
     )

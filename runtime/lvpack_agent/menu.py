@@ -1,10 +1,10 @@
 """The menu that comes up when no lvpack option is given: nothing is touched until somebody chooses."""
 
-import threading
 from pathlib import Path
 
 from lvpack_agent import shells
-from lvpack_agent.console import Console, console_devices
+from lvpack_agent.console import Console, on_each
+from lvpack_agent.errors import LvpackError
 from lvpack_agent.processes import run
 
 TEXT = """
@@ -40,12 +40,11 @@ def on_every_console() -> None:
                     answer = keyboard.readline()
                     if not answer:
                         return  # hung up
-                    choose(answer.strip(), device)
+                    try:
+                        choose(answer.strip(), device)
+                    except LvpackError as error:
+                        screen.say(error.message)
         except OSError:
             return  # no hardware behind this console
 
-    threads = [threading.Thread(target=serve, args=[device], daemon=True) for device in console_devices()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_each(serve)

@@ -130,14 +130,12 @@ def _bond(word: str, text: str) -> Bond:
         raise ValueError("it has too many fields")
     if not members:
         raise ValueError("it names no NICs")
-    if mtu and not mtu.isdecimal():
-        raise ValueError(f"'{mtu}' is not an MTU")
     return Bond(
         word=word,
         name=interface(name, ipoption.NAME_LENGTH),
         members=tuple(interface(m) for m in members.split(",")),
         options=_bond_options(options),
-        mtu=int(mtu or 0),
+        mtu=ipoption.mtu(mtu),
     )
 
 

@@ -1,15 +1,20 @@
 """Every `lvpack.*` kernel command-line option: one table for the parser, the help, the docs and the build's check."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.sizes import human, parse_size
 
 PREFIX = "lvpack."
 SHARE_SCHEMES = ("nfs",)
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+# A name has labels of at most 63 characters (RFC 1035, 2.3.4); looking another one up raises no OSError.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +103,28 @@ def _url(text: str) -> str:
         raise ValueError("it must be a URL such as nfs://HOST[:PORT]/PATH")
     if scheme not in SHARE_SCHEMES:
         raise ValueError(f"this version of lvpack knows only {', '.join(s + '://' for s in SHARE_SCHEMES)} shares")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", host):
+    if not _HOST.fullmatch(host) or not _is_address(text):
         raise ValueError(f"'{host}' is not a HOST or HOST:PORT")
-    if ".." in path.split("/"):
-        raise ValueError("its path must not hold '..'")
+    if re.search(r"[\\?#]", path):  # a byte that is not UTF-8 has become \xNN
+        raise ValueError("a backslash, '?' and '#' in its path are written as %5C, %3F and %23, in UTF-8")
+    try:
+        path = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("its path is not UTF-8") from None
+    if ".." in path.split("/") or _CONTROL.search(path):
+        raise ValueError("its path must not hold '..' or control characters")
     return text
+
+
+def _is_address(url: str) -> bool:
+    """Return whether a URL's port is one, and what its host has in brackets an IPv6 address."""
+    try:
+        parts = urlsplit(url)
+        if "[" in parts.netloc:
+            ipaddress.IPv6Address(parts.hostname or "")
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _name(text: str) -> str:
@@ -407,6 +429,8 @@ def _value(option: Option, text: str, *, explicit: bool) -> Any:
     if not explicit and not text:
         return ""
     try:
+        if _CONTROL.search(text):
+            raise ValueError("it has control characters")
         return option.read(text)
     except ValueError as error:
         raise Refused(

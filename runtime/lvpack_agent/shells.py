@@ -1,12 +1,13 @@
 """A root shell on every console, for `lvpack.action=shell`, `lvpack.onerror=shell` and the menu."""
 
+import errno
 import os
-import threading
 import time
 from pathlib import Path
 
 from lvpack_agent import processes
-from lvpack_agent.console import console_devices
+from lvpack_agent.console import on_each
+from lvpack_agent.errors import LvpackError
 
 
 def shell_on(device: Path) -> None:
@@ -29,12 +30,11 @@ def on_every_console() -> None:
         while True:
             try:
                 shell_on(device)
-            except OSError:
-                return  # no hardware behind this console
+            except OSError as error:
+                if error.errno not in (errno.ENOMEM, errno.EAGAIN):  # fork(2): what goes by; after a run, memory does
+                    return  # no hardware behind this console
+            except (LvpackError, MemoryError):
+                pass
             time.sleep(1)
 
-    threads = [threading.Thread(target=keep, args=[device], daemon=True) for device in console_devices()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_each(keep)

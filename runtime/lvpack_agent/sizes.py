@@ -3,6 +3,8 @@
 import re
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+# The kernel counts the bytes of a device in 63 bits (loff_t).
+LIMIT = 1 << 63
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)(?:i?B)?", re.IGNORECASE)
@@ -13,7 +15,10 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text)
     if not found:
         raise ValueError("not a size such as 64M or 2G")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    size = float(found[1]) * _UNITS[found[2].upper()]
+    if size >= LIMIT:
+        raise ValueError("more than any disk has")
+    return int(size)
 
 
 def human(size: float) -> str:

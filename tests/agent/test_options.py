@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import options
+from lvpack_agent import options, shares
 from lvpack_agent.errors import Refused
 from lvpack_agent.options import OPTIONS, Compression, parse, words
 
@@ -32,6 +32,21 @@ def test_defaults_are_readable_and_last_wins() -> None:
         "lvpack.target=nfs://h",
         "lvpack.target=nfs://h/a/../b",
         "lvpack.target=gopher://h/x",
+        "lvpack.target=nfs://h:0/x",
+        "lvpack.target=nfs://h:99999/x",
+        "lvpack.target=nfs://h:\uff12\uff10/x",
+        "lvpack.target=nfs://[1.2.3.4]/x",
+        "lvpack.target=nfs://[::1/x",
+        "lvpack.target=nfs://a..b/x",
+        f"lvpack.target=nfs://{'a' * 64}/x",
+        "lvpack.target=nfs://h/a/%2e%2e/b",
+        "lvpack.target=nfs://h/a#b",
+        "lvpack.target=nfs://h/%ff",
+        "lvpack.target=nfs://h/%00",
+        "lvpack.disk=/dev/\0sda",
+        f"lvpack.margin={'9' * 400}",
+        f"lvpack.margin={'9' * 400}%",
+        f"lvpack.margin={1 << 63}",
         "lvpack.margin=5percent",
         "lvpack.margin=-5%",
         "lvpack.compress=zstd:20",
@@ -50,6 +65,12 @@ def test_wrong_words_are_refused_by_name(word: str) -> None:
         parse(["lvpack.action=plan", word])
     assert word.partition("=")[0] in refused.value.message
     assert refused.value.hint
+
+
+def test_addresses_of_servers_that_there_are() -> None:
+    for server in ("h", "h:1", "h.example.:65535", "10.0.2.2:2049", "[fe80::1]", "[::ffff:10.0.0.1]:20049", "my_nas"):
+        settings = parse(["lvpack.action=plan", f"lvpack.target=nfs://{server}/a%20b/%C3%BC"])
+        assert settings and shares.parse(settings.target).path == "/a b/\xfc"
 
 
 @pytest.mark.parametrize(

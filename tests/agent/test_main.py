@@ -1,0 +1,162 @@
+"""Whatever the command line holds and whatever happens: one result line, and what was asked for follows it."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent.processes import Completed, run
+from lvpack_agent.report import RESULT_MARK, Report, parse_result
+
+pytestmark = [pytest.mark.starts_processes, pytest.mark.timeout(60)]
+
+# An agent in a folder: what it reads of the kernel, and its /run/lvpack. Without consoles it prints.
+AGENT = """
+import sys
+from pathlib import Path
+from lvpack_agent import console, main
+folder = Path(sys.argv[1])
+console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
+main.RUN = folder / "run"
+main.LOG, main.SAID = main.RUN / "agent.log", main.RUN / "said"
+sys.exit(main.main(sys.argv[2:]))
+"""
+DIGITS = b"9" * 400
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A folder with the few programs that an agent finds; busybox ends no machine, it is written down."""
+
+    folder: Path
+
+    def program(self, name: str, script: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def boot(self, words: bytes, *arguments: str) -> Completed:
+        (self.folder / "cmdline").write_bytes(words + b"\n")
+        environment = {"PATH": str(self.folder / "bin")}
+        command = [sys.executable, "-c", AGENT, str(self.folder), *arguments]
+        return run(command, env=environment, ok=range(256), timeout=30)
+
+    def ended_by(self) -> str:
+        path = self.folder / "ended-by"
+        return path.read_text() if path.exists() else ""
+
+    def said(self) -> str:
+        return (self.folder / "run/said").read_text()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "active").touch()
+    machine.program("sync", "exit 0")
+    machine.program("dmesg", "exit 0")
+    machine.program("busybox", f'echo "$@" >> {tmp_path}/ended-by')
+    return machine
+
+
+def only_result(completed: Completed) -> Report:
+    [line] = [line for line in completed.stdout.splitlines() if RESULT_MARK in line]
+    return parse_result(line)
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [
+        (b"lvpack.name=b\xfcro", r"lvpack.name=b\xfcro"),
+        (b"lvpack.b\xfcro=1", r"lvpack.b\xfcro"),
+        (b"lvpack.target=nfs://h/b\xfcro", "lvpack.target="),
+        (b"lvpack.margin=" + DIGITS, "lvpack.margin="),
+        (b"lvpack.margin=" + DIGITS + b"%", "lvpack.margin="),
+        (b"lvpack.margin=" + DIGITS + b".5%", "lvpack.margin="),
+        (b"lvpack.config=nfs://h:99999/f", "lvpack.config=nfs://h:99999/f"),
+        (b"lvpack.config=nfs://[1.2.3.4]/f", "lvpack.config=nfs://[1.2.3.4]/f"),
+        (b"lvpack.config=nfs://a..b/f", "lvpack.config=nfs://a..b/f"),
+        (b"lvpack.config=nfs://h/%00", "lvpack.config=nfs://h/%00"),
+        (b"bond=bond0:eth0::" + DIGITS, "bond=bond0"),
+        (b"ip=eth0:dhcp:" + DIGITS, "ip=eth0"),
+        (b"vlan=v\xff" + DIGITS, "vlan=v"),
+    ],
+)
+def test_a_broken_word_is_refused_by_name_and_onerror_follows(machine: Machine, word: bytes, named: str) -> None:
+    ended = machine.boot(b"quiet lvpack.action=plan lvpack.onerror=poweroff " + word)
+    report = only_result(ended)
+    assert (report.status, ended.status) == ("refused", 1)
+    assert named in report.message and report.hint
+    assert machine.ended_by() == "poweroff -f\n"
+    assert machine.said() == "poweroff\n"
+
+
+def test_a_byte_of_somebody_else_is_no_matter(machine: Machine) -> None:
+    machine.program("lsblk", """echo '{"blockdevices": []}'""")
+    report = only_result(machine.boot(b"root=LABEL=b\xfcro lvpack.action=plan lvpack.onerror=halt"))
+    assert report.message.startswith("cannot ") and report.action == "plan", report
+    assert machine.ended_by() == "halt -f\n"
+
+
+@pytest.mark.parametrize(
+    ("lsblk", "cause"),
+    [("kill -INT $PPID; /bin/sleep 9", "interrupted"), ("echo {", "JSONDecodeError"), ("kill -9 $$", "SIGKILL")],
+)
+def test_a_run_that_breaks_off_anyhow_has_a_result(machine: Machine, lsblk: str, cause: str) -> None:
+    machine.program("lsblk", lsblk)
+    report = only_result(machine.boot(b"lvpack.action=plan lvpack.onerror=reboot"))
+    assert report.status == "failed" and cause in report.message, report
+    assert machine.ended_by() == "reboot -f\n"
+
+
+def test_a_command_line_that_cannot_be_read_is_a_result(machine: Machine) -> None:
+    (machine.folder / "cmdline").mkdir()
+    command = [sys.executable, "-c", AGENT, str(machine.folder)]
+    report = only_result(run(command, env={"PATH": str(machine.folder / "bin")}, ok=(1,), timeout=30))
+    assert report.status == "failed" and "IsADirectoryError" in report.message, report
+    assert machine.said() == "shell\n"
+
+
+def test_no_place_for_a_log_keeps_nobody_from_speaking(machine: Machine) -> None:
+    (machine.folder / "run").touch()
+    report = only_result(machine.boot(b"lvpack.colour=red lvpack.onerror=halt"))
+    assert report.status == "failed" and "FileExistsError" in report.message, report
+    assert machine.ended_by() == "halt -f\n"
+
+
+def test_what_should_follow_is_kept_for_start_agent_if_it_fails(machine: Machine) -> None:
+    machine.program("busybox", "exit 1")
+    ended = machine.boot(b"lvpack.colour=red lvpack.onerror=halt")
+    assert only_result(ended).status == "refused"
+    assert "cannot run 'busybox halt -f'" in ended.stderr
+    assert machine.said() == "halt\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "how"), [("137", "SIGKILL"), ("1", "ended with 1"), ("0", "ended with 0"), ("255", "ended with 255")]
+)
+def test_the_second_agent_speaks_for_the_first(machine: Machine, status: str, how: str) -> None:
+    report = only_result(machine.boot(b"lvpack.margin=\xff lvpack.onerror=reboot", "--died", status))
+    assert report.status == "failed" and how in report.message, report
+    assert (machine.ended_by(), machine.said()) == ("reboot -f\n", "reboot\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--cmdline", "lvpack.margin=\udcff"), r"lvpack.margin=\xff"),
+        (("--cmdline", "--colour"), "cannot use the arguments"),
+        (("lvpack.action=plan",), "cannot use the arguments"),
+    ],
+)
+def test_a_run_by_hand_has_a_result_and_nothing_follows(
+    machine: Machine, arguments: tuple[str, ...], words: str
+) -> None:
+    ended = machine.boot(b"lvpack.onerror=poweroff", *arguments)
+    report = only_result(ended)
+    assert report.status == "refused" and words in report.message, report
+    assert ended.status > 0 and report.hint
+    assert machine.ended_by() == ""
+    assert not (machine.folder / "run/said").exists()
