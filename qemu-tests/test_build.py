@@ -20,10 +20,13 @@ from lvpack_builder import build as builder
 from lvpack_builder.build import LiveImage
 from lvpack_builder.netboot import Host
 from lvpack_builder.nfs import limited_folder
+from lvpack_builder.outputs import write_sums
 
 pytestmark = pytest.mark.timeout(3600)
 
 LVPACK = Path(sys.executable).with_name("lvpack")
+# The least that counts as a build.
+EARLIER = json.dumps({"lvpack": "", "release": "", "kernel": "", "arguments": [], "sizes": {}, "packages": {}})
 
 
 def start(cache: Path, out: Path, said: Path, *options: str, env: Mapping[str, str] | None = None) -> "Process[bytes]":
@@ -65,8 +68,8 @@ def assert_nothing_left(folder: Path, cache: Path) -> None:
     assert processes_with(str(cache)) == []
     assert str(folder) not in Path("/proc/self/mountinfo").read_text()
     assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["cache", "out"]
-    assert [p.name for p in (folder / "out").iterdir()] == ["manifest.json"]
-    assert (folder / "out/manifest.json").read_text() == "an earlier build"
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["SHA256SUMS", "manifest.json"]
+    assert (folder / "out/manifest.json").read_text() == EARLIER
 
 
 def made(cache: Path) -> list[str]:
@@ -78,7 +81,8 @@ def earlier_build(folder: Path) -> tuple[Path, Path]:
     """Return a cache, which is not there yet, and the folder of an earlier build."""
     out = folder / "out"
     out.mkdir()
-    (out / "manifest.json").write_text("an earlier build")
+    (out / "manifest.json").write_text(EARLIER)
+    write_sums(out)
     return folder / "cache", out
 
 
@@ -125,7 +129,7 @@ def test_a_disk_that_gets_full_leaves_nothing(
         with pytest.raises(Failed, match="No space left on device"):
             builder.build(out)
         assert [p.name for p in folder.iterdir()] == ["out"]
-        assert (out / "manifest.json").read_text() == "an earlier build"
+        assert (out / "manifest.json").read_text() == EARLIER
 
 
 @pytest.mark.full

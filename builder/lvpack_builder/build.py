@@ -1,6 +1,5 @@
 """`lvpack build`: base, agent layer, initrd, ISO, checksums; all or nothing."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from lvpack_builder import initrd, iso, netboot, packages, reproducible, rootfs,
 from lvpack_builder.base import Base, base
 from lvpack_builder.loaders import PACKAGES
 from lvpack_builder.netboot import Host
-from lvpack_builder.outputs import check_replaceable, replacing
+from lvpack_builder.outputs import MANIFEST, check_replaceable, replacing, write_sums
 from lvpack_builder.paths import cache_dir
 from lvpack_builder.recipe import Recipe
 
@@ -120,6 +119,7 @@ def build(
         made = base(recipe)
         with reproducible.dated(made.epoch), replacing(out) as new:
             _write(LiveImage(folder=new), made, recipe, arguments, hosts)
+            check_replaceable(out)  # minutes may have passed
     except OSError as error:
         raise Failed(
             f"cannot build the live image: {error.filename or 'a file'}: {error.strerror}",
@@ -139,7 +139,7 @@ def _write(image: LiveImage, made: Base, recipe: Recipe, arguments: Sequence[str
     os.link(image.iso, image.kit / image.iso.name)
     netboot.write_kit(image.kit, arguments, hosts)
     _write_manifest(image, made, recipe, arguments)
-    _write_sums(image.folder)
+    write_sums(image.folder)
 
 
 def _write_manifest(image: LiveImage, made: Base, recipe: Recipe, arguments: Sequence[str]) -> None:
@@ -161,10 +161,4 @@ def _write_manifest(image: LiveImage, made: Base, recipe: Recipe, arguments: Seq
         "packages": {p.name: p.version for p in inside},
         "build_machine": {p.name: p.version for p in here},
     }
-    (image.folder / "manifest.json").write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def _write_sums(folder: Path) -> None:
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder)}\n" for p in files]
-    (folder / "SHA256SUMS").write_text("".join(lines))
+    (image.folder / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n")

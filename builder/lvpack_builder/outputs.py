@@ -1,6 +1,8 @@
 """Folders that are made as a whole or not at all."""
 
 import fcntl
+import hashlib
+import json
 import os
 import signal
 import tempfile
@@ -12,19 +14,71 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
 from lvpack_builder.paths import locked
 
-# What a folder of ours has, and no other that might be named by mistake.
-MARK = "manifest.json"
+MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
+# What the manifest of a build has had in every version; that of an image set has no kernel and no packages.
+KEYS = {"lvpack", "release", "kernel", "arguments", "sizes", "packages"}
+HINT = "name a new folder, an empty one, or one of an earlier build"
 
 
 def check_replaceable(out: Path) -> None:
-    """Raise Refused if a folder holds what lvpack did not put there: a build replaces all of it."""
-    if out.is_dir() and ((out / MARK).is_file() or not any(out.iterdir())):
+    """Raise Refused if a folder holds what lvpack did not put there: a build replaces all of it.
+
+    Only a build is replaced, which its manifest and its checksums prove, without a file that is not listed there or was
+    changed since. That some are missing is no matter.
+    """
+    if not out.exists() and not out.is_symlink():
         return
-    if out.exists() or out.is_symlink():
-        raise Refused(
-            f"cannot build into '{out}': it is there already and is no live image",
-            hint="name a new folder, an empty one, or one of an earlier build",
-        )
+    if not out.is_dir() or (any(out.iterdir()) and not _is_build(out)):
+        raise Refused(f"cannot build into '{out}': it is there already and is no live image", hint=HINT)
+    sums = _sums(out)
+    foreign, changed = [], []
+    for name, file in _files(out):
+        if file.is_symlink() or not file.is_file() or name not in sums:
+            foreign.append(name)
+        elif _sum(file) != sums[name]:
+            changed.append(name)
+    for names, what in ((foreign, "no build put there"), (changed, "was changed since it was built")):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise Refused(
+                f"cannot build into '{out}': a build replaces all of it, and it holds what {what}: "
+                + ", ".join(f"'{name}'" for name in names[:3])
+                + more,
+                hint=f"move that to another place first, or {HINT}",
+            )
+
+
+def write_sums(folder: Path) -> None:
+    """Write the checksums of all files in a new folder, for `sha256sum --check`."""
+    (folder / SUMS).write_text("".join(f"{_sum(file)}  {name}\n" for name, file in _files(folder)))
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """Return the files below a folder by name, without the list of their checksums; what is a link is one, too."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
+    return [(p.relative_to(folder).as_posix(), p) for p in paths if p != folder / SUMS or p.is_symlink()]
+
+
+def _is_build(out: Path) -> bool:
+    try:
+        facts = json.loads((out / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and facts.keys() >= KEYS and MANIFEST in _sums(out)
+
+
+def _sums(out: Path) -> dict[str, str]:
+    """Return file → SHA-256 as `sha256sum` lists them; empty if there is no such list."""
+    try:
+        lines = (out / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _sum(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @contextmanager
