@@ -134,6 +134,7 @@ class DeviceStore:
 
     def __init__(self, device: BlockDevice, owner: str) -> None:
         self._device, self._owner = device, owner
+        self._checked = False
         self.place = f"scratch device {device.path}"
 
     def room(self) -> int:
@@ -167,8 +168,10 @@ class DeviceStore:
         """The store is overwritten by the next one: nothing needs what is in it."""
 
     def release(self) -> None:
-        """The run is at its end: the device is free for any machine again."""
-        _write_label(self._device.path, Label(owner=FREE))
+        """The run is at its end: the device is free for any machine again, if the store was on it at all."""
+        label = read_label(self._device.path)
+        if label and label.owner == self._owner:
+            _write_label(self._device.path, Label(owner=FREE))
 
     def _mapped(self, token: str, undo: Undo) -> Store:
         size = self.room() // (64 * KIB) * (64 * KIB)
@@ -177,15 +180,26 @@ class DeviceStore:
         return Store(device=device, size=size, place=self.place, token=token)
 
     def _refuse_others(self) -> None:
-        path, label = self._device.path, read_label(self._device.path)
-        if label and label.owner in (self._owner, FREE):
+        if self._checked:  # by now its own store may look like anything
             return
-        held = f"the store of an unfinished run of {label.owner}" if label else emptiness.what_holds(self._device)
+        path, label = self._device.path, read_label(self._device.path)
+        if user := emptiness.what_uses(self._device):
+            raise Refused(
+                f"cannot use '{path}' as scratch device: it is in use by {user}",
+                hint="name another device, or put an end to that use first",
+            )
+        if label and label.owner in (self._owner, FREE):
+            # The label outlives what is made of the device later, if that begins after it, as an array of md does. The
+            # bytes of an old store are no signature where wipefs looks for one.
+            held = emptiness.what_is_known(self._device)
+        else:
+            held = f"the store of an unfinished run of {label.owner}" if label else emptiness.what_holds(self._device)
         if held:
             raise Refused(
                 f"cannot use '{path}' as scratch device: it is not empty, it holds {held}",
                 hint="name an empty device, or wipe it with `wipefs --all` and `blkdiscard` if nothing on it is needed",
             )
+        self._checked = True
 
 
 def scratch_device(

@@ -1,14 +1,19 @@
 """Whose store is on a scratch device; and that a store on the share is never too small for its origin."""
 
+import json
+import struct
 from pathlib import Path
 
 import pytest
 
-from lvpack_agent import stores
+from lvpack_agent import emptiness, stores
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Refused
+from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, KIB, MIB
 from lvpack_agent.stores import Label
+from lvpack_agent.undo import Undo
+from lvpack_builder.qemu import create_disk
 
 
 def device(path: Path, parts: tuple[BlockDevice, ...] = ()) -> BlockDevice:
@@ -28,6 +33,26 @@ def device(path: Path, parts: tuple[BlockDevice, ...] = ()) -> BlockDevice:
     )
 
 
+def labelled(owner: str) -> bytes:
+    return (stores.LABEL + json.dumps({"owner": owner, "token": ""}).encode()).ljust(MIB, b"\0")
+
+
+def md_superblock(sectors: int) -> bytes:
+    """Return the superblock of a member of an md array, version 1.2 (kernel: include/uapi/linux/raid/md_p.h)."""
+    words = bytearray(256)
+    struct.pack_into("<III", words, 0, 0xA92B4EFC, 1, 0)
+    words[16:32] = bytes(range(16))
+    words[32:34] = b"m0"
+    struct.pack_into("<QIIQII", words, 64, 1_700_000_000, 1, 0, sectors - 2048, 0, 2)
+    struct.pack_into("<QQQ", words, 128, 2048, sectors - 2048, 4 * KIB // 512)
+    words[168:184] = bytes(range(16, 32))
+    struct.pack_into("<I", words, 220, 2)  # devices
+    words += struct.pack("<HH", 0, 0xFFFF)
+    total = sum(struct.unpack("<65I", words))
+    struct.pack_into("<I", words, 216, (total & 0xFFFFFFFF) + (total >> 32))
+    return bytes(words)
+
+
 def test_a_store_takes_every_chunk_of_its_origin_and_its_tables() -> None:
     for origin in (4 * KIB, MIB, 10 * GIB):
         chunks = origin // (4 * KIB)
@@ -39,11 +64,43 @@ def test_label_says_whose_store_it_is(tmp_path: Path) -> None:
     path = tmp_path / "scratch"
     path.write_bytes(bytes(MIB))
     assert stores.read_label(str(path)) is None
-    store = stores.DeviceStore(device(path), "U-1")
-    store.release()
+    path.write_bytes(labelled("U-1"))
+    stores.DeviceStore(device(path), "U-1").release()
     assert stores.read_label(str(path)) == Label(owner=stores.FREE)
     path.write_bytes(stores.LABEL + b"{broken")
     assert stores.read_label(str(path)) == Label(owner="an unknown machine")
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("label", [stores.FREE, "U-1"])
+def test_a_label_does_not_make_a_member_of_an_array_an_empty_device(tmp_path: Path, label: str) -> None:
+    path = tmp_path / "scratch"
+    create_disk(path, 64 * MIB)
+    with path.open("r+b") as file:
+        file.write(labelled(label)[: 4 * KIB] + md_superblock(64 * MIB // 512))
+    assert "linux_raid_member" in run(["blkid", "--probe", path]).stdout
+    before = path.read_bytes()
+    with pytest.raises(Refused, match="linux_raid_member"), Undo() as undo:
+        stores.DeviceStore(device(path), "U-1").fresh(16 * MIB, undo)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.starts_processes
+def test_a_free_device_with_partitions_is_not_empty_and_one_with_an_old_store_is(tmp_path: Path) -> None:
+    path = tmp_path / "scratch"
+    path.write_bytes(labelled(stores.FREE) + b"SnAp" + bytes(range(256)) * 4096)
+    assert emptiness.what_holds(device(path)) and not emptiness.what_is_known(device(path))
+    with pytest.raises(Refused, match="2 partitions"), Undo() as undo:
+        parts = (device(tmp_path / "1"), device(tmp_path / "2"))
+        stores.DeviceStore(device(path, parts), "U-1").fresh(16 * MIB, undo)
+
+
+def test_a_run_that_put_no_store_on_a_device_leaves_it_alone(tmp_path: Path) -> None:
+    path = tmp_path / "scratch"
+    for content in (b"the only copy", labelled("U-2"), bytes(MIB)):
+        path.write_bytes(content)
+        stores.DeviceStore(device(path), "U-1").release()
+        assert path.read_bytes() == content
 
 
 def test_scratch_is_never_on_the_disk_that_is_packed(tmp_path: Path) -> None:
