@@ -55,9 +55,13 @@ def merge_table(origin: str, store: str, size: int) -> str:
     return f"0 {size // SECTOR} snapshot-merge {origin} {store} P {CHUNK_SECTORS}\n"
 
 
-def create(name: str, table: str, undo: Undo) -> str:
-    """Make a mapping that the stack removes; return its path."""
-    _dmsetup(["create", name], input=table)
+def create(name: str, table: str, undo: Undo, *, read_only: bool = False) -> str:
+    """Make a mapping that the stack removes; return its path.
+
+    What is mapped of a source that must not change is read_only: that a disk is (disks.set_read_only) the kernel tells
+    programs, but what comes through a mapping it writes.
+    """
+    _dmsetup(["create", *(["--readonly"] if read_only else []), name], input=table)
     undo.callback(remove, name)
     return f"/dev/mapper/{name}"
 

@@ -73,7 +73,7 @@ def _side_by_side(disks: Sequence[str], undo: Undo) -> tuple[str, list[Range]]:
         pieces.append(Linear(device=disk, offset=0, size=size))
         if at > places[-1].end:
             pieces.append(Linear(device="", offset=0, size=at - places[-1].end))
-    return mappings.create("lvpack-disks", mappings.linear_table(pieces), undo), places
+    return mappings.create("lvpack-disks", mappings.linear_table(pieces), undo, read_only=True), places
 
 
 def shrink(source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: Callable[[str], None]) -> list[str]:
@@ -119,7 +119,7 @@ def _original(uuid: str, source: Opened, disks: Sequence[str], folder: Path, und
         for (index, number), device in source.partitions.items()
     }
     table = mappings.moved(mappings.table(source.lvs[uuid]), under)
-    lv = mappings.create(f"lvpack-original-{uuid}", table, undo)
+    lv = mappings.create(f"lvpack-original-{uuid}", table, undo, read_only=True)
     store = stores.in_memory(folder, undo)
     return mappings.create(f"lvpack-old-{uuid}", mappings.snapshot_table(lv, store.device, size_of(lv)), undo)
 
