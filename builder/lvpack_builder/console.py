@@ -139,11 +139,14 @@ class _Tee:
 
 
 @contextmanager
-def running(machine: Machine, accelerator: str, transcript: Path, *, echo: bool = False) -> Iterator[Console]:
-    """Start a machine and yield its console; it is killed at the end if it still runs."""
+def running(
+    machine: Machine, accelerator: str, transcript: Path, *, echo: bool = False, note: str = ""
+) -> Iterator[Console]:
+    """Start a machine and yield its console; it is killed at the end if it still runs. note: for the transcript."""
     command = machine.command(accelerator)
     transcript.parent.mkdir(parents=True, exist_ok=True)
     with transcript.open("wb") as log:
+        log.write("".join(f"# {line}\n" for line in note.splitlines()).encode())
         log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode(errors="replace"))
         try:
             child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)

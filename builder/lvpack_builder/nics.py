@@ -1,14 +1,9 @@
 """Network cards of virtual machines: what they are plugged into, and pulling and plugging their cables."""
 
-import json
-import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent.errors import Failed
-
-MONITOR_SECONDS = 30.0
+from lvpack_builder.monitor import ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,28 +42,4 @@ class Uplink:
 
 def set_link(monitor: Path, card: str, *, up: bool) -> None:
     """Plug a card's cable in or pull it, by QEMU's monitor. Raises Failed if QEMU does not do it."""
-    deadline = time.monotonic() + MONITOR_SECONDS
-    with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(MONITOR_SECONDS)
-        while True:
-            try:
-                link.connect(str(monitor))
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise Failed(f"cannot reach QEMU's monitor '{monitor}': {error.strerror}") from error
-                time.sleep(0.1)
-        # QMP: a greeting, then an answer to each command; events may come between (docs/interop/qmp-spec).
-        with link.makefile("rw") as lines:
-            for command in ({"execute": "qmp_capabilities"}, _link_command(card, up)):
-                lines.write(json.dumps(command) + "\n")
-                lines.flush()
-                while not ("return" in (answer := json.loads(lines.readline() or "{}")) or "error" in answer):
-                    if not answer:
-                        raise Failed(f"cannot set the link of '{card}': QEMU ended")
-                if "error" in answer:
-                    raise Failed(f"cannot set the link of '{card}': {answer['error']['desc']}")
-
-
-def _link_command(card: str, up: bool) -> dict[str, object]:
-    return {"execute": "set_link", "arguments": {"name": card, "up": up}}
+    ask(monitor, "set_link", name=card, up=up)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,10 @@ class Machine:
     two processors of the host busy as well.
     isolated: the network gives an address by DHCP and leads nowhere. second_console: a file that gets what the
     guest says on its second serial port. nics: its network cards, instead of the one of network. monitor: a Unix
-    socket on which QEMU takes commands (lvpack_builder.nics).
+    socket on which QEMU takes commands (lvpack_builder.monitor).
+    forks: the guest may be saved and go on in many machines; in each the kernel learns of it and gets randomness of its
+    own. saved: a file with such a guest, to go on with it instead of booting; it was saved without drives, and finds
+    them when it looks for new PCI devices.
     """
 
     drives: tuple[Drive, ...] = ()
@@ -115,6 +119,8 @@ class Machine:
     nics: tuple[Nic | Uplink, ...] = ()
     monitor: Path | None = None
     reboot: bool = False
+    forks: bool = False
+    saved: Path | None = None
 
     def command(self, accelerator: str) -> list[str]:
         """Return the QEMU command line; the serial console is on standard input and output."""
@@ -122,17 +128,11 @@ class Machine:
         words += ["-accel", accelerator, "-smp", str(self.cpus), "-m", str(self.memory), *self._board()]
         words += ["-cpu", "host" if accelerator.startswith("kvm") else EMULATED_CPU]
         words += ["-serial", f"file:{_escaped(self.second_console)}"] if self.second_console else []
-        for number, drive in enumerate(self.drives):
-            words += ["-drive", f"{drive.options()},id=d{number}"]
-            serial = f",serial={drive.serial}" if drive.serial else ""
-            # After CD or network, at 0, the disks are booted in their order, also when the guest starts again.
-            size = drive.sector_size
-            sectors = "" if size == SECTOR else f",logical_block_size={size},physical_block_size={size}"
-            words += ["-device", f"virtio-blk-pci,drive=d{number},bootindex={number + 1}{serial}{sectors}"]
-        words += [word for number, nic in enumerate(self._nics()) for word in nic.words(number)]
-        words += ["-qmp", f"unix:{_escaped(self.monitor)},server=on,wait=off"] if self.monitor else []
-        for tag, folder in self.folders:
-            words += ["-virtfs", f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"]
+        # PCI slots go by this order, and what was there when a guest was saved must stay in its slot.
+        fixed = self._fixed_devices()
+        words += [*fixed, *self._disks()] if self.forks else [*self._disks(), *fixed]
+        words += ["-device", "vmgenid,guid=auto"] if self.forks else []
+        words += ["-incoming", f"exec:cat {shlex.quote(str(self.saved))}"] if self.saved else []
         if self.kernel:
             append = kernel_arguments((*guest_arguments(accelerator), *self.arguments))
             words += ["-kernel", str(self.kernel), "-append", " ".join(kernel_word(w) for w in append)]
@@ -141,6 +141,24 @@ class Machine:
             words += ["-drive", f"file={_escaped(self.iso)},format=raw,if=none,id=iso,readonly=on"]
             words += ["-device", "usb-storage,drive=iso,bootindex=0" if self.usb else "ide-cd,drive=iso,bootindex=0"]
         words += [] if self.reboot else ["-no-reboot"]
+        return words
+
+    def _disks(self) -> list[str]:
+        words = []
+        for number, drive in enumerate(self.drives):
+            words += ["-drive", f"{drive.options()},id=d{number}"]
+            serial = f",serial={drive.serial}" if drive.serial else ""
+            # After CD or network, at 0, the disks are booted in their order, also when the guest starts again.
+            size = drive.sector_size
+            sectors = "" if size == SECTOR else f",logical_block_size={size},physical_block_size={size}"
+            words += ["-device", f"virtio-blk-pci,drive=d{number},bootindex={number + 1}{serial}{sectors}"]
+        return words
+
+    def _fixed_devices(self) -> list[str]:
+        words = [word for number, nic in enumerate(self._nics()) for word in nic.words(number)]
+        words += ["-qmp", f"unix:{_escaped(self.monitor)},server=on,wait=off"] if self.monitor else []
+        for tag, folder in self.folders:
+            words += ["-virtfs", f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"]
         return words
 
     def _nics(self) -> tuple[Nic | Uplink, ...]:
