@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def test_a_journal_that_is_not_of_the_disk(lab: Lab, small: Path, small_before: 
     on_clone = (*words[:-1], "lvpack.disk=/dev/vdb")
     older, newest = lab.folder / "older", lab.folder / "newest"
     pristine = fingerprint(clone)
-    with nfs_share(lab.share) as share:
+    with ExitStack() as served:
+        share = served.enter_context(nfs_share(lab.share))
         machine = live(lab.image, shared_arguments(words, share), drives=(Drive(path=disk),))
         with running(machine, accelerator(lab.image), lab.folder / "first.log") as console:
             console.expect("-- mark the VG", RESULT_SECONDS)
@@ -82,8 +84,11 @@ def test_a_journal_that_is_not_of_the_disk(lab: Lab, small: Path, small_before: 
         assert json.loads((newest / PROGRESS).read_text())["merge"]["begun"]
 
         def put_back(folder: Path) -> None:
+            # The server knows folders that are gone by what it has in its memory.
+            served.close()
             shutil.rmtree(journal)
             shutil.copytree(folder, journal)
+            served.enter_context(nfs_share(lab.share, port=share.port))
 
         put_back(older)
         machine = replace(machine, drives=(Drive(path=disk), Drive(path=clone)))

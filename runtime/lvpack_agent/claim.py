@@ -28,7 +28,7 @@ SILENT_SECONDS, WATCH_SECONDS = 45.0, 15.0
 _POLL_SECONDS = 1.0
 # What a claim ends with.
 HELD, RELEASED = "held    \n", "released\n"
-_LONGEST = 1000
+_LONGEST, _ATTEMPTS = 1000, 5
 
 
 class Claim:
@@ -123,7 +123,7 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
 
 
 def _made(folder: Path, say: Callable[[str], None]) -> Claim:
-    while True:
+    for _ in range(_ATTEMPTS):
         folder.mkdir(exist_ok=True)
         newest = max(_numbers(folder), default=0)
         claim = Claim(folder, newest + 1)
@@ -134,8 +134,13 @@ def _made(folder: Path, say: Callable[[str], None]) -> Claim:
         except FileExistsError:
             raise _busy(folder) from None
         except FileNotFoundError:
-            continue  # a run that left nothing has just removed its claim, or the whole folder
-        return claim
+            time.sleep(_POLL_SECONDS)  # a run that left nothing has just removed its claim, or the whole folder
+        else:
+            return claim
+    raise Failed(
+        f"cannot write the journal to the share: the server has '{folder.name}' and does not find what is in it",
+        hint="a server may go on with a folder that was replaced behind its back: restart it, and boot again",
+    )
 
 
 def _wait_for_silence(folder: Path, number: int, say: Callable[[str], None]) -> None:
