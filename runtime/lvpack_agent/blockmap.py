@@ -4,6 +4,7 @@ What no filesystem is known to leave free counts as data: partition tables, boot
 on a volume that nothing can map.
 """
 
+import bisect
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
@@ -29,6 +30,34 @@ def complement(ranges: Iterable[Range], size: int) -> tuple[Range, ...]:
         at = part.end
     result.append(Range(start=at, count=size - at))
     return tuple(r for r in result if r.count > 0)
+
+
+class Lookup:
+    """Ranges in which those of a piece of the disk are found quickly."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self._ranges = joined(ranges)
+        self._ends = [r.end for r in self._ranges]
+
+    def within(self, at: int, count: int) -> list[Range]:
+        """Return what of count bytes from at on is in the ranges, in ascending order."""
+        found = []
+        for index in range(bisect.bisect_right(self._ends, at), len(self._ranges)):
+            part = self._ranges[index]
+            start, end = max(at, part.start), min(at + count, part.end)
+            if start >= end:
+                break
+            found.append(Range(start=start, count=end - start))
+        return found
+
+    def outside(self, at: int, count: int) -> list[Range]:
+        """Return what of count bytes from at on is in none of the ranges, in ascending order."""
+        found, end = [], at
+        for part in (*self.within(at, count), Range(start=at + count, count=0)):
+            if part.start > end:
+                found.append(Range(start=end, count=part.start - end))
+            end = part.end
+        return found
 
 
 def free_in(content: Content) -> tuple[Range, ...]:

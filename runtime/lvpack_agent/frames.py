@@ -195,8 +195,43 @@ def _streamed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], 
     return at
 
 
-def _framed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
+def read_table(path: Path) -> "array[int]":
+    """Return the sizes of a zstd image's frames, as zstd.seek_table() takes them, from its seek table.
+
+    Raises Damaged if there is none, or no image has such frames.
+    """
     sizes = zstd.read_seek_table(path)
+    # No frame is longer than this: what says so would only take memory.
+    if max(sizes[::2], default=0) > 2 * PIECE or max(sizes[1::2], default=0) > LONGEST_HOLE:
+        raise zstd.Damaged(f"cannot read '{path.name}': its seek table is damaged")
+    return sizes
+
+
+def check_table(path: Path, block_map: Sequence[Range], size: int) -> None:
+    """Compare a zstd image's seek table with the block map and the bytes that it should hold, all as pieces() does.
+
+    Raises Damaged if they disagree: then the map leaves out data, or is another image's. What a piece has of data
+    where the map has none is seen only when it is decompressed.
+    """
+    sizes = read_table(path)
+    found = sum(sizes[1::2])
+    if found != size:
+        raise zstd.Damaged(f"cannot use '{path.name}': by its seek table it holds {found:,} bytes, not {size:,}")
+    at = index = 0
+    for stored, count in zip(sizes[::2], sizes[1::2], strict=True):
+        end = at + count
+        while index < len(block_map) and block_map[index].end <= at:
+            index += 1
+        if index < len(block_map) and block_map[index].start < end:
+            if count > PIECE:
+                raise zstd.Damaged(f"cannot use '{path.name}': it has a hole at byte {at:,}, the block map has data")
+        elif stored != len(zstd.hole(count)):
+            raise zstd.Damaged(f"cannot use '{path.name}': it has data at byte {at:,}, the block map has none")
+        at = end
+
+
+def _framed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
+    sizes = read_table(path)
     buffer = bytearray()
     at = 0
 
@@ -208,9 +243,6 @@ def _framed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], ob
             raise zstd.Damaged(f"cannot read '{path.name}': its seek table has a frame of {count:,} bytes")
         put(at, zstd.decompress(data, count))
 
-    # No frame is longer than this: what says so would only take memory.
-    if max(sizes[::2], default=0) > 2 * PIECE or max(sizes[1::2], default=0) > LONGEST_HOLE:
-        raise zstd.Damaged(f"cannot read '{path.name}': its seek table is damaged")
     with closing(blocks), Window(worker_count(), "decompress") as pool:
         for length, count in zip(sizes[::2], sizes[1::2], strict=True):
             while len(buffer) < length:

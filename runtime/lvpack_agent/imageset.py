@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvpack_agent import VERSION, efi, frames, streams
+from lvpack_agent.blockmap import Lookup
 from lvpack_agent.efi import Loader
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.frames import Piece
@@ -21,7 +22,7 @@ from lvpack_agent.plan import LEAVE_OUT, Plan
 from lvpack_agent.processes import ToolFailed
 from lvpack_agent.progress import Progress
 from lvpack_agent.sizes import human
-from lvpack_agent.streams import Checksums
+from lvpack_agent.streams import SUFFIXES, Checksums, is_zero
 from lvpack_agent.zstd import Damaged
 
 # An lvpack that knows sets of one disk only must not take one of several disks for such a one.
@@ -264,6 +265,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise _damaged(folder, f"{MANIFEST} has {len(manifest.images)} images of {len(manifest.packed.disks)} disks")
     if not 0 <= manifest.boot_disk < len(manifest.images):
         raise _damaged(folder, f"{MANIFEST} says that disk {manifest.boot_disk} boots, and has no such disk")
+    _check_sizes(folder, manifest)
     sums = _read_sums(folder)
     for image in manifest.images:
         if sums.get(image.image) != image.checksums.stored_sha256:
@@ -279,6 +281,32 @@ def read_manifest(folder: Path) -> Manifest:
         if found != expected:
             raise _damaged(folder, f"{name} has changed since it was written")
     return manifest
+
+
+def _check_sizes(folder: Path, manifest: Manifest) -> None:
+    """Compare what a manifest says about sizes, in bytes, in several places. Raises Failed where they differ."""
+    packed, planned = manifest.packed.disks, manifest.plan.target.disks
+    if len(packed) != len(planned):
+        raise _damaged(folder, f"{MANIFEST} has {len(packed)} disks, and a plan for {len(planned)}")
+    for image, disk, target in zip(manifest.images, packed, planned, strict=True):
+        size = image.checksums.raw_size
+        if not size == disk.size == target.size:
+            sizes = f"{size:,} bytes as an image, {disk.size:,} as a disk and {target.size:,} in the plan"
+            raise _damaged(folder, f"{MANIFEST} has {image.image} with {sizes}")
+        if not streams.decompressor(image.image) and image.checksums.stored_size != size:
+            stored = image.checksums.stored_size
+            raise _damaged(folder, f"{MANIFEST} has {image.image}, not compressed, with {stored:,} bytes of {size:,}")
+        end = 0
+        for part in image.block_map:
+            if part.start < end or part.count <= 0 or part.end > size:
+                where = f"bytes {part.start:,} to {part.end:,}"
+                raise _damaged(folder, f"{MANIFEST} has a block map of {image.image} in which {where} are out of place")
+            end = part.end
+    mapped = sum(part.count for image in manifest.images for part in image.block_map)
+    sums = {"packed_disk": manifest.packed_size, "image": manifest.stored_size, "mapped": mapped}
+    for name, total in sums.items():
+        if (said := manifest.sizes.get(name, total)) != total:
+            raise _damaged(folder, f"{MANIFEST} has {said:,} bytes for {name}, its disks have {total:,}")
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
@@ -299,8 +327,31 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 def check_images(folder: Path, manifest: Manifest, say: Callable[[str], None]) -> None:
     """Read all images of a set to their ends. Raises Failed: what is wrong with them."""
+    check_files(folder, manifest)
     for image in manifest.images:
         check_image(folder, image, say)
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Check what can be known of all images of a set before they are read. Raises Failed: what is wrong with them."""
+    for image in manifest.images:
+        _check_file(folder, image)
+
+
+def _check_file(folder: Path, image: Image) -> None:
+    """Check that an image is there, its length, and the seek table that a zstd image has (gzip has nothing like it)."""
+    promised, path = image.checksums, folder / image.image
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise _damaged(folder, f"{image.image} cannot be read: {_cause(error)}") from error
+    if size != promised.stored_size:
+        raise _damaged(folder, f"{image.image} has {size:,} bytes, not {promised.stored_size:,}")
+    if path.suffix == SUFFIXES["zstd"]:
+        try:
+            frames.check_table(path, image.block_map, promised.raw_size)
+        except Damaged as damaged:
+            raise _damaged(folder, f"{image.image} is damaged: {damaged.message}") from damaged
 
 
 def check_image(
@@ -310,18 +361,22 @@ def check_image(
     put: Callable[[int, Piece], object] = lambda at, piece: None,
 ) -> None:
     """Read an image to its end, decompressed into put (see frames.read). Raises Failed: what is wrong with it."""
-    promised = image.checksums
-    path = folder / image.image
+    _check_file(folder, image)
+    promised, mapped = image.checksums, Lookup(image.block_map)
     progress = Progress(f"read {image.image}", promised.stored_size, say)
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise _damaged(folder, f"{image.image} cannot be read: {_cause(error)}") from error
-    if size != promised.stored_size:
-        raise _damaged(folder, f"{image.image} has {size:,} bytes, not {promised.stored_size:,}")
+
+    def put_mapped(at: int, piece: Piece) -> None:
+        if not isinstance(piece, int):
+            data = memoryview(piece)
+            for gap in mapped.outside(at, len(data)):
+                if not is_zero(data[gap.start - at : gap.end - at]):
+                    cause = f"{image.image} has data in bytes {gap.start:,} to {gap.end:,}, its block map has none"
+                    raise _damaged(folder, cause)
+        put(at, piece)
+
     try:
         with progress.ticking():
-            found = frames.read(path, put, progress.add)
+            found = frames.read(folder / image.image, put_mapped, progress.add)
     except (ToolFailed, Damaged) as failed:
         raise _damaged(folder, f"{image.image} is damaged: {failed.message}") from failed
     say(progress.line())

@@ -41,9 +41,13 @@ class Checksums:
     raw_size: int
 
 
-def is_zero(data: bytes | bytearray) -> bool:
-    """Return whether all bytes are zero; a comparison is many times faster than any()."""
-    return data == bytes(len(data))
+_ZEROS = bytes(BLOCK)
+
+
+def is_zero(data: bytes | bytearray | memoryview) -> bool:
+    """Return whether all bytes are zero; a comparison is many times faster than any(), and this one copies nothing."""
+    view = memoryview(data)
+    return all(_ZEROS.startswith(view[at : at + BLOCK]) for at in range(0, len(view), BLOCK))
 
 
 SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}

@@ -1,6 +1,5 @@
 """Writing a restore's target disk: what the block map says, many pieces at a time, and reading that again."""
 
-import bisect
 import errno
 import fcntl
 import os
@@ -11,7 +10,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lvpack_agent.blockmap import joined
+from lvpack_agent.blockmap import Lookup
 from lvpack_agent.errors import Failed
 from lvpack_agent.frames import PIECE, Piece, worker_count
 from lvpack_agent.layout import Range
@@ -43,8 +42,7 @@ class Target:
         self, fd: int, queue: Path, block_map: Sequence[Range], size: int, done: Callable[[int], object]
     ) -> None:
         self._fd, self.size, self._done = fd, size, done
-        self._map = joined([Range(start=0, count=min(HEAD, size)), *block_map])
-        self._ends = [r.end for r in self._map]
+        self._map = Lookup([Range(start=0, count=min(HEAD, size)), *block_map])
         self._zeroes, self._discards = (_limit(queue / f"{name}_max_bytes") > 0 for name in ("write_zeroes", "discard"))
         self._head = bytearray(min(HEAD, size))
         self._lock = threading.Lock()
@@ -118,18 +116,15 @@ class Target:
     def _runs(self, at: int, count: int) -> list[Range]:
         """Return what to write of a piece: mapped ranges, with short gaps between them."""
         found: list[Range] = []
-        for index in range(bisect.bisect_right(self._ends, at), len(self._map)):
-            part = self._map[index]
-            start, end = max(at, part.start), min(at + count, part.end)
-            if start >= end:
-                break
+        for part in self._map.within(at, count):
+            start = part.start
             if found and start - found[-1].end < SHORT_GAP:
                 start = found.pop().start
-            found.append(Range(start=start, count=end - start))
+            found.append(Range(start=start, count=part.end - start))
         return found
 
     def _write(self, data: bytes | memoryview, offset: int) -> None:
-        if self._zeroes and len(data) and is_zero(bytes(data)):
+        if self._zeroes and len(data) and is_zero(data):
             self._call(BLKZEROOUT, offset, len(data))
             return
         rest = memoryview(data)

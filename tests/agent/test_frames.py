@@ -39,6 +39,16 @@ def test_joined_ranges_are_apart_and_the_same_bytes(parts: list[Range]) -> None:
     assert all(a.end < b.start for a, b in pairwise(found))
 
 
+@given(ranges, st.integers(0, 20), st.integers(0, 10))
+def test_a_piece_is_what_is_within_the_ranges_and_what_is_outside(parts: list[Range], at: int, count: int) -> None:
+    lookup, inside = blockmap.Lookup(parts), {n for r in parts for n in range(r.start, r.end)}
+    within, outside = lookup.within(at, count), lookup.outside(at, count)
+    piece = range(at, at + count)
+    assert [n for r in within for n in range(r.start, r.end)] == [n for n in piece if n in inside]
+    assert [n for r in outside for n in range(r.start, r.end)] == [n for n in piece if n not in inside]
+    assert all(r.count > 0 for r in (*within, *outside))
+
+
 @given(st.data())
 @settings(max_examples=60)
 def test_pieces_are_the_ranges_with_zeros_between(

@@ -1,20 +1,26 @@
-"""What an image set says about itself: its manifest, also as older versions wrote it, and how to restore it by hand."""
+"""What an image set says about itself: its manifest, also as older versions wrote it, and how to restore it by hand;
+and that it does not contradict itself.
+"""
 
+import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lvpack_agent import imageset
+from lvpack_agent import frames, imageset
 from lvpack_agent.efi import Loader
 from lvpack_agent.errors import Failed
 from lvpack_agent.imageset import Manifest
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout import Disk, Layout, PartitionTable
+from lvpack_agent.layout import Disk, Layout, PartitionTable, Range
 from lvpack_agent.options import Compression
+from lvpack_agent.pacing import Pace
 from lvpack_agent.plan import Plan
-from lvpack_agent.sizes import MIB
-from lvpack_agent.streams import Checksums
+from lvpack_agent.progress import Progress
+from lvpack_agent.sizes import KIB, MIB
+from lvpack_agent.streams import SUFFIXES, Checksums
 
 SHIM = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")
 
@@ -67,8 +73,13 @@ def several() -> Manifest:
         checksums=Checksums(stored_size=2, stored_sha256="b", raw_size=7 * MIB),
     )
     first = Checksums(stored_size=1, stored_sha256="a", raw_size=5 * MIB)
-    made = replace(manifest(()), packed=Layout(disks=disks, vgs=()), checksums=first, further=(further,))
+    made = replace(of_disks(*disks), checksums=first, further=(further,))
     return replace(made, schema=imageset.SCHEMA_SEVERAL)
+
+
+def of_disks(*disks: Disk) -> Manifest:
+    layout, made = Layout(disks=disks, vgs=()), manifest(())
+    return replace(made, packed=layout, plan=replace(made.plan, target=layout))
 
 
 def written(folder: Path, made: Manifest) -> Manifest:
@@ -109,3 +120,139 @@ def test_restore_text_has_a_command_for_each_disk() -> None:
     assert "bmaptool copy --bmap disk1.img.bmap disk1.img.zst /dev/TARGET1" in text
     assert f"/dev/TARGET1: {7 * MIB:,} bytes" in text
     assert "/dev/sdX" not in text
+
+
+SIZE = 6 * frames.PIECE + 512
+# The first two pieces in part, two in whole, then a hole, then the last 512 bytes.
+MAP = (
+    Range(start=0, count=frames.PIECE + 4 * KIB),
+    Range(start=2 * frames.PIECE, count=2 * frames.PIECE),
+    Range(start=6 * frames.PIECE, count=512),
+)
+
+
+def stored(folder: Path, method: str) -> Manifest:
+    """Write a set of one disk in full, and return its manifest."""
+    device, name = folder / "device", "disk.img" + SUFFIXES[method]
+    device.write_bytes(random.Random(1).randbytes(SIZE))
+    how, progress = Compression(method=method, level=1), Progress("dump", SIZE, silent)
+    sums = imageset.write_image(device, folder / name, how, MAP, SIZE, progress, Pace(workers=1, fixed=1))
+    device.unlink()
+    disk = Disk(path="/dev/vda", size=SIZE, sector_size=512, table=None)
+    sizes = {"packed_disk": SIZE, "image": sums.stored_size, "mapped": sum(part.count for part in MAP)}
+    made = replace(of_disks(disk), image=name, compression=how, block_map=MAP, checksums=sums, sizes=sizes)
+    return written(folder, made)
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("method", SUFFIXES)
+def test_a_good_set_passes(tmp_path: Path, method: str) -> None:
+    made = stored(tmp_path, method)
+    imageset.check_files(tmp_path, made)
+    imageset.check_images(tmp_path, made, silent)
+
+
+def resized(layout: Layout, size: int) -> Layout:
+    return replace(layout, disks=tuple(replace(disk, size=size) for disk in layout.disks))
+
+
+def mapping(*pairs: tuple[int, int]) -> Callable[[Manifest], Manifest]:
+    ranges = tuple(Range(start=start, count=end - start) for start, end in pairs)
+    return lambda made: replace(made, block_map=ranges, sizes={})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (lambda made: replace(made, checksums=replace(made.checksums, raw_size=SIZE - 512)), "12,582,912 bytes as an"),
+        (lambda made: replace(made, packed=resized(made.packed, SIZE + 512)), "12,583,936 as a disk"),
+        (lambda made: replace(made, plan=replace(made.plan, target=resized(made.packed, 0))), "and 0 in the plan"),
+        (lambda made: replace(made, plan=manifest(()).plan, packed=several().packed, further=several().further), "1$"),
+        (mapping((MIB, 2 * MIB), (0, 512)), "bytes 0 to 512 are out of place"),
+        (mapping((0, MIB), (MIB - 512, 2 * MIB)), "bytes 1,048,064 to 2,097,152 are out"),
+        (mapping((0, MIB), (SIZE - 512, SIZE + 512)), "12,582,912 to 12,583,936 are out"),
+        (mapping((0, 0)), "bytes 0 to 0 are out"),
+        (mapping((-512, 512)), "bytes -512 to 512 are out"),
+        *(
+            (lambda made, name=name: replace(made, sizes=made.sizes | {name: 5}), f"5 bytes for {name}")
+            for name in ("packed_disk", "image", "mapped")
+        ),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_not_trusted(
+    tmp_path: Path, spoil: Callable[[Manifest], Manifest], cause: str
+) -> None:
+    made = stored(tmp_path, "zstd")
+    with pytest.raises(Failed, match=f"cannot trust image set .*{cause}"):
+        written(tmp_path, spoil(made))
+
+
+def test_an_image_as_it_is_has_the_size_of_its_disk(tmp_path: Path) -> None:
+    made = stored(tmp_path, "none")
+    with pytest.raises(Failed, match=r"disk\.img, not compressed, with 5 bytes of 12,583,424"):
+        written(tmp_path, replace(made, checksums=replace(made.checksums, stored_size=5), sizes={}))
+
+
+@pytest.mark.parametrize("method", SUFFIXES)
+def test_missing_and_cut_images_are_seen_before_they_are_read(tmp_path: Path, method: str) -> None:
+    made = stored(tmp_path, method)
+    path = tmp_path / made.image
+    with path.open("r+b") as file:
+        file.truncate(made.stored_size - 1)
+    with pytest.raises(Failed, match=f"has {made.stored_size - 1:,} bytes, not {made.stored_size:,}"):
+        imageset.check_files(tmp_path, made)
+    path.unlink()
+    with pytest.raises(Failed, match=rf"{made.image} cannot be read: No such file"):
+        imageset.check_files(tmp_path, made)
+
+
+def test_the_second_image_is_missed_before_the_first_is_read(tmp_path: Path) -> None:
+    made = replace(stored(tmp_path, "zstd"), further=several().further)
+    for check in (imageset.check_files, lambda folder, made: imageset.check_images(folder, made, pytest.fail)):
+        with pytest.raises(Failed, match=r"disk1\.img\.zst cannot be read: No such file"):
+            check(tmp_path, made)
+
+
+def size_of_table(made: Manifest) -> Manifest:
+    """The image of another disk: all fits but what the frames hold."""
+    last = Range(start=MAP[-1].start, count=256)
+    sums = replace(made.checksums, raw_size=SIZE - 256)
+    packed = resized(made.packed, SIZE - 256)
+    plan = replace(made.plan, target=packed)
+    return replace(made, block_map=(*MAP[:-1], last), checksums=sums, packed=packed, plan=plan, sizes={})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (size_of_table, "by its seek table it holds 12,583,424 bytes, not 12,583,168"),
+        (mapping((0, 2 * MIB + 4 * KIB), (6 * MIB, 8 * MIB), (SIZE - 512, SIZE)), "data at byte 4,194,304"),
+        (mapping((0, 8 * MIB)), "data at byte 12,582,912"),
+        (mapping((0, SIZE)), "hole at byte 8,388,608"),
+    ],
+)
+def test_map_and_seek_table_are_compared_before_the_image_is_read(
+    tmp_path: Path, spoil: Callable[[Manifest], Manifest], cause: str
+) -> None:
+    made = written(tmp_path, spoil(stored(tmp_path, "zstd")))
+    for check in (imageset.check_files, lambda folder, made: imageset.check_images(folder, made, pytest.fail)):
+        with pytest.raises(Failed, match=rf"disk\.img\.zst is damaged: .*{cause}"):
+            check(tmp_path, made)
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("method", SUFFIXES)
+def test_data_that_the_map_leaves_out_is_found_while_the_image_is_read(tmp_path: Path, method: str) -> None:
+    """2 MiB, the half of two pieces, as a seek table cannot tell; and a byte at the end of a range."""
+    for ranges, found in (
+        (((0, 2 * MIB + 4 * KIB), (4 * MIB, 5 * MIB), (7 * MIB, 8 * MIB), (SIZE - 512, SIZE)), r"5,242,880 to [67]"),
+        (((0, 2 * MIB + 4 * KIB - 1), (4 * MIB, 8 * MIB), (SIZE - 512, SIZE)), "2,101,247 to "),
+    ):
+        made = written(tmp_path, mapping(*ranges)(stored(tmp_path, method)))
+        imageset.check_files(tmp_path, made)
+        with pytest.raises(Failed, match=rf"{made.image} has data in bytes {found}"):
+            imageset.check_images(tmp_path, made, silent)
