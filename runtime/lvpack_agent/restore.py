@@ -30,6 +30,7 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             share = undo.enter_context(shares.mounted(url, scratch / "share", run.say, read_only=True))
             run.name = name
             manifest = imageset.read_manifest(share / name)
+            imageset.check_files(share / name, manifest)
         with run.phase("probe"):
             targets = choose_targets(disks.read(), manifest, settings)
             run.disk = targets[0].path
@@ -42,9 +43,15 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             "packed_disk": manifest.packed_size,
             "image": manifest.stored_size,
         }
-        with _exclusively(paths) as fds, unusable_if_cut_off(paths), run.phase("write"):
+        # To the end: when a descriptor that may write is closed, udev reads the partition table, and partitions are
+        # gone for a moment.
+        held = undo.enter_context(opened(paths, paths))
+        again = [f"/proc/self/fd/{fd}" for fd in held]
+        # O_EXCL: fails while the disk is in use. The kernel zeroes and discards only for who has claimed it so
+        # (block/bdev.c: truncate_bdev_range()); verifying has to be able to claim it as well.
+        with opened(again, paths, os.O_EXCL) as fds, unusable_if_cut_off(held, paths), run.phase("write"):
             written = write_disks(fds, share / name, manifest, targets, run)
-        with unusable_if_cut_off(paths), run.phase("verify"):
+        with unusable_if_cut_off(held, paths), run.phase("verify"):
             if settings.readback:
                 _read_again(written, paths, run)
             _verify(manifest, targets, run)
@@ -102,15 +109,16 @@ def _refuse_unfit(target: BlockDevice, packed: Disk, settings: Settings) -> None
 
 
 @contextmanager
-def _exclusively(paths: Sequence[str]) -> Iterator[list[int]]:
+def opened(paths: Sequence[str], names: Sequence[str], flags: int = 0) -> Iterator[list[int]]:
+    """Yield descriptors of disks that may be written; names are for people. Raises Refused if one cannot be opened."""
     with ExitStack() as undo:
         fds = []
-        for path in paths:
+        for path, name in zip(paths, names, strict=True):
             try:
-                fds.append(os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC))  # O_EXCL: fails while it is in use
+                fds.append(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags))
             except OSError as error:
                 raise Refused(
-                    f"cannot restore to '{path}': {error.strerror}", hint="something uses this disk"
+                    f"cannot restore to '{name}': {error.strerror}", hint="something uses this disk"
                 ) from error
             undo.callback(os.close, fds[-1])
         yield fds
@@ -179,14 +187,19 @@ def _verify(manifest: Manifest, targets: Sequence[BlockDevice], run: Run) -> Non
 
 
 @contextmanager
-def unusable_if_cut_off(paths: Sequence[str]) -> Iterator[None]:
-    """Whatever ends a restore early leaves disks without a partition table, and an error that says so."""
+def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[None]:
+    """Whatever ends a restore early leaves disks without a partition table, and an error that says so.
+
+    They are written through descriptors that were open before: a path may be another disk's by then.
+    """
+    zeros = bytes(HEAD)  # when memory has run out, there is none for them
     try:
         yield
     except BaseException as error:
-        for path in paths:
+        for fd in fds:
             with suppress(OSError):  # a disk that takes no write is the error that is reported already
-                _wipe_head(path)
+                os.pwrite(fd, zeros, 0)
+                os.fsync(fd)
         if not isinstance(error, LvpackError):
             raise
         names = "' and '".join(paths)
@@ -195,12 +208,3 @@ def unusable_if_cut_off(paths: Sequence[str]) -> Iterator[None]:
             f"{error.message}; {which} unusable: {'their' if len(paths) > 1 else 'its'} partition table was removed",
             hint=error.hint or "restore again, from an image set that lvpack.action=verify accepts",
         ) from error
-
-
-def _wipe_head(path: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.pwrite(fd, bytes(HEAD), 0)
-        os.fsync(fd)
-    finally:
-        os.close(fd)

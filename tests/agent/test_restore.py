@@ -1,6 +1,5 @@
 """Which disks a restore writes: as many as the set has, by name, all of them fit, or none is touched."""
 
-import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,15 @@ from lvpack_agent.pacing import Pace
 from lvpack_agent.plan import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
-from lvpack_agent.restore import choose_targets, unusable_if_cut_off, write_disks
+from lvpack_agent.restore import choose_targets, opened, unusable_if_cut_off, write_disks
 from lvpack_agent.sizes import MIB
 from lvpack_agent.streams import Checksums
 
 SIZES = (5 * MIB, 7 * MIB)
+
+
+def silent(_: str) -> None:
+    pass
 
 
 def image(size: int, name: str) -> Image:
@@ -105,8 +108,17 @@ def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
         choose_targets(found, two_disks(), asked("B", "A"))
 
 
-def silent(_: str) -> None:
-    pass
+@pytest.mark.parametrize("error", [Failed("x"), OSError(5, "x"), MemoryError(), KeyboardInterrupt(), SystemExit(1)])
+def test_the_disk_that_was_written_is_wiped_and_not_what_has_its_name_now(tmp_path: Path, error: BaseException) -> None:
+    """A disk that goes away and comes back gets another name."""
+    path, renamed = tmp_path / "sda", tmp_path / "sdb"
+    path.write_bytes(b"x" * 2 * MIB)
+    with opened([str(path)], ["sda"]) as fds, pytest.raises(type(error)), unusable_if_cut_off(fds, [str(path)]):
+        path.rename(renamed)
+        path.write_bytes(b"y" * 2 * MIB)
+        raise error
+    assert path.read_bytes() == b"y" * 2 * MIB
+    assert renamed.read_bytes() == bytes(MIB) + b"x" * MIB
 
 
 def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
@@ -130,13 +142,8 @@ def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
 def written(folder: Path, manifest: Manifest, targets: list[BlockDevice]) -> None:
     """Write the targets as a restore does."""
     paths = [target.path for target in targets]
-    fds = [os.open(path, os.O_RDWR) for path in paths]
-    try:
-        with unusable_if_cut_off(paths):
-            write_disks(fds, folder, manifest, targets, Run(action="restore", out=silent))
-    finally:
-        for fd in fds:
-            os.close(fd)
+    with opened(paths, paths) as fds, unusable_if_cut_off(fds, paths):
+        write_disks(fds, folder, manifest, targets, Run(action="restore", out=silent))
 
 
 def test_each_image_goes_to_its_disk(tmp_path: Path) -> None:
