@@ -128,6 +128,7 @@ class Disk:
     content: Content = Content()
     model: str = field(default="", compare=False)
     serial: str = field(default="", compare=False)
+    wwn: str = field(default="", compare=False)
 
     @property
     def rows(self) -> tuple[Partition, ...]:

@@ -218,7 +218,7 @@ OPTIONS: tuple[Option, ...] = (
         read=_any,
         meaning="backup, plan: pack these disks, those without LVM too, as they are; restore: the disk to write, or "
         "one for each disk of the set, in its order. auto: follow the VG, leave other disks out; restore: the only "
-        "disk there is",
+        "disk there is, or of several the one that the set came from",
         repeatable=True,
     ),
     Option(

@@ -106,7 +106,7 @@ def opened(
 ) -> Iterator[Opened]:
     """Map the partitions of disk devices, activate their VGs and yield what is there; all of it is closed at the end.
 
-    Each source is a device and the real disk that lends its path, model and serial. tag names the mappings. With
+    Each source is a device and the real disk that lends its path, model, serial and WWN. tag names the mappings. With
     repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
     copy-on-write overlay. Without estimate nobody asks how small filesystems can get; with rebuild that is
     asked of XFS on LVs too, which can only be made anew.
@@ -166,6 +166,7 @@ def _disks(sources: Sequence[tuple[str, Disk | None]], tag: str, undo: Undo) -> 
                 table=table,
                 model=like.model if like else "",
                 serial=like.serial if like else "",
+                wwn=like.wwn if like else "",
             )
         )
         devices |= {(index, number): path for number, path in (parts if table else {0: device}).items()}

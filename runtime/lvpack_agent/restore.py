@@ -1,12 +1,12 @@
 """lvpack.action=restore: an image set written to disks that are empty or may be overwritten, then read again."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lvpack_agent import disks, esp, imageset, partitions, shares
+from lvpack_agent import disks, esp, imageset, partitions, rescue, shares
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.emptiness import what_holds
 from lvpack_agent.errors import Failed, LvpackError, Refused
@@ -32,7 +32,7 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             manifest = imageset.read_manifest(share / name)
             imageset.check_files(share / name, manifest)
         with run.phase("probe"):
-            targets = choose_targets(disks.read(), manifest, settings)
+            targets = choose_targets(disks.read(), manifest, settings, run.say)
             run.disk = targets[0].path
             for disk in targets:
                 run.say(f"target: {disk.describe()}")
@@ -62,9 +62,9 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
 
 
 def choose_targets(
-    all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings
+    all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings, say: Callable[[str], object]
 ) -> tuple[BlockDevice, ...]:
-    """Return the disks to write, one for each of the set, in its order.
+    """Return the disks to write, one for each of the set, in its order; say which and why if none is named.
 
     Raises Refused if it is not clear which, or one of them is too small or not empty.
     """
@@ -77,6 +77,8 @@ def choose_targets(
             f"cannot choose the target disks: the set has {len(wanted)} ({needs})",
             hint=f"name as many different disks in that order, each with lvpack.disk=: {known}",
         )
+    if settings.disk == disks.AUTO:
+        candidates = _chosen(candidates, manifest, say)
     if len(candidates) != len(wanted):
         raise Refused(
             f"cannot choose the target disk: there are {len(candidates)}", hint=f"name one with lvpack.disk=: {known}"
@@ -84,6 +86,36 @@ def choose_targets(
     for target, packed in zip(candidates, wanted, strict=True):
         _refuse_unfit(target, packed, settings)
     return candidates
+
+
+def _chosen(
+    found: tuple[BlockDevice, ...], manifest: Manifest, say: Callable[[str], object]
+) -> tuple[BlockDevice, ...]:
+    """Return what lvpack.disk=auto means: the only disk, or of several the one that the set came from; else all."""
+    machine = rescue.machine().get("product_uuid")
+    same_machine = machine is not None and machine == manifest.machine.get("product_uuid")
+    origins = {d: why for d in found if (why := _origin(d, manifest.plan.source.disks, same_machine))}
+    if len(found) > 1 and len(origins) != 1:
+        return found
+    for disk in origins or found:
+        only = "the only disk that there is" if len(found) == 1 else ""
+        origin = f"the one that the set came from, by its {origins[disk]}" if origins else ""
+        say(f"lvpack.disk=auto is {disk.path}: {' and '.join(filter(None, [only, origin]))}")
+    return tuple(origins) or found
+
+
+def _origin(disk: BlockDevice, sources: Sequence[Disk], same_machine: bool) -> str:
+    """Return by what a disk is known to be one that the set came from, "" if it is not.
+
+    A WWN is of one disk in the world; a serial number may be "drive-scsi0" in every virtual machine.
+    """
+    for source in sources:
+        if disk.wwn and source.wwn:
+            if disk.wwn == source.wwn:
+                return f"WWN {disk.wwn}"
+        elif same_machine and disk.serial and (disk.serial, disk.model) == (source.serial, source.model):
+            return f"serial {disk.serial}"
+    return ""
 
 
 def _refuse_unfit(target: BlockDevice, packed: Disk, settings: Settings) -> None:

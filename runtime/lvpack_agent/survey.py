@@ -107,6 +107,7 @@ def surveyed(
             table=None,
             model=disk.model,
             serial=disk.serial,
+            wwn=disk.wwn,
         )
         for disk in found.disks
     )

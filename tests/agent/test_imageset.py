@@ -51,6 +51,16 @@ def test_manifests_with_and_without_boot_entries_are_read() -> None:
     assert from_json(Manifest, form) == manifest(())
 
 
+def test_manifests_with_and_without_wwn_are_read() -> None:
+    disk = Disk(path="/dev/sda", size=MIB, sector_size=512, table=None, serial="A", wwn="0x5000")
+    form = to_json(of_disks(disk))
+    assert from_json(Manifest, form).packed.disks[0].wwn == "0x5000"
+    del form["packed"]["disks"][0]["wwn"]  # as lvpack 0.1.0 wrote them
+    assert from_json(Manifest, form).packed.disks[0].wwn == ""
+    form["packed"]["disks"][0]["later"] = 1  # which 0.1.0 passes over, as it does this
+    assert from_json(Manifest, form) == of_disks(disk)
+
+
 def test_restore_text_has_the_command_that_makes_the_entry() -> None:
     other = Loader(title="it's", partition=2, path="\\a b.efi")
     text = imageset.restore_text(manifest((SHIM, other)))

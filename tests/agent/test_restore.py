@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import imageset
+from lvpack_agent import imageset, rescue
 from lvpack_agent.disks import BlockDevice
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.imageset import SCHEMA_SEVERAL, Image, Manifest
@@ -86,7 +86,7 @@ def test_as_many_disks_are_named_as_the_set_has(tmp_path: Path, names: tuple[str
     count = 3 if len(names) > 2 else 2
     found = tuple(disk(tmp_path, name, 9 * MIB) for name in "ABC"[:count])
     with pytest.raises(Refused, match=r"cannot choose the target disks: the set has 2 .*model0: 5,242,880 bytes") as no:
-        choose_targets(found, two_disks(), asked(*names))
+        choose_targets(found, two_disks(), asked(*names), silent)
     assert "lvpack.disk=" in no.value.hint
 
 
@@ -94,18 +94,92 @@ def test_as_many_disks_are_named_as_the_set_has(tmp_path: Path, names: tuple[str
 def test_each_disk_must_fit_its_image(tmp_path: Path) -> None:
     found = (disk(tmp_path, "A", 5 * MIB), disk(tmp_path, "B", 7 * MIB), disk(tmp_path, "C", 9 * MIB, 4096))
     with pytest.raises(Refused, match="A': it has 5,242,880 bytes, the image needs 7,340,032"):
-        choose_targets(found, two_disks(), asked("B", "A"))
+        choose_targets(found, two_disks(), asked("B", "A"), silent)
     with pytest.raises(Refused, match="C': its sectors are 4096 bytes"):
-        choose_targets(found, two_disks(), asked("A", "C"))
+        choose_targets(found, two_disks(), asked("A", "C"), silent)
 
 
 @pytest.mark.starts_processes
 def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
     found = (disk(tmp_path, "A", 9 * MIB), disk(tmp_path, "B", 9 * MIB))
-    assert choose_targets(found, two_disks(), asked("B", "A")) == found[::-1]
+    assert choose_targets(found, two_disks(), asked("B", "A"), silent) == found[::-1]
     Path(found[0].path).write_bytes(bytes(8 * MIB) + b"x" * MIB)
     with pytest.raises(Refused, match="A': it is not empty"):
-        choose_targets(found, two_disks(), asked("B", "A"))
+        choose_targets(found, two_disks(), asked("B", "A"), silent)
+
+
+def one_disk(machine: dict[str, str], wwn: str = "", serial: str = "", model: str = "") -> Manifest:
+    """The manifest of a set that came from such a disk in such a machine."""
+    made = two_disks()
+    source = Disk(path="/dev/sda", size=9 * MIB, sector_size=512, table=None, model=model, serial=serial, wwn=wwn)
+    layout = Layout(disks=(source,), vgs=())
+    packed = replace(layout, disks=made.packed.disks[:1])
+    plan = replace(made.plan, source=layout, target=packed)
+    return replace(made, packed=packed, further=(), plan=plan, machine=machine)
+
+
+def known(folder: Path, name: str, wwn: str = "") -> BlockDevice:
+    return replace(disk(folder, name, 9 * MIB), wwn=wwn, model="Model")
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What DMI says of this machine."""
+    (tmp_path / "product_uuid").write_text("11-22\n")
+    monkeypatch.setattr(rescue, "DMI", tmp_path)
+    return rescue.machine()
+
+
+@pytest.mark.starts_processes
+def test_auto_is_the_only_disk_and_says_so(tmp_path: Path, machine: dict[str, str]) -> None:
+    only = known(tmp_path, "A", "0x5")
+    for manifest, also in (
+        (one_disk(machine, wwn="0x5"), " and the one that the set came from, by its WWN 0x5"),
+        (one_disk(machine, wwn="0x6"), ""),
+        (one_disk({}), ""),
+    ):
+        said: list[str] = []
+        assert choose_targets((only,), manifest, asked(), said.append) == (only,)
+        assert said == [f"lvpack.disk=auto is {only.path}: the only disk that there is{also}"]
+
+
+@pytest.mark.starts_processes
+def test_auto_is_the_disk_that_the_set_came_from(tmp_path: Path, machine: dict[str, str]) -> None:
+    """By WWN on any machine; by serial number, as older sets have it alone, on the same machine."""
+    found = (known(tmp_path, "A", "0x5"), known(tmp_path, "B", "0x6"), known(tmp_path, "C"))
+    for manifest, chosen, why in (
+        (one_disk({}, wwn="0x6"), 1, "WWN 0x6"),
+        (one_disk(machine, serial="B", model="Model"), 1, "serial B"),
+        (one_disk(machine, serial="C", model="Model", wwn="0x7"), 2, "serial C"),
+    ):
+        said: list[str] = []
+        assert choose_targets(found, manifest, asked(), said.append) == (found[chosen],)
+        assert said == [f"lvpack.disk=auto is {found[chosen].path}: the one that the set came from, by its {why}"]
+    Path(found[1].path).write_bytes(b"x" * 9 * MIB)
+    with pytest.raises(Refused, match="B': it is not empty"):
+        choose_targets(found, one_disk({}, wwn="0x6"), asked(), silent)
+    anything = replace(asked(), overwrite=True)
+    assert choose_targets(found, one_disk({}, wwn="0x6"), anything, silent) == (found[1],)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_auto_is_no_disk_of_several_that_only_looks_like_it(
+    tmp_path: Path, machine: dict[str, str], overwrite: bool
+) -> None:
+    """Virtual machines give their disks the same serial numbers; two paths show one disk."""
+    found = (known(tmp_path, "A", "0x5"), known(tmp_path, "B", "0x6"), known(tmp_path, "C"))
+    other = machine | {"product_uuid": "33-44"}
+    for manifest, shown in (
+        (one_disk(machine), found),
+        (one_disk(machine, wwn="0x7"), found),
+        (one_disk(other, serial="B", model="Model"), found),
+        (one_disk({}, serial="C", model="Model"), found),
+        (one_disk(machine, serial="B", model="Other"), found),
+        (one_disk(machine, serial="B", model="Model", wwn="0x7"), found),
+        (one_disk(machine, wwn="0x6"), (*found, replace(found[2], wwn="0x6"))),
+    ):
+        with pytest.raises(Refused, match=f"cannot choose the target disk: there are {len(shown)}"):
+            choose_targets(shown, manifest, replace(asked(), overwrite=overwrite), pytest.fail)
 
 
 @pytest.mark.parametrize("error", [Failed("x"), OSError(5, "x"), MemoryError(), KeyboardInterrupt(), SystemExit(1)])
