@@ -84,7 +84,10 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
         vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, scratch) for vg in source.layout.vgs}
         rescue.write(folder, source, vg_texts, plan_text)
         with run.phase("shrink"):
-            for finding in overlay.shrink(source, found.paths, planned, scratch / "filesystem", run.say):
+            findings = overlay.shrink(
+                source, found.paths, planned, scratch / "filesystem", run.say, readback=settings.readback
+            )
+            for finding in findings:
                 run.warn(finding)
             run.sizes["store_used"] = mappings.store_use(overlay.SOURCE).used
     with run.phase("compact"):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import lvm, mappings, parallel, partitions, stores, xfs
+from lvpack_agent import lvm, mappings, parallel, partitions, stores, xfsrebuild
 from lvpack_agent.disks import size_of
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.layout import LogicalVolume, Range
@@ -76,10 +76,13 @@ def _side_by_side(disks: Sequence[str], undo: Undo) -> tuple[str, list[Range]]:
     return mappings.create("lvpack-disks", mappings.linear_table(pieces), undo, read_only=True), places
 
 
-def shrink(source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: Callable[[str], None]) -> list[str]:
+def shrink(
+    source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: Callable[[str], None], *, readback: bool
+) -> list[str]:
     """Shrink filesystems and swap in the overlay as planned; return findings: what had to be repaired or is changed.
 
-    disks are the source disks that are under the overlay; folder is a place to mount filesystems at.
+    disks are the source disks that are under the overlay; folder is a place to mount filesystems at. With readback the
+    contents of files that are copied are held against the original's.
 
     Raises Failed, saying so, if the store overflows on the way.
     """
@@ -99,7 +102,8 @@ def shrink(source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: 
             say(f"make LV {lv.name}, an XFS, anew: {human(lv.content.size)} to {human(new.size)}")
             with Undo() as undo:
                 old = _original(lv.uuid, source, disks, folder / f"{lv.uuid}-log", undo)
-                xfs.rebuild(device, old, new.size, folder / lv.uuid, say, tick)
+                lacking = xfsrebuild.rebuild(device, old, new.size, folder / lv.uuid, readback, tick)
+                findings += [f"LV {lv.name} is an XFS made anew: {finding}" for finding in lacking]
         elif lv.content.type == "swap":
             make_swap(device, new)
         return findings

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lvpack_agent import content, ext, lvm, mappings, parallel, partitions, usage, xfs
+from lvpack_agent import content, ext, lvm, mappings, parallel, partitions, usage, xfsrebuild
 from lvpack_agent.compact import joined
 from lvpack_agent.disks import size_of
 from lvpack_agent.errors import Failed, Refused
@@ -226,9 +226,9 @@ class _Reader:
         found = content.read(device, facts, block, estimate=self._estimate)
         if rebuild and kind == "xfs":
             try:
-                minimum, rebuilt = xfs.estimated(device)
+                minimum, rebuilt = xfsrebuild.estimated(device)
                 found = replace(found, minimum=minimum, rebuilt=rebuilt)
-            except xfs.Fixed as why:
+            except xfsrebuild.Fixed as why:
                 findings.append(f"{name}, an XFS, keeps its size: {why}")
         return found, findings, unclean
 

@@ -6,19 +6,13 @@ numbers are big-endian.
 
 import re
 import struct
-import tempfile
-import time
-from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import treecopy
 from lvpack_agent.errors import Failed
-from lvpack_agent.processes import PIPE, Completed, ToolFailed, run, spawn
-from lvpack_agent.processes import check as check_status
+from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import MIB, TIB, round_up
-from lvpack_agent.streams import BLOCK, pump
 from lvpack_agent.undo import Undo
 
 # mkfs.xfs(8) makes nothing smaller, and no smaller log, without --unsupported.
@@ -33,12 +27,13 @@ GROUPS = 4
 RESERVED_BLOCKS, RESERVED = 8192, 0.05
 # What a copy writes beside the blocks in use: trees as they grow, the new allocation groups.
 OVERHEAD, OVERHEAD_FLOOR = 1.05, 16 * MIB
-# What xfsrestore notes of each inode while it runs, in memory (xfsdump: restore/tree.c, struct node; names).
-NOTES = 300
 
 _SUPERBLOCK = struct.Struct(">4sIQQ8x16sQ28xII4xIHHH2x12s7xBQ8xQ24xH6xIIB3xII8xII")
-_GROUP = struct.Struct(">4s80x4xII")
+# struct xfs_agf, of the tree of shared blocks: blocks, root, level. A block of it: magic, level, records; the head has
+# 56 bytes (with CRCs, as only such a filesystem has that tree), a record 12.
+_GROUP = struct.Struct(">4s80xIII")
 _TREE = struct.Struct(">4sHH")
+_TREE_HEAD, _TREE_RECORD = 56, 12
 MAGIC = b"XFSB"
 # Where a filesystem is mounted of which a file is read.
 READING = Path("/run/lvpack/reading")
@@ -67,10 +62,6 @@ _QUOTAS = (
 # xfs_repair(8): the exit status of -n for damage; what it says of where it is.
 DAMAGED = 1
 _PROGRESS = re.compile(r"Phase |\s+- |No modify |\s*$")
-
-
-class Fixed(Exception):
-    """Why a filesystem cannot be made anew, smaller; its text follows a colon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +100,14 @@ class Superblock:
     def crc(self) -> bool:
         return self.version & _NUMBER == 5
 
+    def unknown(self) -> str:
+        """Return what mkfs_options() does not know of it, for people, "" if it knows all."""
+        if self.version & _NUMBER not in (4, 5):
+            return f"it is of version {self.version & _NUMBER}"
+        if self.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS)) or self.ro_compatible & ~sum(_RO):
+            return "it has features that this version does not know"
+        return ""
+
     def features(self) -> tuple[int, ...]:
         """Return what decides whether a kernel can mount it."""
         version = self.version & (_NUMBER | _CASELESS | _LOG2)
@@ -119,10 +118,10 @@ class Superblock:
         needed = (self._used() + RESERVED_BLOCKS * self.block_size) / (1 - RESERVED)
         return max(LEAST, round_up(int(needed) + self._new_log(int(needed)), MIB))
 
-    def written(self) -> int:
-        """Return the bytes that making it anew writes, at most, and what xfsrestore has in memory meanwhile."""
+    def written(self, preallocated: int) -> int:
+        """Return the bytes that making it anew writes, at most; what is preallocated only is not written."""
         log = self._new_log(self.size)
-        return int(self._used() * OVERHEAD) + log + OVERHEAD_FLOOR + self.inodes * NOTES
+        return int((self._used() - preallocated) * OVERHEAD) + log + OVERHEAD_FLOOR
 
     def _new_log(self, size: int) -> int:
         """Return the bytes of the log of a filesystem of that size; to align it, mkfs.xfs cuts something off."""
@@ -214,50 +213,22 @@ def check(device: str) -> None:
         raise Failed(f"cannot trust the XFS on '{device}': {'; '.join(list(lines)[:4])}")
 
 
-def estimated(device: str) -> tuple[int, int]:
-    """Return the bytes that a new filesystem with the same files needs, and those that making it writes.
-
-    Raises Fixed if it has what a copy could not keep, has a log to replay, or is damaged.
-    """
-    block = read(device)
-    _refuse_fixed(device, block)
-    return block.minimum(), block.written()
-
-
-def _refuse_fixed(device: str, block: Superblock) -> None:
-    if block.realtime_blocks:
-        raise Fixed("it has a realtime section")
-    if not block.log_start:
-        raise Fixed("its log is on another device")
-    if block.version & _NUMBER not in (4, 5):
-        raise Fixed(f"it is of version {block.version & _NUMBER}")
-    unknown = block.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS)), block.ro_compatible & ~sum(_RO)
-    if any(unknown):
-        raise Fixed("it has features that this version does not know")
-    if block.ro_compatible & _REFLINK and _shares(device, block):
-        raise Fixed("files of it share blocks (reflink), which a copy would not")
-    if not is_clean(device):
-        raise Fixed("its log cannot be replayed")
-    try:
-        check(device)
-    except Failed as failed:
-        raise Fixed(f"it is damaged: {failed.message}") from None
-
-
-def _shares(device: str, block: Superblock) -> bool:
-    """Return whether any extent is shared: whether a tree of reference counts has more than an empty root."""
+def shared_ranges(device: str, block: Superblock) -> int:
+    """Return how many ranges of blocks are shared, at most, by the trees of reference counts. Raises Failed."""
+    found = 0
+    if not block.ro_compatible & _REFLINK:
+        return found
     with Path(device).open("rb") as file:
         for number in range(block.groups):
             start = number * block.group_blocks * block.block_size
             file.seek(start + block.sector_size)
-            magic, root, level = _GROUP.unpack(file.read(_GROUP.size))
+            magic, blocks, root, level = _GROUP.unpack(file.read(_GROUP.size))
             file.seek(start + root * block.block_size)
             tree, _, records = _TREE.unpack(file.read(_TREE.size))
             if (magic, tree) != (b"XAGF", b"R3FC"):
-                raise Fixed(f"allocation group {number} cannot be read")
-            if level > 1 or records:
-                return True
-    return False
+                raise Failed(f"cannot read XFS on '{device}': allocation group {number} is damaged")
+            found += records if level == 1 else blocks * ((block.block_size - _TREE_HEAD) // _TREE_RECORD)
+    return found
 
 
 def mounted(device: str, at: Path, undo: Undo, *options: str) -> Path:
@@ -282,101 +253,3 @@ def read_file(device: str, path: str) -> str:
         if file.is_relative_to(root.resolve()):
             return file.read_text(errors="replace")
     return ""
-
-
-def rebuild(
-    device: str, original: str, size: int, folder: Path, say: Callable[[str], None], tick: Callable[[], None]
-) -> None:
-    """Make the filesystem of `original` anew on device, of size bytes, with all its files, owners, quotas and times.
-
-    Only the times at which inodes were changed or made (ctime, btime) cannot be kept. original is a device that may
-    be written to, since its log is replayed; folder is for mounts and small files. Raises Failed if anything is not as
-    it was, or does not fit.
-    """
-    with Undo() as undo:
-        old = mounted(original, folder / "old", undo, "ro")
-        try:
-            _remake(device, original, old, size, folder, tick)
-        except treecopy.Incomplete as incomplete:
-            # Seen once: xfsdump and xfsrestore 3.2.0 had ended well, and the copy lacked a file that the next one had.
-            say(f"{incomplete.message}; once more")
-            _remake(device, original, old, size, folder, tick)
-
-
-def _remake(device: str, original: str, old: Path, size: int, folder: Path, tick: Callable[[], None]) -> None:
-    """Make the filesystem anew, with the files of the original, which is mounted at old."""
-    block = read(original)
-    with Undo() as undo:
-        run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
-        made = read(device)
-        if (made.features(), made.size) != (block.features(), size):
-            raise Failed(
-                f"cannot make XFS on '{device}' as it was: features {block.features()} and {size:,} bytes became "
-                f"{made.features()} and {made.size:,}"
-            )
-        new = mounted(device, folder / "new", undo, block.quota_options())
-        said = _copy(old, new, folder, tick)
-        try:
-            treecopy.settle(old, new, tick)
-        except treecopy.Incomplete as incomplete:
-            raise treecopy.Incomplete("; ".join([incomplete.message, *said])) from incomplete
-        for kind in block.quota_kinds():
-            _copy_limits(kind, (old, original), (new, device), folder)
-
-
-# In what xfsdump(8) and xfsrestore(8) say, with -v verbose.
-_FAILED = re.compile(r"^xfs\w+: attempt to read .* failed: |^xfs\w+: \w+ Status: (?!SUCCESS)")
-
-
-def _copy(old: Path, new: Path, folder: Path, tick: Callable[[], None]) -> list[str]:
-    """Copy all files by xfsdump(8) and xfsrestore(8); return their warnings.
-
-    Both end with status 0 after some errors, too: xfsrestore 3.2.0 calls a dump that is cut off a success, and says
-    only that an "attempt to read 160 bytes failed: end of recorded data". Raises Incomplete then.
-    """
-    notes = folder / "notes"
-    notes.mkdir()
-    command = ["xfsrestore", "-F", "-J", "-B", "-v", "verbose", "-a", str(notes), "-", str(new)]
-    said: list[str] = []
-    out: list[bytes] = []
-    said.append(pump(command, _dumped(old, tick, said.append), out.append))
-    notes.rmdir()
-    lines = "\n".join([*said, b"".join(out).decode(errors="replace")]).splitlines()
-    if failed := [line for line in lines if _FAILED.search(line)]:
-        raise treecopy.Incomplete(f"cannot trust a copy: {'; '.join(failed)}")
-    return [line for line in lines if "WARNING" in line or "ERROR" in line][:4]
-
-
-def _dumped(folder: Path, tick: Callable[[], None], told: Callable[[str], None]) -> Generator[bytes]:
-    command = ["xfsdump", "-F", "-J", "-l", "0", "-L", "lvpack", "-M", "lvpack", "-v", "verbose", "-", str(folder)]
-    with tempfile.TemporaryFile() as said:
-        process = spawn(command, stdout=PIPE, stderr=said.fileno())
-        assert process.stdout
-        try:
-            due = time.monotonic() + 1
-            while data := process.stdout.read(BLOCK):
-                yield data
-                if time.monotonic() > due:
-                    tick()
-                    due = time.monotonic() + 1
-        finally:
-            process.stdout.close()
-            status = process.wait()
-        said.seek(0)
-        completed = Completed(status=status, stdout="", stderr=said.read().decode(errors="replace"))
-        check_status(command, completed)
-        told(completed.stderr)
-
-
-def _copy_limits(kind: str, old: tuple[Path, str], new: tuple[Path, str], folder: Path) -> None:
-    """Copy the limits of users, groups or projects by xfs_quota(8), which names the device in its dump."""
-    file = folder / f"quota-{kind}"
-    _quota(f"dump -{kind} -f {file}", old[0])
-    lines = file.read_text().splitlines()
-    head = [f"fs = {new[1]}" if line.startswith("fs = ") else line for line in lines]
-    file.write_text("\n".join(head) + "\n")
-    _quota(f"restore -{kind} -f {file}", new[0])
-
-
-def _quota(command: str, mounted: Path) -> None:
-    run(["xfs_quota", "-x", "-c", command, mounted])

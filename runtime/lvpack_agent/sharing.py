@@ -1,0 +1,62 @@
+"""A map of shared blocks: for each range of one filesystem, where its like is in another."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from lvpack_agent.sizes import MIB
+
+# The map is cut into parts of this size, so that each is a short list.
+_PART = 16 * MIB
+
+W = TypeVar("W")
+
+
+class Known(NamedTuple, Generic[W]):
+    """A range of bytes; what is at its start is at `offset` of `where`, or nowhere yet if where is None."""
+
+    start: int
+    end: int
+    where: W | None
+    offset: int
+
+
+class Sharing(Generic[W]):
+    """Where the blocks of a device, by their places in bytes, have their like; ranges never overlap."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[Known[W]]] = {}
+
+    def add(self, start: int, end: int, where: W, offset: int) -> None:
+        """Note that the like of a range, of which nothing is known yet, is at offset of where."""
+        while start < end:
+            stop = min(end, start - start % _PART + _PART)
+            part = self._parts.setdefault(start // _PART, [])
+            part.insert(bisect_right(part, start, key=_start), Known(start, stop, where, offset))
+            offset += stop - start
+            start = stop
+
+    def look_up(self, start: int, end: int) -> Iterator[Known[W]]:
+        """Yield what is known of a range: the pieces of it in order, and the gaps as pieces that are nowhere."""
+        gap = start
+        while start < end:
+            stop = min(end, start - start % _PART + _PART)
+            part = self._parts.get(start // _PART, [])
+            index = max(0, bisect_right(part, start, key=_start) - 1)
+            for known in part[index:]:
+                if known.start >= stop:
+                    break
+                first, last = max(known.start, start), min(known.end, stop)
+                if first >= last:
+                    continue
+                if gap < first:
+                    yield Known(gap, first, None, 0)
+                yield Known(first, last, known.where, known.offset + first - known.start)
+                gap = last
+            start = stop
+        if gap < end:
+            yield Known(gap, end, None, 0)
+
+
+def _start(known: Known[W]) -> int:
+    return known.start

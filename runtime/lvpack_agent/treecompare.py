@@ -1,0 +1,281 @@
+"""A copied tree of files held against its original: names, types, contents, blocks, sharing and all attributes.
+
+What makes a copy another one than its original is fatal: its contents and names, and who may do what with them. All
+else that a copy lacks is worth a warning.
+"""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from lvpack_agent import extents, inodes
+from lvpack_agent.errors import Failed
+from lvpack_agent.extents import Extent
+from lvpack_agent.inodes import Attributes
+from lvpack_agent.sharing import Sharing
+from lvpack_agent.trees import FILE, FOLDER, entries, opened, place, xattrs
+
+# How many differences are named.
+_NAMED = 3
+_TYPES = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+@dataclass(slots=True)
+class Compared:
+    """What is left to do when a folder is compared, and what was found.
+
+    folders: those in it; shared: files that share blocks; links: the inodes of files with several names, as pairs;
+    lost: paths, and what the copy has not. fatal: sentences.
+    """
+
+    folders: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    links: list[tuple[int, int, str]] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
+    fatal: list[str] = field(default_factory=list)
+
+
+class Comparer:
+    """Compares folders of two trees; without contents the data of files are not read."""
+
+    def __init__(self, old: str, new: str, contents: bool) -> None:
+        self._old, self._new = os.open(old, FOLDER), os.open(new, FOLDER)
+        self._contents = contents
+        self._buffers = bytearray(extents.BUFFER), bytearray(extents.BUFFER)
+        self._block = os.fstatvfs(self._new).f_frsize
+        # Where blocks that are shared have their like in the copy, in bytes.
+        self._sharing: Sharing[bool] = Sharing()
+        # Files with several names that were compared.
+        self._seen: set[int] = set()
+
+    def close(self) -> None:
+        """Close both trees, so that they can be unmounted."""
+        os.close(self._old)
+        os.close(self._new)
+
+    def folder(self, path: str) -> Compared:
+        """Compare a folder and what is in it but for what is in its folders. Raises Failed if it cannot be read."""
+        done = Compared()
+        at = path
+        try:
+            with opened(self._old, path) as old, opened(self._new, path) as new:
+                others = {entry.name for entry in entries(new)}
+                for entry in entries(old):
+                    at = f"{path}/{entry.name}"
+                    if entry.name not in others:
+                        done.fatal.append(f"'{at}' is missing")
+                        continue
+                    others.remove(entry.name)
+                    self._entry(at, entry.name, old, new, done)
+                done.fatal += [f"'{path}/{name}' is new" for name in sorted(others)]
+                at = path
+                self._states(path, os.fstat(old), os.fstat(new), done)
+                self._attributes(path, old, new, done)
+        except OSError as error:
+            raise _failed(at, error) from error
+        return done
+
+    def share(self, path: str) -> Compared:
+        """Compare a file that shares blocks: contents that were compared once are not read for a second file."""
+        done = Compared()
+        try:
+            with opened(self._old, path, FILE) as old, opened(self._new, path, FILE) as new:
+                found = extents.of_file(old), extents.of_file(new)
+                self._blocks(path, (old, new), os.fstat(old), inodes.attributes(old), found, done)
+        except OSError as error:
+            raise _failed(path, error) from error
+        return done
+
+    def _entry(self, path: str, name: str, old: int, new: int, done: Compared) -> None:
+        was, now = (os.stat(name, dir_fd=folder, follow_symlinks=False) for folder in (old, new))
+        if not self._states(path, was, now, done):
+            return
+        if stat.S_ISDIR(was.st_mode):
+            done.folders.append(path)
+            return
+        if was.st_nlink > 1:
+            done.links.append((was.st_ino, now.st_ino, path))
+            if was.st_ino in self._seen:
+                return
+            self._seen.add(was.st_ino)
+        if not stat.S_ISREG(was.st_mode):
+            if stat.S_ISLNK(was.st_mode) and os.readlink(name, dir_fd=old) != os.readlink(name, dir_fd=new):
+                done.fatal.append(f"'{path}' points elsewhere")
+            if inodes.project(old, was.st_ino) != inodes.project(new, now.st_ino):
+                done.lost.append((path, "the project"))
+            self._xattrs(path, place(old, name), place(new, name), done)
+            return
+        fds = [os.open(name, FILE, dir_fd=folder) for folder in (old, new)]
+        try:
+            wanted = self._attributes(path, fds[0], fds[1], done)
+            found = [extents.of_file(fd) if info.st_blocks else [] for fd, info in zip(fds, (was, now), strict=True)]
+            if any(extent.shared for part in found for extent in part):
+                done.shared.append(path)
+            else:
+                self._blocks(path, (fds[0], fds[1]), was, wanted, (found[0], found[1]), done)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _states(self, path: str, was: os.stat_result, now: os.stat_result, done: Compared) -> bool:
+        """Compare what stat(2) tells; return whether both are of one type and size."""
+        shown = path or "/"
+        kind = stat.S_IFMT(was.st_mode)
+        if kind != stat.S_IFMT(now.st_mode):
+            became = _TYPES.get(stat.S_IFMT(now.st_mode), "something else")
+            done.fatal.append(f"'{shown}', {_TYPES.get(kind, 'something else')}, is {became}")
+            return False
+        if kind != stat.S_IFLNK and was.st_mode != now.st_mode:
+            done.fatal.append(f"'{shown}' has mode {now.st_mode & 0o7777:o} for {was.st_mode & 0o7777:o}")
+        if (was.st_uid, was.st_gid) != (now.st_uid, now.st_gid):
+            done.fatal.append(f"'{shown}' is {now.st_uid}:{now.st_gid}'s, not {was.st_uid}:{was.st_gid}'s")
+        if was.st_nlink != now.st_nlink:
+            done.fatal.append(f"'{shown}' has {now.st_nlink} links, not {was.st_nlink}")
+        if kind in (stat.S_IFCHR, stat.S_IFBLK) and was.st_rdev != now.st_rdev:
+            done.fatal.append(f"'{shown}' is another device")
+        if was.st_mtime_ns != now.st_mtime_ns:
+            done.lost.append((shown, "the time of modification"))
+        if was.st_atime_ns != now.st_atime_ns:
+            done.lost.append((shown, "the time of access"))
+        if kind == stat.S_IFREG and was.st_size != now.st_size:
+            done.fatal.append(f"'{shown}' has {now.st_size:,} bytes, not {was.st_size:,}")
+            return False
+        return True
+
+    def _attributes(self, path: str, old: int, new: int, done: Compared) -> Attributes:
+        wanted, found = inodes.attributes(old), inodes.attributes(new)
+        done.lost += [(path or "/", what) for what in wanted.lost(found)]
+        if (wanted.flags | found.flags) & inodes.HAS_XATTRS:
+            self._xattrs(path or "/", old, new, done)
+        return wanted
+
+    def _xattrs(self, path: str, old: int | str, new: int | str, done: Compared) -> None:
+        try:
+            wanted, found = xattrs(old), xattrs(new)
+        except OSError as error:
+            done.lost.append((path, f"the extended attributes, which cannot be read ({error.strerror})"))
+            return
+        if wanted != found:
+            names = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+            done.lost += [(path, f"the extended attribute {name}") for name in names]
+
+    def _blocks(
+        self,
+        path: str,
+        fds: tuple[int, int],
+        info: os.stat_result,
+        wanted: Attributes,
+        found: tuple[list[Extent], list[Extent]],
+        done: Compared,
+    ) -> None:
+        """Compare the kinds of a file's blocks, who shares them, and the contents."""
+        beyond = bool(wanted.flags & inodes.PREALLOC)
+        old, new = (extents.kinds(part, info.st_size, self._block, beyond) for part in found)
+        if old != new:
+            done.lost.append((path, "the holes and preallocated blocks that there were"))
+        ranges = [(piece.start, piece.end) for piece in old if piece.written]
+        if any(extent.shared for part in found for extent in part):
+            ranges, unshared = self._shared(*found)
+            if unshared:
+                done.lost.append((path, "the sharing of blocks with other files"))
+        if not self._contents:
+            return
+        ranges += extents.minus([piece for piece in new if piece.written], [piece for piece in old if piece.written])
+        for start, end in ranges:
+            at = extents.first_difference(*fds, start, min(end, info.st_size), self._buffers)
+            if at is not None:
+                done.fatal.append(f"the contents of '{path}' differ from byte {at:,} on")
+                return
+
+    def _shared(self, old: list[Extent], new: list[Extent]) -> tuple[list[tuple[int, int]], int]:
+        """Return the ranges of a file whose contents nobody has compared, and how many bytes lost their sharing."""
+        ranges: list[tuple[int, int]] = []
+        unshared = 0
+        for extent in old:
+            if not extent.written:
+                continue
+            if not extent.shared:
+                ranges.append((extent.start, extent.end))
+                unshared += sum(p.end - p.start for p in _within(new, extent.start, extent.end) if p.shared)
+                continue
+            for part in _within(new, extent.start, extent.end):
+                physical = extent.physical + part.start - extent.start
+                for known in list(self._sharing.look_up(physical, physical + part.end - part.start)):
+                    at = part.start + known.start - physical
+                    there = part.physical + known.start - physical
+                    if not part.shared or (known.where and known.offset != there):
+                        unshared += known.end - known.start
+                    elif known.where:
+                        continue
+                    else:
+                        self._sharing.add(known.start, known.end, True, there)
+                    ranges.append((at, at + known.end - known.start))
+            lacking = extents.minus(
+                [extents.Piece(extent.start, extent.end, True)],
+                [extents.Piece(e.start, e.end, True) for e in _within(new, extent.start, extent.end)],
+            )
+            unshared += sum(end - start for start, end in lacking)
+            ranges += lacking
+        return ranges, unshared
+
+
+def _within(found: Iterable[Extent], start: int, end: int) -> list[Extent]:
+    """Return the parts of extents that are in a range."""
+    parts = []
+    for extent in found:
+        first, last = max(extent.start, start), min(extent.end, end)
+        if first < last:
+            parts.append(extent._replace(start=first, end=last, physical=extent.physical + first - extent.start))
+    return parts
+
+
+def _failed(path: str, error: OSError) -> Failed:
+    return Failed(f"cannot compare '{path or '/'}' with its copy: {error.strerror}")
+
+
+class Differences:
+    """What differs between two trees, as it is found."""
+
+    def __init__(self) -> None:
+        self._fatal: list[str] = []
+        self._count = 0
+        self._lost: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+        self._links: dict[int, int] = {}
+        self._originals: dict[int, int] = {}
+
+    def add(self, found: Compared) -> None:
+        """Take in what was found in a folder or of a file."""
+        self._note(found.fatal)
+        for path, what in found.lost:
+            self._lost[what] += 1
+            self._first.setdefault(what, path)
+        for old, new, path in found.links:
+            if self._links.setdefault(old, new) != new or self._originals.setdefault(new, old) != old:
+                self._note([f"'{path}' is linked with other files than before"])
+
+    def _note(self, sentences: list[str]) -> None:
+        self._count += len(sentences)
+        self._fatal += sentences[: max(0, _NAMED - len(self._fatal))]
+
+    def settle(self) -> list[str]:
+        """Return what the copy has not, for people. Raises Failed if it is another one than the original."""
+        if self._count:
+            more = self._count - len(self._fatal)
+            raise Failed(
+                f"cannot trust a copy: {'; '.join(self._fatal)}" + (f"; and {more:,} differences more" if more else "")
+            )
+        return [
+            f"'{self._first[what]}' " + (f"and {count - 1:,} more lack" if count > 1 else "lacks") + f" {what}"
+            for what, count in sorted(self._lost.items())
+        ]

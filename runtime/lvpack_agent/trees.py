@@ -1,0 +1,55 @@
+"""Trees of files by open folders: no path is too long, and no symbolic link is followed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC
+# What open(2) takes of a path at a time (PATH_MAX has 4096, with a NUL), in whole names of 255 bytes at most.
+_MOST = 3800
+# Entries of a folder that are sorted at a time.
+_ENTRIES = 50_000
+
+
+@contextmanager
+def opened(root: int, path: str, flags: int = FOLDER) -> Iterator[int]:
+    """Open what is at a path below an open folder; "" is the folder itself, all others begin with a slash."""
+    names = path[1:].encode(errors="surrogateescape")
+    at = root
+    while len(names) > _MOST:
+        cut = names.rindex(b"/", 0, _MOST)
+        above, at = at, os.open(names[:cut], FOLDER, dir_fd=at)
+        if above != root:
+            os.close(above)
+        names = names[cut + 1 :]
+    try:
+        fd = os.open(names or b".", flags, dir_fd=at)
+    finally:
+        if at != root:
+            os.close(at)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def entries(folder: int) -> "Iterator[os.DirEntry[str]]":
+    """Yield what is in an open folder, by the numbers of inodes as far as memory allows: so they lie on the disk."""
+    with os.scandir(folder) as found:
+        while some := list(islice(found, _ENTRIES)):
+            yield from sorted(some, key=os.DirEntry.inode)
+
+
+def place(folder: int, name: str) -> str:
+    """Return a path, for what takes no open folder, of a name in one."""
+    return f"/proc/self/fd/{folder}/{name}"
+
+
+def xattrs(where: int | str) -> dict[str, bytes]:
+    """Return the extended attributes, of all namespaces, of an open file or of a path itself. Raises OSError."""
+    if isinstance(where, int):
+        return {name: os.getxattr(where, name) for name in os.listxattr(where)}
+    names = os.listxattr(where, follow_symlinks=False)
+    return {name: os.getxattr(where, name, follow_symlinks=False) for name in names}

@@ -1,0 +1,168 @@
+"""Folders of a tree, worked on by several processes at a time, each of which asks for more when it has done some.
+
+Threads would wait for one another: what is done to small files is mostly Python.
+"""
+
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import PIPE, TICK_SECONDS, Process, spawn
+from lvpack_agent.treecompare import Comparer, Differences
+from lvpack_agent.treecopy import SCRATCH, Copier
+from lvpack_agent.undo import Undo
+
+# More do not make a disk quicker. Folders that a process gets at a time, at most.
+MOST_WORKERS, MOST_FOLDERS = 4, 32
+# What a worker has in memory: Python, buffers, the entries of a folder.
+WORKER_MEMORY = 48 << 20
+_MODULE = "lvpack_agent.treework"
+_BETWEEN_TICKS = 100
+
+
+def workers() -> int:
+    """Return how many processes work on a tree."""
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
+def memory() -> int:
+    """Return the bytes that working on a tree takes."""
+    return workers() * WORKER_MEMORY
+
+
+def copy(old: str, new: str, tick: Callable[[], None]) -> None:
+    """Copy all that is in one XFS to a new one. Raises Failed if anything cannot be read or written."""
+    scratch = Path(new, SCRATCH)
+    scratch.mkdir(0o700)
+    shared: list[str] = []
+    fixed = []
+    for done in _walked("copy", old, new, "", tick):
+        shared += done.shared
+        fixed += done.fixed
+    with os.scandir(scratch) as entries:
+        for entry in entries:
+            Path(entry).unlink()
+    scratch.rmdir()
+    with closing(Copier(old, new)) as copier:
+        for number, path in enumerate(shared):
+            copier.share(path)
+            if number % _BETWEEN_TICKS == 0:
+                tick()
+        for path, wanted in fixed:
+            copier.finish(path, wanted)
+        copier.finish("")
+
+
+def compare(old: str, new: str, contents: bool, tick: Callable[[], None]) -> list[str]:
+    """Return what a copy has not, for people; without contents the data of files are not read.
+
+    Raises Failed if the copy is another one than the original.
+    """
+    found = Differences()
+    shared: list[str] = []
+    for done in _walked("compare", old, new, "contents" if contents else "", tick):
+        found.add(done)
+        shared += done.shared
+    with closing(Comparer(old, new, contents)) as comparer:
+        for number, path in enumerate(shared):
+            found.add(comparer.share(path))
+            if number % _BETWEEN_TICKS == 0:
+                tick()
+    return found.settle()
+
+
+def _walked(job: str, old: str, new: str, option: str, tick: Callable[[], None]) -> Iterator[Any]:
+    """Yield what a job finds in each folder of a tree, from the root on."""
+    command = [sys.executable, "-m", _MODULE, job, old, new, option]
+    with Undo() as undo:
+        idle: SimpleQueue[_Worker] = SimpleQueue()
+        for _ in range(workers()):
+            worker = _Worker(command)
+            undo.callback(worker.end)
+            idle.put(worker)
+
+        def work(paths: list[str]) -> Any:
+            worker = idle.get()
+            found = worker.ask(paths)
+            idle.put(worker)
+            return found
+
+        pool = undo.enter_context(ThreadPoolExecutor(workers(), "tree"))
+        waiting, running = [""], set[Future[Any]]()
+        while waiting or running:
+            while waiting and len(running) < workers():
+                count = max(1, min(MOST_FOLDERS, len(waiting) // workers()))
+                running.add(pool.submit(work, waiting[-count:]))
+                del waiting[-count:]
+            done, running = wait(running, TICK_SECONDS, FIRST_COMPLETED)
+            if not done:
+                tick()
+            for future in done:
+                for result in future.result():
+                    waiting += result.folders
+                    yield result
+
+
+class _Worker:
+    """A process that does a job on folders."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process: Process[bytes] = spawn(command, stdin=PIPE, stdout=PIPE)
+
+    def ask(self, paths: list[str]) -> Any:
+        """Return what the job finds in folders. Raises Failed."""
+        assert self._process.stdin and self._process.stdout
+        try:
+            pickle.dump(paths, self._process.stdin)
+            self._process.stdin.flush()
+            found = pickle.load(self._process.stdout)
+        except (OSError, EOFError):
+            status = self._process.wait()
+            raise Failed(
+                f"cannot work on files: a process of lvpack's ended with status {status}",
+                hint="with too little memory the kernel ends processes; its log on the console says so",
+            ) from None
+        if isinstance(found, Failed):
+            raise found
+        return found
+
+    def end(self) -> None:
+        """Let it end, whatever it does."""
+        assert self._process.stdin and self._process.stdout
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                pipe.close()
+
+
+def _serve(job: str, old: str, new: str, option: str) -> None:
+    """Do what is asked for on stdin, until it is closed."""
+    os.umask(0)
+    task = Copier(old, new).folder if job == "copy" else Comparer(old, new, bool(option)).folder
+    while True:
+        try:
+            paths = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        answer: object
+        try:
+            answer = [task(path) for path in paths]
+        except Failed as failed:
+            answer = failed
+        except Exception:
+            answer = Failed(f"cannot work on files: {traceback.format_exc()}")
+        pickle.dump(answer, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])

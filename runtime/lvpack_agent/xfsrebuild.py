@@ -1,0 +1,113 @@
+"""An XFS made anew, smaller: whether that can be, what it takes, and doing it."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lvpack_agent import extents, inodes, quotas, treework, xfs
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.trees import FOLDER
+from lvpack_agent.undo import Undo
+from lvpack_agent.xfs import Superblock
+
+# What is in memory of each file with several names, and of each range of shared blocks, while they are copied.
+_NAMES_NOTE, _SHARING_NOTE = 300, 500
+
+
+class Fixed(Exception):
+    """Why a filesystem cannot be made anew, smaller; its text follows a colon."""
+
+
+class Files(NamedTuple):
+    """Of the files of an XFS, the bytes that are preallocated only, and how many have several names."""
+
+    preallocated: int
+    linked: int
+
+
+def estimated(device: str) -> tuple[int, int]:
+    """Return the bytes that a new filesystem with the same files needs, and those that making it writes.
+
+    To the latter belongs what is in memory meanwhile. Blocks that files share count once, as they will be written once.
+    Raises Fixed if it has what cannot be made again, has a log to replay, or is damaged.
+    """
+    block = xfs.read(device)
+    if block.realtime_blocks:
+        raise Fixed("it has a realtime section")
+    if not block.log_start:
+        raise Fixed("its log is on another device")
+    if unknown := block.unknown():
+        raise Fixed(unknown)
+    if not xfs.is_clean(device):
+        raise Fixed("its log cannot be replayed")
+    try:
+        xfs.check(device)
+        shared = xfs.shared_ranges(device, block)
+        files = _files(device)
+    except Failed as failed:
+        raise Fixed(f"it is damaged, or cannot be read: {failed.message}") from None
+    notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + treework.memory()
+    return block.minimum(), block.written(files.preallocated) + notes
+
+
+def _files(device: str) -> Files:
+    """Look at all inodes of a filesystem whose log is clean, and at the blocks of those that may be preallocated."""
+    preallocated = linked = 0
+    with Undo() as undo:
+        try:
+            root = xfs.mounted(device, xfs.READING / Path(device).name, undo, "ro", "norecovery")
+        except ToolFailed as failed:
+            # The kernel says more on the console.
+            raise Fixed(f"this kernel does not mount it: {failed.message}") from None
+        try:
+            fd = os.open(root, FOLDER)
+            undo.callback(os.close, fd)
+            for inode in inodes.all_inodes(fd):
+                linked += inode.links > 1 and not stat.S_ISDIR(inode.mode)
+                if stat.S_ISREG(inode.mode) and inode.blocks and inode.flags & inodes.MAYBE_UNWRITTEN:
+                    preallocated += _preallocated(fd, inode)
+        except OSError as error:
+            raise Failed(f"cannot read the inodes of '{device}': {error.strerror}") from error
+    return Files(preallocated=preallocated, linked=linked)
+
+
+def _preallocated(fd: int, inode: inodes.Inode) -> int:
+    file = inodes.opened(fd, inode)
+    try:
+        return sum(extent.end - extent.start for extent in extents.of_file(file) if not extent.written)
+    finally:
+        os.close(file)
+
+
+def rebuild(device: str, original: str, size: int, folder: Path, contents: bool, tick: Callable[[], None]) -> list[str]:
+    """Make the filesystem of `original` anew on device, of size bytes, with all its files, owners, quotas and times.
+
+    Return what the copy has not, for people; docs/xfs.md says what that can be. original is a device that may be
+    written to, since its log is replayed; folder is for mounts. With contents the files are read and held against the
+    original's, else all but their contents is. Raises Failed if the copy is another one, or does not fit.
+    """
+    block = xfs.read(original)
+    with Undo() as undo:
+        old = xfs.mounted(original, folder / "old", undo, "ro")
+        run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
+        _refuse_other(device, block, size)
+        with Undo() as writing:
+            new = xfs.mounted(device, folder / "new", writing, block.quota_options())
+            treework.copy(os.fspath(old), os.fspath(new), tick)
+            for kind in block.quota_kinds():
+                quotas.copy(kind, original, device, tick)
+        # Mounted again, so that what is compared is what is on the device.
+        new = xfs.mounted(device, folder / "new", undo, "ro", block.quota_options())
+        return treework.compare(os.fspath(old), os.fspath(new), contents, tick)
+
+
+def _refuse_other(device: str, block: Superblock, size: int) -> None:
+    """Raise Failed unless mkfs.xfs has made what it was told to."""
+    made = xfs.read(device)
+    if made.size != size:
+        raise Failed(f"cannot make XFS on '{device}' as it was: of {size:,} bytes mkfs.xfs has used {made.size:,}")
+    if made.features() != block.features():
+        raise Failed(f"cannot make XFS on '{device}' as it was: its features are not those of the original")

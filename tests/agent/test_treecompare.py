@@ -1,0 +1,193 @@
+"""Damage made on purpose to a copy on XFS, each found when it is held against its original."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import extents, treework, xfsrebuild
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import MIB
+from tests.agent import xfslab
+
+pytestmark = pytest.mark.starts_processes
+
+SIZE, SMALL = 600 * MIB, 400 * MIB
+DATA = bytes(range(256)) * 256
+
+
+def plant(root: Path) -> None:
+    (root / "a/b").mkdir(parents=True)
+    (root / "a/file").write_bytes(DATA)
+    os.link(root / "a/file", root / "a/b/again")
+    (root / "a/other").write_bytes(DATA)
+    os.link(root / "a/other", root / "a/b/too")
+    (root / "a/soft").symlink_to("nowhere")
+    os.mkfifo(root / "a/fifo")
+    os.mknod(root / "a/device", 0o20600, os.makedev(1, 3))
+    (root / "a/small").write_text("words")
+    with (root / "a/sparse").open("wb") as file:
+        file.write(b"x")
+        file.truncate(10 * MIB)
+    with (root / "a/journal").open("wb") as file:
+        extents.allocate(file.fileno(), 0, MIB)
+        file.write(b"x" * 5000)
+    run(["cp", "--reflink=always", root / "a/file", root / "a/shared"])
+    os.setxattr(root / "a/small", "user.note", b"kept")
+    os.setxattr(root / "a/b", "system.posix_acl_default", xfslab.ACL)
+    xfslab.flagged(root / "a/other", "nodump", project=42)
+    xfslab.flagged(root / "a", "extszinherit projinherit", project=7, hint=MIB)
+    xfslab.flagged(root / "a/sparse", "immutable")
+    os.utime(root / "a/soft", ns=(5, 6), follow_symlinks=False)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """An original, mounted, and the image of its copy, which is whole."""
+    folder = tmp_path_factory.mktemp("pair")
+    with (
+        xfslab.memory(folder / "memory") as memory,
+        xfslab.device(memory / "old", SIZE) as old,
+    ):
+        run(["mkfs.xfs", "-q", old])
+        with xfslab.mounted(old, folder / "mounted") as root:
+            plant(root)
+        with xfslab.device(memory / "new", SMALL) as new:
+            assert xfsrebuild.rebuild(new, old, SMALL, folder, True, lambda: None) == []
+        with xfslab.mounted(old, folder / "mounted", "ro") as root:
+            yield root, memory / "new"
+
+
+@pytest.fixture
+def compared(pair: tuple[Path, Path], tmp_path: Path) -> Callable[..., list[str]]:
+    """Harm a copy of the copy, and compare."""
+    old, image = pair
+
+    def compare(harm: Callable[[Path], object], contents: bool = True) -> list[str]:
+        mine = image.with_name("harmed")
+        run(["cp", "--sparse=always", image, mine])
+        try:
+            with xfslab.device(mine, SMALL) as device:
+                with xfslab.mounted(device, tmp_path / "new") as root:
+                    times = {p: (p.lstat().st_atime_ns, p.lstat().st_mtime_ns) for p in root.rglob("*")}
+                    harm(root)
+                    # Whoever does harm by accident does not set times, but what is tested is not that times tell.
+                    for path, ns in times.items():
+                        if path.name not in ("sparse", "soft") and os.path.lexists(path):
+                            os.utime(path, ns=ns, follow_symlinks=False)
+                with xfslab.mounted(device, tmp_path / "new", "ro") as root:
+                    return treework.compare(str(old), str(root), contents, lambda: None)
+        finally:
+            mine.unlink()
+
+    return compare
+
+
+def write(path: Path, data: bytes, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def other(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+def swapped(root: Path) -> None:
+    """Swap two names of two files, which have two names each."""
+    (root / "a/b/again").rename(root / "a/b/x")
+    (root / "a/b/too").rename(root / "a/b/again")
+    (root / "a/b/x").rename(root / "a/b/too")
+
+
+def unlinked(root: Path) -> None:
+    (root / "a/b/again").unlink()
+    shutil.copy2(root / "a/file", root / "a/b/again")
+
+
+def refilled(path: Path) -> None:
+    """Take blocks from a file and write zeros in their place."""
+    with path.open("r+b") as file:
+        extents.punch(file.fileno(), 8192, 16384)
+        os.pwrite(file.fileno(), bytes(8192), 8192)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda new: write(new / "a/file", b"\1", 256), "contents of '/a/(file|b/again)' differ from byte 0 on"),
+        (lambda new: write(new / "a/journal", b"y", 4999), "contents of '/a/journal' differ"),
+        (lambda new: write(new / "a/small", b"W", 0), "contents of '/a/small' differ"),
+        (lambda new: refilled(new / "a/other"), "contents of '/a/(other|b/too)' differ from byte 0 on"),
+        (lambda new: write(new / "a/shared", b"y", 9999), "contents of '/a/shared' differ"),
+        (lambda new: os.truncate(new / "a/journal", 4999), "'/a/journal' has 4,999 bytes, not 5,000"),
+        (lambda new: (new / "a/small").unlink(), "'/a/small' is missing"),
+        (lambda new: (new / "a/b/extra").touch(), "'/a/b/extra' is new"),
+        (lambda new: (new / "a/small").chmod(0o4644), "'/a/small' has mode 4644 for 644"),
+        (lambda new: os.chown(new / "a/b", 5, 6), "'/a/b' is 5:6's, not 0:0's"),
+        (lambda new: other(new / "a/soft", lambda path: path.symlink_to("elsewhere")), "'/a/soft' points elsewhere"),
+        (lambda new: other(new / "a/fifo", Path.touch), "'/a/fifo', a FIFO, is a file"),
+        (lambda new: other(new / "a/device", lambda p: os.mknod(p, 0o20600, os.makedev(1, 5))), "another device"),
+        (unlinked, "has 1 links, not 2"),
+        (swapped, "linked with other files"),
+    ],
+)
+def test_a_copy_that_is_another_one_is_not_taken(
+    compared: Callable[..., list[str]], harm: Callable[[Path], object], said: str
+) -> None:
+    with pytest.raises(Failed, match=f"cannot trust a copy: .*{said}"):
+        compared(harm)
+
+
+def rewritten(path: Path) -> None:
+    """Write the same again, so that nothing is shared."""
+    data = path.read_bytes()
+    path.write_bytes(b"")
+    path.write_bytes(data)
+
+
+def filled(path: Path) -> None:
+    """Fill a hole with zeros."""
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), bytes(4096), 500_000)
+        os.truncate(file.fileno(), 5000)
+
+
+def punched(path: Path) -> None:
+    with path.open("r+b") as file:
+        extents.punch(file.fileno(), 8192, MIB)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda new: os.removexattr(new / "a/small", "user.note"), "'/a/small' lacks the extended attribute user.note"),
+        (lambda new: os.removexattr(new / "a/b", "system.posix_acl_default"), "attribute system.posix_acl_default"),
+        (lambda new: rewritten(new / "a/shared"), "lack the sharing of blocks"),
+        (lambda new: filled(new / "a/journal"), "the holes and preallocated blocks"),
+        (lambda new: punched(new / "a/journal"), "the holes and preallocated blocks"),
+        (lambda new: xfslab.unflagged(new / "a/sparse", "immutable"), "'/a/sparse' lacks the flag immutable"),
+        (lambda new: xfslab.unflagged(new / "a/other", "nodump"), "the flag nodump"),
+        (lambda new: xfslab.flagged(new / "a/other", "", project=43), "the project"),
+        (lambda new: xfslab.flagged(new / "a", "", hint=2 * MIB), "the hint extsize"),
+        (lambda new: os.utime(new / "a/soft", ns=(5, 7), follow_symlinks=False), "'/a/soft' lacks the time of mod"),
+        (lambda new: os.utime(new / "a/soft", ns=(4, 6), follow_symlinks=False), "'/a/soft' lacks the time of access"),
+    ],
+)
+def test_what_a_copy_lacks_is_said(
+    compared: Callable[..., list[str]], harm: Callable[[Path], object], said: str
+) -> None:
+    assert any(said in line for line in compared(harm))
+
+
+def test_contents_that_are_not_read_back_are_not_looked_at(compared: Callable[..., list[str]]) -> None:
+    assert compared(lambda new: write(new / "a/small", b"W", 0), contents=False) == []
+
+
+def test_many_differences_are_counted(compared: Callable[..., list[str]]) -> None:
+    with pytest.raises(Failed, match=r"is new; .* is new; .* is new; and 7 differences more"):
+        compared(lambda new: [(new / f"extra{n}").touch() for n in range(10)])
