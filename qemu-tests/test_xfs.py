@@ -1,16 +1,21 @@
 """XFS made anew, smaller: every file, owner, project, quota and feature is there again, and the server boots."""
 
+import pickle
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import xfslab
 from lab import Lab, fingerprint
 from lvpack_agent import imageset
-from lvpack_agent.sizes import MIB
+from lvpack_agent.sizes import GIB, MIB
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
 from lvpack_builder.demo import boot_to_login, sparse_copy
+from lvpack_builder.paths import project_root
 from lvpack_builder.qemu import Drive, create_disk
 from lvpack_builder.sample.server import make_sample
 
@@ -40,6 +45,8 @@ os.utime("/mnt/home", ns=(5, 5_000_000_000_123456789))
 '
 echo x > /mnt/home/fixed
 xfs_io -c 'chattr +i' /mnt/home/fixed
+cp -a --reflink=always /mnt/usr/share /mnt/home/share
+python3 /host/age_xfs.py /mnt/home/odd
 sync
 echo late > /mnt/home/late
 xfs_io -x -c 'shutdown -f' /mnt
@@ -52,9 +59,16 @@ vgchange -ay rhel > /dev/null
 for lv in root data; do xfs_db -r -c version -c 'sb 0' -c 'p dblocks' /dev/rhel/$lv; done
 mount -o ro,pquota,uquota /dev/rhel/root /mnt
 xfs_quota -x -c 'report -pn -bi' -c 'report -un -bi' /mnt
+python3 /host/age_xfs.py /mnt/home described
 umount /mnt
 vgchange -an rhel > /dev/null
 """
+
+
+def described(lab: Lab) -> dict[str, Any]:
+    """Return what guest/age_xfs.py has found."""
+    found: dict[str, Any] = pickle.loads((lab.folder / "described").read_bytes())
+    return found
 
 
 def facts(said: str) -> list[str]:
@@ -73,6 +87,8 @@ def blocks(said: str) -> list[int]:
 @pytest.fixture
 def source(image: LiveImage, lab: Lab) -> Path:
     disk = sparse_copy(make_sample(image, "xfs"), lab.folder / "source.img")
+    for script in ("qemu-tests/guest/age_xfs.py", "qemu-tests/xfslab.py"):
+        shutil.copy(project_root() / script, lab.folder)
     lab.prepare([Drive(path=disk)], AGE)
     return disk
 
@@ -95,8 +111,14 @@ def test_xfs_is_made_anew_and_boots(image: LiveImage, lab: Lab, source: Path) ->
 
     # The inventory replays no log: the source's are replayed on a copy.
     replayed = sparse_copy(source, lab.folder / "replayed.img")
-    was, now = (lab.prepare([Drive(path=disk)], REPORT) for disk in (replayed, target))
+    was = lab.prepare([Drive(path=replayed)], REPORT)
+    files = described(lab)
+    now = lab.prepare([Drive(path=target)], REPORT)
     assert facts(now) == facts(was)
+    restored = described(lab)
+    assert len(files) > 1000 and len(files[""]) > 1000
+    for path in {**files, **restored}:
+        assert restored.get(path) == xfslab.forgiven(path, files.get(path), restored.get(path)), path
     assert all(new < old for old, new in zip(blocks(was), blocks(now), strict=True))
     before, after = (inventory.take(image, Drive(path=disk)) for disk in (replayed, target))
     assert inventory.differing_files(before, after) == []
@@ -107,6 +129,20 @@ def test_xfs_is_made_anew_and_boots(image: LiveImage, lab: Lab, source: Path) ->
     assert work["attributes"][1:] == [MIB, 42]
     assert "/home/late" in {row["path"] for row in after.files["LV root"]}
     boot_to_login(image, target, lab.folder / "boot.log")
+
+
+# Version 4, and quotas, which the kernel of the machine that runs the tests need not have.
+TREES = 8
+
+
+def test_trees_by_the_dice_on_this_kernel(image: LiveImage, lab: Lab) -> None:
+    disks = [create_disk(lab.folder / f"{n}.img", size) for n, size in enumerate((2 * GIB, 400 * MIB))]
+    for script in (project_root() / "qemu-tests/guest/copy_trees.py", project_root() / "qemu-tests/xfslab.py"):
+        shutil.copy(script, lab.folder)
+    drives = [Drive(path=disk) for disk in disks]
+    said = lab.prepare(drives, f"python3 /host/copy_trees.py /dev/vda /dev/vdb 0 {TREES}")
+    assert len(re.findall(r"tree \d+ .*: \d+ entries, lacking \[\], different \[\]", said)) == TREES, said
+    assert re.search(r"quotas: .*1234.*, lacking \[\], the same: True", said), said
 
 
 def test_xfs_keeps_its_size_where_the_store_is_too_small(image: LiveImage, lab: Lab, source: Path) -> None:

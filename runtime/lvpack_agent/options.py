@@ -272,7 +272,8 @@ OPTIONS: tuple[Option, ...] = (
         values="yes, no",
         default="yes",
         read=_yes_no,
-        meaning="backup: the image is read from the share again and decompressed before the set gets its name; "
+        meaning="backup: the image is read from the share again and decompressed before the set gets its name, and the "
+        "contents of files on an XFS that is made anew are held against the original's; "
         "restore: what was written is read from the disk again. no saves that time, and trusts network, share and disk",
     ),
     Option(

@@ -41,7 +41,7 @@ def _call(command: int, device: str, number: int, data: bytes) -> bytes:
 
 
 def _each(device: str, kind: int) -> Iterator[tuple[int, ...]]:
-    """Yield the quotas of a mounted filesystem, those of id 0, which has the grace times of all, first."""
+    """Yield the quotas of a mounted filesystem, by id; that of id 0, the first, has the grace times of all."""
     number = 0
     while number < 1 << 32:
         try:
@@ -52,6 +52,12 @@ def _each(device: str, kind: int) -> Iterator[tuple[int, ...]]:
             raise
         yield found
         number = found[_ID] + 1
+
+
+def read(device: str, kind: str) -> list[tuple[int, ...]]:
+    """Return id, limits and timers (of inodes and blocks) of the quotas of a mounted filesystem that have any."""
+    quotas = ((found[_ID], *found[_LIMITS], *found[_TIMERS]) for found in _each(device, _KINDS[kind]))
+    return [quota for quota in quotas if any(quota[1:])]
 
 
 def copy(kind: str, old: str, new: str, tick: Callable[[], None]) -> None:

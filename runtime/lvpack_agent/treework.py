@@ -23,7 +23,7 @@ from lvpack_agent.undo import Undo
 # More do not make a disk quicker. Folders that a process gets at a time, at most.
 MOST_WORKERS, MOST_FOLDERS = 4, 32
 # What a worker has in memory: Python, buffers, the entries of a folder.
-WORKER_MEMORY = 48 << 20
+WORKER_MEMORY = 32 << 20
 _MODULE = "lvpack_agent.treework"
 _BETWEEN_TICKS = 100
 

@@ -97,6 +97,8 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
         with Undo() as writing:
             new = xfs.mounted(device, folder / "new", writing, block.quota_options())
             treework.copy(os.fspath(old), os.fspath(new), tick)
+            # A timer runs where written blocks are beyond a limit.
+            run(["sync"], tick=tick)
             for kind in block.quota_kinds():
                 quotas.copy(kind, original, device, tick)
         # Mounted again, so that what is compared is what is on the device.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import xfslab
 from lvpack_agent import extents, treework, xfsrebuild
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
-from tests.agent import xfslab
 
 pytestmark = pytest.mark.starts_processes
 

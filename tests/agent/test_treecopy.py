@@ -5,15 +5,17 @@ that. LVPACK_TREES is how many trees are made, 200 for a full proof.
 """
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lvpack_agent import treework, xfs, xfsrebuild
+import xfslab
+from lvpack_agent import extents, treework, xfs, xfsrebuild
+from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
-from tests.agent import xfslab
 
 pytestmark = pytest.mark.starts_processes
 
@@ -28,6 +30,8 @@ KINDS = (
     (("-m", "finobt=0,reflink=0", "-i", "sparse=0", "-n", "size=8192"), False, True),
 )
 SIZE, SMALL = 2 * GIB, 400 * MIB
+# Files in one folder.
+MANY = 5000 if TREES < 200 else 100_000
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +65,80 @@ def test_a_copy_is_the_tree_that_was(number: int, images: Path, tmp_path: Path) 
         assert blocks < written
     for image in ("old", "new"):
         (images / f"{image}{number}").unlink()
+
+
+def grown(root: Path) -> None:
+    """Make what takes room in every way: small files, names, attributes, shared and preallocated blocks."""
+    data = random.Random(1).randbytes(MIB)
+    for folder in range(8):
+        (root / f"folder{folder}").mkdir()
+        for number in range(500):
+            path = root / f"folder{folder}/file with a name of some length {number}"
+            path.write_bytes(data[:number])
+            if not number % 5:
+                os.setxattr(path, "user.note", data[: number * 4])
+    (root / "large").write_bytes(data * 100)
+    for number in range(3):
+        run(["cp", "--reflink=always", root / "large", root / f"shared{number}"])
+        with (root / f"shared{number}").open("r+b") as file:
+            for at in range(number, 100, 7):
+                os.pwrite(file.fileno(), data[:4096], at * MIB)
+    with (root / "preallocated").open("wb") as file:
+        extents.allocate(file.fileno(), 0, 200 * MIB)
+        file.write(data)
+
+
+def test_a_copy_fits_what_was_estimated(images: Path, tmp_path: Path) -> None:
+    with xfslab.device(images / "full", 2 * GIB) as old, xfslab.device(images / "tight", 2 * GIB) as new:
+        run(["mkfs.xfs", "-q", "-m", "rmapbt=1", old])
+        with xfslab.mounted(old, tmp_path / "mounted") as root:
+            grown(root)
+        minimum, written = xfsrebuild.estimated(old)
+        # Three times 100 MiB are shared, and 200 MiB are in the size and not written.
+        assert 300 * MIB < minimum < 480 * MIB
+        assert xfsrebuild.rebuild(new, old, minimum, tmp_path, True, lambda: None) == []
+        assert 110 * MIB < (images / "tight").stat().st_blocks * 512 < written < 280 * MIB
+    for image in ("full", "tight"):
+        (images / image).unlink()
+
+
+def test_a_filesystem_that_is_too_small_is_an_error(images: Path, tmp_path: Path) -> None:
+    with xfslab.device(images / "full", 2 * GIB) as old, xfslab.device(images / "tight", SMALL) as new:
+        run(["mkfs.xfs", "-q", old])
+        with xfslab.mounted(old, tmp_path / "mounted") as root, (root / "large").open("wb") as file:
+            for _ in range(400):
+                file.write(bytes(range(256)) * 4096)
+        with pytest.raises(Failed, match="cannot copy '/large': No space left on device"):
+            xfsrebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None)
+    for image in ("full", "tight"):
+        (images / image).unlink()
+
+
+def test_paths_of_any_length_and_large_folders(images: Path, tmp_path: Path) -> None:
+    with xfslab.device(images / "deep", SMALL) as old, xfslab.device(images / "copy", SMALL) as new:
+        run(["mkfs.xfs", "-q", old])
+        with xfslab.mounted(old, tmp_path / "mounted") as root:
+            fd = os.open(root, os.O_RDONLY)
+            for _ in range(40):
+                os.mkdir("x" * 200, dir_fd=fd)
+                below = os.open("x" * 200, os.O_RDONLY, dir_fd=fd)
+                os.close(fd)
+                fd = below
+            file = os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=fd)
+            os.write(file, b"deep")
+            os.close(file)
+            os.symlink("nowhere", "link", dir_fd=fd)
+            os.mkdir("many", dir_fd=fd)
+            many = os.open("many", os.O_RDONLY, dir_fd=fd)
+            for number in range(MANY):
+                os.close(os.open(f"{number}", os.O_WRONLY | os.O_CREAT, dir_fd=many))
+            os.close(many)
+            os.close(fd)
+        assert xfsrebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None) == []
+        xfs.check(new)
+        with xfslab.mounted(new, tmp_path / "is", "ro") as now:
+            found = run(["find", "-mindepth", "1", "-printf", "%d %y\n"], cwd=now).stdout.splitlines()
+        assert found.count("41 f") == found.count("41 l") == 1
+        assert found.count("42 f") == MANY
+    for image in ("deep", "copy"):
+        (images / image).unlink()
