@@ -1,24 +1,17 @@
-"""A copied tree of files held against its original: names, types, contents, blocks, sharing and all attributes.
-
-What makes a copy another one than its original is fatal: its contents and names, and who may do what with them. All
-else that a copy lacks is worth a warning.
-"""
+"""A copied tree of files held against its original: names, types, contents, blocks, sharing and all attributes."""
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from lvpack_agent import extents, inodes
+from lvpack_agent.differences import Compared
 from lvpack_agent.errors import Failed
 from lvpack_agent.extents import Extent
 from lvpack_agent.inodes import Attributes
 from lvpack_agent.sharing import Sharing
-from lvpack_agent.trees import FILE, FOLDER, entries, opened, place, xattrs
+from lvpack_agent.trees import FILE, FOLDER, entries, opened, place, shown, xattrs
 
-# How many differences are named.
-_NAMED = 3
 _TYPES = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -28,21 +21,6 @@ _TYPES = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
 }
-
-
-@dataclass(slots=True)
-class Compared:
-    """What is left to do when a folder is compared, and what was found.
-
-    folders: those in it; shared: files that share blocks; links: the inodes of files with several names, as pairs;
-    lost: paths, and what the copy has not. fatal: sentences.
-    """
-
-    folders: list[str] = field(default_factory=list)
-    shared: list[str] = field(default_factory=list)
-    links: list[tuple[int, int, str]] = field(default_factory=list)
-    lost: list[tuple[str, str]] = field(default_factory=list)
-    fatal: list[str] = field(default_factory=list)
 
 
 class Comparer:
@@ -73,11 +51,11 @@ class Comparer:
                 for entry in entries(old):
                     at = f"{path}/{entry.name}"
                     if entry.name not in others:
-                        done.fatal.append(f"'{at}' is missing")
+                        done.fatal.append(f"'{shown(at)}' is missing")
                         continue
                     others.remove(entry.name)
                     self._entry(at, entry.name, old, new, done)
-                done.fatal += [f"'{path}/{name}' is new" for name in sorted(others)]
+                done.fatal += [f"'{shown(f'{path}/{name}')}' is new" for name in sorted(others)]
                 at = path
                 self._states(path, os.fstat(old), os.fstat(new), done)
                 self._attributes(path, old, new, done)
@@ -110,7 +88,7 @@ class Comparer:
             self._seen.add(was.st_ino)
         if not stat.S_ISREG(was.st_mode):
             if stat.S_ISLNK(was.st_mode) and os.readlink(name, dir_fd=old) != os.readlink(name, dir_fd=new):
-                done.fatal.append(f"'{path}' points elsewhere")
+                done.fatal.append(f"'{shown(path)}' points elsewhere")
             if inodes.project(old, was.st_ino) != inodes.project(new, now.st_ino):
                 done.lost.append((path, "the project"))
             self._xattrs(path, place(old, name), place(new, name), done)
@@ -129,34 +107,35 @@ class Comparer:
 
     def _states(self, path: str, was: os.stat_result, now: os.stat_result, done: Compared) -> bool:
         """Compare what stat(2) tells; return whether both are of one type and size."""
-        shown = path or "/"
-        kind = stat.S_IFMT(was.st_mode)
-        if kind != stat.S_IFMT(now.st_mode):
-            became = _TYPES.get(stat.S_IFMT(now.st_mode), "something else")
-            done.fatal.append(f"'{shown}', {_TYPES.get(kind, 'something else')}, is {became}")
+        kind, became = stat.S_IFMT(was.st_mode), stat.S_IFMT(now.st_mode)
+        if kind != became:
+            words = f"is {_TYPES.get(became, 'something else')}, not {_TYPES.get(kind, 'something else')}"
+            done.fatal.append(f"'{shown(path)}' {words}")
             return False
+        found = []
         if kind != stat.S_IFLNK and was.st_mode != now.st_mode:
-            done.fatal.append(f"'{shown}' has mode {now.st_mode & 0o7777:o} for {was.st_mode & 0o7777:o}")
+            found.append(f"has mode {now.st_mode & 0o7777:o}, not {was.st_mode & 0o7777:o}")
         if (was.st_uid, was.st_gid) != (now.st_uid, now.st_gid):
-            done.fatal.append(f"'{shown}' is {now.st_uid}:{now.st_gid}'s, not {was.st_uid}:{was.st_gid}'s")
+            found.append(f"is {now.st_uid}:{now.st_gid}'s, not {was.st_uid}:{was.st_gid}'s")
         if was.st_nlink != now.st_nlink:
-            done.fatal.append(f"'{shown}' has {now.st_nlink} links, not {was.st_nlink}")
+            found.append(f"has {now.st_nlink} links, not {was.st_nlink}")
         if kind in (stat.S_IFCHR, stat.S_IFBLK) and was.st_rdev != now.st_rdev:
-            done.fatal.append(f"'{shown}' is another device")
-        if was.st_mtime_ns != now.st_mtime_ns:
-            done.lost.append((shown, "the time of modification"))
-        if was.st_atime_ns != now.st_atime_ns:
-            done.lost.append((shown, "the time of access"))
+            found.append("is another device")
         if kind == stat.S_IFREG and was.st_size != now.st_size:
-            done.fatal.append(f"'{shown}' has {now.st_size:,} bytes, not {was.st_size:,}")
-            return False
-        return True
+            found.append(f"has {now.st_size:,} bytes, not {was.st_size:,}")
+        if found:
+            done.fatal += [f"'{shown(path)}' {words}" for words in found]
+        if was.st_mtime_ns != now.st_mtime_ns:
+            done.lost.append((path, "the time of modification"))
+        if was.st_atime_ns != now.st_atime_ns:
+            done.lost.append((path, "the time of access"))
+        return kind != stat.S_IFREG or was.st_size == now.st_size
 
     def _attributes(self, path: str, old: int, new: int, done: Compared) -> Attributes:
         wanted, found = inodes.attributes(old), inodes.attributes(new)
-        done.lost += [(path or "/", what) for what in wanted.lost(found)]
+        done.lost += [(path, what) for what in wanted.lost(found)]
         if (wanted.flags | found.flags) & inodes.HAS_XATTRS:
-            self._xattrs(path or "/", old, new, done)
+            self._xattrs(path, old, new, done)
         return wanted
 
     def _xattrs(self, path: str, old: int | str, new: int | str, done: Compared) -> None:
@@ -194,7 +173,7 @@ class Comparer:
         for start, end in ranges:
             at = extents.first_difference(*fds, start, min(end, info.st_size), self._buffers)
             if at is not None:
-                done.fatal.append(f"the contents of '{path}' differ from byte {at:,} on")
+                done.fatal.append(f"the contents of '{shown(path)}' differ from byte {at:,} on")
                 return
 
     def _shared(self, old: list[Extent], new: list[Extent]) -> tuple[list[tuple[int, int]], int]:
@@ -240,42 +219,4 @@ def _within(found: Iterable[Extent], start: int, end: int) -> list[Extent]:
 
 
 def _failed(path: str, error: OSError) -> Failed:
-    return Failed(f"cannot compare '{path or '/'}' with its copy: {error.strerror}")
-
-
-class Differences:
-    """What differs between two trees, as it is found."""
-
-    def __init__(self) -> None:
-        self._fatal: list[str] = []
-        self._count = 0
-        self._lost: Counter[str] = Counter()
-        self._first: dict[str, str] = {}
-        self._links: dict[int, int] = {}
-        self._originals: dict[int, int] = {}
-
-    def add(self, found: Compared) -> None:
-        """Take in what was found in a folder or of a file."""
-        self._note(found.fatal)
-        for path, what in found.lost:
-            self._lost[what] += 1
-            self._first.setdefault(what, path)
-        for old, new, path in found.links:
-            if self._links.setdefault(old, new) != new or self._originals.setdefault(new, old) != old:
-                self._note([f"'{path}' is linked with other files than before"])
-
-    def _note(self, sentences: list[str]) -> None:
-        self._count += len(sentences)
-        self._fatal += sentences[: max(0, _NAMED - len(self._fatal))]
-
-    def settle(self) -> list[str]:
-        """Return what the copy has not, for people. Raises Failed if it is another one than the original."""
-        if self._count:
-            more = self._count - len(self._fatal)
-            raise Failed(
-                f"cannot trust a copy: {'; '.join(self._fatal)}" + (f"; and {more:,} differences more" if more else "")
-            )
-        return [
-            f"'{self._first[what]}' " + (f"and {count - 1:,} more lack" if count > 1 else "lacks") + f" {what}"
-            for what, count in sorted(self._lost.items())
-        ]
+    return Failed(f"cannot compare '{shown(path)}' with its copy: {error.strerror}")

@@ -16,7 +16,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.extents import Extent, Piece
 from lvpack_agent.inodes import Attributes
 from lvpack_agent.sharing import Sharing
-from lvpack_agent.trees import FILE, FOLDER, entries, opened, place, xattrs
+from lvpack_agent.trees import FILE, FOLDER, entries, opened, place, shown, xattrs
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # The folder in the copy in which files with several names have one more, their inode's number in the original, until
@@ -100,7 +100,7 @@ class Copier:
             links = info.st_nlink > 1
             if links and self._linked(info, name, target):
                 return
-            out = os.open(name, _NEW, 0o600, dir_fd=target)
+            out = os.open(name, _NEW, stat.S_IMODE(info.st_mode), dir_fd=target)
             try:
                 if links and not self._named(info, name, target):
                     return
@@ -242,7 +242,8 @@ def _finish(source: int, target: int, info: os.stat_result, wanted: Attributes) 
     """Give an open file or folder its owner, mode, extended attributes, times and, at last, flags."""
     if info.st_uid or info.st_gid:
         os.fchown(target, info.st_uid, info.st_gid)
-    os.fchmod(target, stat.S_IMODE(info.st_mode))
+    if os.fstat(target).st_mode != info.st_mode:
+        os.fchmod(target, stat.S_IMODE(info.st_mode))
     if wanted.flags & inodes.HAS_XATTRS:
         with suppress(OSError):
             for key, value in xattrs(source).items():
@@ -255,4 +256,4 @@ def _finish(source: int, target: int, info: os.stat_result, wanted: Attributes) 
 
 def _failed(path: str, error: OSError) -> Failed:
     hint = "shrink less with a larger lvpack.margin" if error.errno == errno.ENOSPC else ""
-    return Failed(f"cannot copy '{path or '/'}': {error.strerror}", hint=hint)
+    return Failed(f"cannot copy '{shown(path)}': {error.strerror}", hint=hint)

@@ -42,6 +42,11 @@ def entries(folder: int) -> "Iterator[os.DirEntry[str]]":
             yield from sorted(some, key=os.DirEntry.inode)
 
 
+def shown(path: str) -> str:
+    """Return a path for people, on one line and in characters that can be printed, whatever bytes are in its names."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path) or "/"
+
+
 def place(folder: int, name: str) -> str:
     """Return a path, for what takes no open folder, of a name in one."""
     return f"/proc/self/fd/{folder}/{name}"

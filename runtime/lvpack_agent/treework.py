@@ -6,17 +6,19 @@ Threads would wait for one another: what is done to small files is mostly Python
 import os
 import pickle
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
+from lvpack_agent.differences import Differences
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import PIPE, TICK_SECONDS, Process, spawn
-from lvpack_agent.treecompare import Comparer, Differences
+from lvpack_agent.treecompare import Comparer
 from lvpack_agent.treecopy import SCRATCH, Copier
 from lvpack_agent.undo import Undo
 
@@ -25,7 +27,8 @@ MOST_WORKERS, MOST_FOLDERS = 4, 32
 # What a worker has in memory: Python, buffers, the entries of a folder.
 WORKER_MEMORY = 32 << 20
 _MODULE = "lvpack_agent.treework"
-_BETWEEN_TICKS = 100
+
+T = TypeVar("T")
 
 
 def workers() -> int:
@@ -52,10 +55,8 @@ def copy(old: str, new: str, tick: Callable[[], None]) -> None:
             Path(entry).unlink()
     scratch.rmdir()
     with closing(Copier(old, new)) as copier:
-        for number, path in enumerate(shared):
+        for path in _ticking(shared, tick):
             copier.share(path)
-            if number % _BETWEEN_TICKS == 0:
-                tick()
         for path, wanted in fixed:
             copier.finish(path, wanted)
         copier.finish("")
@@ -72,11 +73,19 @@ def compare(old: str, new: str, contents: bool, tick: Callable[[], None]) -> lis
         found.add(done)
         shared += done.shared
     with closing(Comparer(old, new, contents)) as comparer:
-        for number, path in enumerate(shared):
+        for path in _ticking(shared, tick):
             found.add(comparer.share(path))
-            if number % _BETWEEN_TICKS == 0:
-                tick()
     return found.settle()
+
+
+def _ticking(items: Iterable[T], tick: Callable[[], None]) -> Iterator[T]:
+    """Yield items, with a tick between them each second."""
+    due = time.monotonic() + TICK_SECONDS
+    for item in items:
+        yield item
+        if time.monotonic() > due:
+            tick()
+            due = time.monotonic() + TICK_SECONDS
 
 
 def _walked(job: str, old: str, new: str, option: str, tick: Callable[[], None]) -> Iterator[Any]:
@@ -97,14 +106,16 @@ def _walked(job: str, old: str, new: str, option: str, tick: Callable[[], None])
 
         pool = undo.enter_context(ThreadPoolExecutor(workers(), "tree"))
         waiting, running = [""], set[Future[Any]]()
+        due = time.monotonic() + TICK_SECONDS
         while waiting or running:
             while waiting and len(running) < workers():
                 count = max(1, min(MOST_FOLDERS, len(waiting) // workers()))
                 running.add(pool.submit(work, waiting[-count:]))
                 del waiting[-count:]
             done, running = wait(running, TICK_SECONDS, FIRST_COMPLETED)
-            if not done:
+            if time.monotonic() > due:
                 tick()
+                due = time.monotonic() + TICK_SECONDS
             for future in done:
                 for result in future.result():
                     waiting += result.folders

@@ -19,7 +19,7 @@ from lvpack_agent.sizes import GIB, MIB
 
 pytestmark = pytest.mark.starts_processes
 
-TREES = int(os.environ.get("LVPACK_TREES", "12"))
+TREES = int(os.environ.get("LVPACK_TREES", "8"))
 # What mkfs.xfs is told, whether files can share blocks there, and whether times go to 2486.
 KINDS = (
     ((), True, True),
