@@ -141,8 +141,8 @@ def test_trees_by_the_dice_on_this_kernel(image: LiveImage, lab: Lab) -> None:
         shutil.copy(script, lab.folder)
     drives = [Drive(path=disk) for disk in disks]
     said = lab.prepare(drives, f"python3 /host/copy_trees.py /dev/vda /dev/vdb 0 {TREES}")
-    assert len(re.findall(r"tree \d+ .*: \d+ entries, lacking \[\], different \[\]", said)) == TREES, said
-    assert re.search(r"quotas: .*1234.*, lacking \[\], the same: True", said), said
+    assert len(re.findall(r"tree \d+ .*: \d+ entries, told \[\], different \[\]", said)) == TREES, said
+    assert re.search(r"quotas: .*1234.*, told \[\], the same: True", said), said
 
 
 def test_xfs_keeps_its_size_where_the_store_is_too_small(image: LiveImage, lab: Lab, source: Path) -> None:

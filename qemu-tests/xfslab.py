@@ -19,6 +19,7 @@ from typing import Any
 from lvpack_agent import extents, inodes
 from lvpack_agent.inodes import Attributes
 from lvpack_agent.processes import run
+from lvpack_agent.sizes import round_up
 
 EDGES = (0, 1, 511, 4095, 4096, 4097, 65535, 65536, 300_001)
 NAMES = ("file", "with space", "ünïcode", "new\nline", os.fsdecode(b"\xff\xfe not UTF-8"), "-dash", "x" * 251)
@@ -381,8 +382,8 @@ def _blocks(files: dict[str, Path]) -> tuple[dict[str, list[tuple[int, bool]]], 
         if head := re.match(r".*/number-(\d+):", line):
             name = names[int(head[1])]
             path = files[name]
-            end = -(-path.lstat().st_size // 4096) * 4096
             with opened(path) as fd:
+                end = round_up(path.lstat().st_size, os.fstatvfs(fd).f_frsize)
                 beyond = bool(inodes.attributes(fd).flags & BITS["prealloc"])
         elif row := _EXTENT.match(line):
             first, last, place = (int(row[n]) for n in (1, 2, 3))

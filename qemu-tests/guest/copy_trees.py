@@ -40,7 +40,7 @@ def trees(old: str, new: str, number: int) -> None:
     with xfslab.mounted(old, MOUNT / "old") as root:
         xfslab.Dice(root, number, reflink=reflink, v5=version5, late=late).tree(40)
     xfsrebuild.estimated(old)
-    lacking = xfsrebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
+    told = xfsrebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
     xfs.check(new)
     with xfslab.mounted(old, MOUNT / "old", "ro") as was, xfslab.mounted(new, MOUNT / "new", "ro") as now:
         before, after = xfslab.described(was), xfslab.described(now)
@@ -49,7 +49,7 @@ def trees(old: str, new: str, number: int) -> None:
         for path in {**before, **after}
         if after.get(path) != xfslab.forgiven(path, before.get(path), after.get(path))
     ]
-    print(f"tree {number} {options}: {len(before)} entries, lacking {lacking}, different {different}", flush=True)
+    print(f"tree {number} {options}: {len(before)} entries, told {told}, different {different}", flush=True)
 
 
 def with_quotas(old: str, new: str) -> None:
@@ -57,6 +57,8 @@ def with_quotas(old: str, new: str) -> None:
     with xfslab.mounted(old, MOUNT / "old", "uquota,gqnoenforce,pquota") as root:
         run(["xfs_quota", "-x", *(part for word in LIMITS for part in ("-c", word)), root])
         file = root / "file"
+        (root / "nearly nobody's").touch()
+        os.chown(root / "nearly nobody's", 0xFFFFFFFE, 0xFFFFFFFE)
         file.touch()
         os.chown(file, 1234, 77)
         with xfslab.opened(file) as fd:
@@ -65,13 +67,13 @@ def with_quotas(old: str, new: str) -> None:
         run(["sync"])
         # The one timer that is not as long as those of all others.
         run(["xfs_quota", "-x", "-c", "timer -u -b 100days 1234", root])
-    lacking = xfsrebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
+    told = xfsrebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
     found = []
     for device in (old, new):
         with xfslab.mounted(device, MOUNT / "old", "ro,uquota,gqnoenforce,pquota") as root:
             said = [run(["xfs_quota", "-x", "-c", f"report -{kind} -n -N -b -i", root]).stdout for kind in "ugp"]
             found.append((said, quotas.read(device, "u"), quotas.read(device, "g"), quotas.read(device, "p")))
-    print(f"quotas: {found[0]}, lacking {lacking}, the same: {found[0] == found[1]}", flush=True)
+    print(f"quotas: {found[0]}, told {told}, the same: {found[0] == found[1]}", flush=True)
     if found[0] != found[1]:
         print(found[1])
 

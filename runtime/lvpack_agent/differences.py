@@ -1,7 +1,7 @@
 """What differs between a tree of files and its copy, as it is found, and what people are told of it.
 
 What makes a copy another one than its original is fatal: its names and contents, and who may do what with them. All
-else that a copy lacks is worth a warning.
+else is worth a warning.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ class Compared:
     """What is left to do when a folder is compared, and what was found.
 
     folders: those in it; shared: files that share blocks; links: the inodes of files with several names, as pairs;
-    lost: paths, and what the copy has not. fatal: sentences.
+    lost: paths, and what is another one there. fatal: sentences.
     """
 
     folders: list[str] = field(default_factory=list)
@@ -55,15 +55,14 @@ class Differences:
         self._fatal += sentences[: max(0, _NAMED - len(self._fatal))]
 
     def settle(self) -> list[str]:
-        """Return what the copy has not, for people. Raises Failed if it is another one than the original."""
+        """Return in what the copy differs, for people. Raises Failed if it is another one than the original."""
         if self._count:
             more = self._count - len(self._fatal)
             raise Failed(
                 f"cannot trust a copy: {'; '.join(self._fatal)}" + (f"; and {more:,} differences more" if more else "")
             )
-        return [
-            f"'{shown(self._first[what])}' "
-            + (f"and {count - 1:,} more lack" if count > 1 else "lacks")
-            + f" {shown(what)}"
-            for what, count in sorted(self._lost.items())
-        ]
+        found = []
+        for what, count in sorted(self._lost.items()):
+            verb = f"and {count - 1:,} more differ in" if count > 1 else "differs in"
+            found.append(f"'{shown(self._first[what])}' {verb} {shown(what)}")
+        return found

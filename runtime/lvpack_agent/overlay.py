@@ -102,8 +102,8 @@ def shrink(
             say(f"make LV {lv.name}, an XFS, anew: {human(lv.content.size)} to {human(new.size)}")
             with Undo() as undo:
                 old = _original(lv.uuid, source, disks, folder / f"{lv.uuid}-log", undo)
-                lacking = xfsrebuild.rebuild(device, old, new.size, folder / lv.uuid, readback, tick)
-                findings += [f"LV {lv.name} is an XFS made anew: {finding}" for finding in lacking]
+                different = xfsrebuild.rebuild(device, old, new.size, folder / lv.uuid, readback, tick)
+                findings += [f"LV {lv.name} is an XFS made anew: {finding}" for finding in different]
         elif lv.content.type == "swap":
             make_swap(device, new)
         return findings

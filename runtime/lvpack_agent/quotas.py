@@ -22,6 +22,8 @@ _QUOTA = struct.Struct("=bbHI4Q2Q2i2H4bQQQiHh8x")
 _MASK, _ID, _LIMITS, _TIMERS = 2, 3, slice(4, 8), slice(10, 12)
 # All limits and timers; FS_DQ_BIGTIME says that the high bytes are meant.
 _ALL, _BIGTIME = 0x1FF, 0x8000
+# (uid_t)-1 is nobody's.
+_NO_ID = 0xFFFFFFFF
 
 
 @cache
@@ -43,7 +45,7 @@ def _call(command: int, device: str, number: int, data: bytes) -> bytes:
 def _each(device: str, kind: int) -> Iterator[tuple[int, ...]]:
     """Yield the quotas of a mounted filesystem, by id; that of id 0, the first, has the grace times of all."""
     number = 0
-    while number < 1 << 32:
+    while number < _NO_ID:
         try:
             found = _QUOTA.unpack(_call(_NEXT | kind, device, number, b""))
         except OSError as error:

@@ -29,7 +29,6 @@ class Comparer:
     def __init__(self, old: str, new: str, contents: bool) -> None:
         self._old, self._new = os.open(old, FOLDER), os.open(new, FOLDER)
         self._contents = contents
-        self._buffers = bytearray(extents.BUFFER), bytearray(extents.BUFFER)
         self._block = os.fstatvfs(self._new).f_frsize
         # Where blocks that are shared have their like in the copy, in bytes.
         self._sharing: Sharing[bool] = Sharing()
@@ -161,17 +160,17 @@ class Comparer:
         beyond = bool(wanted.flags & inodes.PREALLOC)
         old, new = (extents.kinds(part, info.st_size, self._block, beyond) for part in found)
         if old != new:
-            done.lost.append((path, "the holes and preallocated blocks that there were"))
+            done.lost.append((path, "holes and preallocated blocks"))
         ranges = [(piece.start, piece.end) for piece in old if piece.written]
         if any(extent.shared for part in found for extent in part):
             ranges, unshared = self._shared(*found)
             if unshared:
-                done.lost.append((path, "the sharing of blocks with other files"))
+                done.lost.append((path, "sharing of blocks with other files"))
         if not self._contents:
             return
         ranges += extents.minus([piece for piece in new if piece.written], [piece for piece in old if piece.written])
         for start, end in ranges:
-            at = extents.first_difference(*fds, start, min(end, info.st_size), self._buffers)
+            at = extents.first_difference(*fds, start, min(end, info.st_size))
             if at is not None:
                 done.fatal.append(f"the contents of '{shown(path)}' differ from byte {at:,} on")
                 return

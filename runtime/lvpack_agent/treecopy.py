@@ -78,6 +78,8 @@ class Copier:
             with opened(self._old, path, FILE) as source, opened(self._new, path, os.O_RDWR | os.O_NOFOLLOW) as target:
                 info, wanted = os.fstat(source), inodes.attributes(source)
                 self._contents(source, target, info, wanted, extents.of_file(source), path)
+                # A clone of a whole file has got its hint as well (xfs_reflink.c, xfs_reflink_update_dest()).
+                inodes.give(target, wanted.kept._replace(flags=wanted.kept.flags & ~inodes.FIXED))
                 _finish(source, target, info, wanted)
         except OSError as error:
             raise _failed(path, error) from error

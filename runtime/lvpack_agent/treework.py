@@ -63,7 +63,7 @@ def copy(old: str, new: str, tick: Callable[[], None]) -> None:
 
 
 def compare(old: str, new: str, contents: bool, tick: Callable[[], None]) -> list[str]:
-    """Return what a copy has not, for people; without contents the data of files are not read.
+    """Return in what a copy differs, for people; without contents the data of files are not read.
 
     Raises Failed if the copy is another one than the original.
     """

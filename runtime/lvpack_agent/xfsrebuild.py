@@ -85,7 +85,7 @@ def _preallocated(fd: int, inode: inodes.Inode) -> int:
 def rebuild(device: str, original: str, size: int, folder: Path, contents: bool, tick: Callable[[], None]) -> list[str]:
     """Make the filesystem of `original` anew on device, of size bytes, with all its files, owners, quotas and times.
 
-    Return what the copy has not, for people; docs/xfs.md says what that can be. original is a device that may be
+    Return in what the copy differs, for people; docs/xfs.md says what that can be. original is a device that may be
     written to, since its log is replayed; folder is for mounts. With contents the files are read and held against the
     original's, else all but their contents is. Raises Failed if the copy is another one, or does not fit.
     """
