@@ -21,7 +21,7 @@ from lvpack_agent.trees import FILE, FOLDER, entries, opened, place, shown, xatt
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # The folder in the copy in which files with several names have one more, their inode's number in the original, until
 # all names are made.
-SCRATCH = ".lvpack-links"
+SCRATCH = ".lvpack-links-5b0f1c9e"
 
 
 @dataclass(slots=True)

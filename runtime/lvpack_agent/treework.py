@@ -5,6 +5,7 @@ Threads would wait for one another: what is done to small files is mostly Python
 
 import os
 import pickle
+import signal
 import sys
 import time
 import traceback
@@ -92,6 +93,8 @@ def _walked(job: str, old: str, new: str, option: str, tick: Callable[[], None])
     """Yield what a job finds in each folder of a tree, from the root on."""
     command = [sys.executable, "-m", _MODULE, job, old, new, option]
     with Undo() as undo:
+        # If anything fails, the processes end before the threads that wait for them.
+        pool = undo.enter_context(ThreadPoolExecutor(workers(), "tree"))
         idle: SimpleQueue[_Worker] = SimpleQueue()
         for _ in range(workers()):
             worker = _Worker(command)
@@ -104,7 +107,6 @@ def _walked(job: str, old: str, new: str, option: str, tick: Callable[[], None])
             idle.put(worker)
             return found
 
-        pool = undo.enter_context(ThreadPoolExecutor(workers(), "tree"))
         waiting, running = [""], set[Future[Any]]()
         due = time.monotonic() + TICK_SECONDS
         while waiting or running:
@@ -137,8 +139,9 @@ class _Worker:
             found = pickle.load(self._process.stdout)
         except (OSError, EOFError):
             status = self._process.wait()
+            how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
             raise Failed(
-                f"cannot work on files: a process of lvpack's ended with status {status}",
+                f"cannot work on files: a process of lvpack's {how}",
                 hint="with too little memory the kernel ends processes; its log on the console says so",
             ) from None
         if isinstance(found, Failed):

@@ -1,0 +1,29 @@
+"""Processes that work on trees: what happens to one of them is said in a sentence, and none stays behind."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent import treework
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import run
+
+pytestmark = pytest.mark.starts_processes
+
+
+def test_a_process_that_ends_is_an_error() -> None:
+    worker = treework._Worker([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+    with pytest.raises(Failed, match="a process of lvpack's was ended by SIGKILL"):
+        worker.ask([""])
+    worker.end()
+
+
+def test_what_cannot_be_read_is_named_and_no_process_stays(tmp_path: Path) -> None:
+    """A filesystem that is not XFS takes no flags."""
+    (tmp_path / "old/below").mkdir(parents=True)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "old/below/link").symlink_to("nowhere")
+    with pytest.raises(Failed, match="cannot copy '/below/link': Inappropriate ioctl for device"):
+        treework.copy(str(tmp_path / "old"), str(tmp_path / "new"), lambda: None)
+    assert str(tmp_path) not in run(["ps", "-eo", "args"]).stdout
