@@ -24,7 +24,7 @@ _NAME = re.compile(PREFIX + r"\d{6,}")
 BEAT_SECONDS = 5.0
 # So long a holder may be silent: its server was busy. After a power cut most of this passes while the machine boots;
 # in any case it is watched for a while, since a server that was away was that for both.
-SILENT_SECONDS, WATCH_SECONDS = 45.0, 15.0
+SILENT_SECONDS, WATCH_SECONDS = 45.0, 25.0
 _POLL_SECONDS = 1.0
 # What a claim ends with.
 HELD, RELEASED = "held    \n", "released\n"
@@ -46,6 +46,10 @@ class Claim:
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             self._write(fd)
+        except OSError:
+            with suppress(OSError):
+                self._path.unlink()
+            raise
         finally:
             os.close(fd)
         for number in _numbers(self._path.parent):
@@ -59,7 +63,7 @@ class Claim:
     def check(self) -> None:
         """Raise Disagreement if the folder is not this boot's any more, Failed if the share does not tell."""
         try:
-            text, newest = _read(self._path), max(_numbers(self._path.parent), default=0)
+            text, newest = _read(self._path) or "", max(_numbers(self._path.parent), default=0)
         except OSError as error:
             raise Failed(
                 f"cannot read '{self._path.name}' of the journal on the share: {error.strerror}",
@@ -149,8 +153,8 @@ def _wait_for_silence(folder: Path, number: int, say: Callable[[str], None]) -> 
     Raises Refused if it is rewritten, FileNotFoundError if it is gone.
     """
     path = _path(folder, number)
-    text = _read(path)
-    if text.endswith(RELEASED):
+    text = _read(path)  # empty: the power went while it was made
+    if text and text.endswith(RELEASED):
         return
     silent = max(0.0, server_time(folder) - path.stat().st_mtime)
     left = max(WATCH_SECONDS, SILENT_SECONDS - silent)
@@ -159,7 +163,7 @@ def _wait_for_silence(folder: Path, number: int, say: Callable[[str], None]) -> 
     while time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
         found = _read(path)
-        if not found:
+        if found is None:
             raise FileNotFoundError
         if found.endswith(RELEASED):
             return
@@ -196,12 +200,12 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"{PREFIX}{number:06}"
 
 
-def _read(path: Path) -> str:
-    """Return the text of a claim, "" if there is none."""
+def _read(path: Path) -> str | None:
+    """Return the text of a claim, None if there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return ""
+        return None
     try:
         return os.read(fd, _LONGEST).decode(errors="replace")
     finally:

@@ -99,7 +99,9 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
                 folder = journal.folder(share, found.vg_uuid, journal.identity(found.disk))
                 claim = holding.enter_context(claims.held(folder, run.say))
                 entry = journal.find(folder, claim)
-                store = _store(settings, all_disks, found.disk, folder)
+                # A folder may have been renamed after its disk, but the label of a scratch device was not.
+                owner = journal.folder(share, found.vg_uuid, entry.record.disk) if entry else folder
+                store = _store(settings, all_disks, found.disk, folder, owner.name)
             if entry and entry.progress.finished:
                 if _is_of_this_run(entry, found, settings, share):
                     # The power went just after its end.
@@ -207,11 +209,11 @@ def _refuse_renamed(other: Path, own: str, found: Found) -> None:
 
 
 def _store(
-    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, folder: Path
+    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, folder: Path, owner: str
 ) -> FileStore | DeviceStore:
     if settings.scratch in ("auto", "share"):
         return FileStore(folder, "store-")
-    return stores.scratch_device(all_disks, settings.scratch, (source,), folder.name)
+    return stores.scratch_device(all_disks, settings.scratch, (source,), owner)
 
 
 def _begin(

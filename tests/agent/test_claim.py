@@ -1,5 +1,6 @@
 """A journal folder is one machine's at a time, also where nothing tells two machines apart."""
 
+import errno
 import os
 import threading
 import time
@@ -79,6 +80,28 @@ def test_a_claim_that_is_not_the_newest_is_none(tmp_path: Path) -> None:
         with pytest.raises(Disagreement, match="taken over"):
             late.check()
         assert not (folder / "claim-000002").exists()
+
+
+def test_a_claim_that_is_empty_is_taken_over_like_any_other(tmp_path: Path) -> None:
+    """The power, or the room on the share, went while it was made."""
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    (folder / "claim-000003").touch()
+    with claim.held(folder, print) as held:
+        held.check()
+        assert [path.name for path in folder.iterdir()] == ["claim-000004"]
+
+
+def test_a_claim_that_finds_no_room_leaves_none_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = tmp_path / "journal"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(Failed, match="No space left"), claim.held(folder, print):
+            pass
+    assert list(folder.iterdir()) == []
 
 
 def test_nobody_says_that_nothing_was_done_who_does_not_know(tmp_path: Path) -> None:
