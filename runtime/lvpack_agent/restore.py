@@ -95,7 +95,9 @@ def _chosen(
     machine = rescue.machine().get("product_uuid")
     same_machine = machine is not None and machine == manifest.machine.get("product_uuid")
     origins = {d: why for d in found if (why := _origin(d, manifest.plan.source.disks, same_machine))}
-    if len(found) > 1 and len(origins) != 1:
+    # The disks of a collapsed set: one that is still there may hold the other half of what the set has.
+    collapsed = len(manifest.plan.source.disks) > len(manifest.packed.disks)
+    if len(found) > 1 and (len(origins) != 1 or collapsed):
         return found
     for disk in origins or found:
         only = "the only disk that there is" if len(found) == 1 else ""

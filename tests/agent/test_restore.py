@@ -162,6 +162,13 @@ def test_auto_is_the_disk_that_the_set_came_from(tmp_path: Path, machine: dict[s
     assert choose_targets(found, one_disk({}, wwn="0x6"), anything, silent) == (found[1],)
 
 
+def collapsed(manifest: Manifest) -> Manifest:
+    """Return the manifest of a set whose source had one disk more, of which the set has the data as well."""
+    source = manifest.plan.source
+    disks = (*source.disks, replace(source.disks[0], wwn="0x9"))
+    return replace(manifest, plan=replace(manifest.plan, source=replace(source, disks=disks)))
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_auto_is_no_disk_of_several_that_only_looks_like_it(
     tmp_path: Path, machine: dict[str, str], overwrite: bool
@@ -177,6 +184,7 @@ def test_auto_is_no_disk_of_several_that_only_looks_like_it(
         (one_disk(machine, serial="B", model="Other"), found),
         (one_disk(machine, serial="B", model="Model", wwn="0x7"), found),
         (one_disk(machine, wwn="0x6"), (*found, replace(found[2], wwn="0x6"))),
+        (collapsed(one_disk(machine, wwn="0x6")), found),
     ):
         with pytest.raises(Refused, match=f"cannot choose the target disk: there are {len(shown)}"):
             choose_targets(shown, manifest, replace(asked(), overwrite=overwrite), pytest.fail)
