@@ -140,8 +140,8 @@ def interface(text: str, length: int = ALTERNATIVE_LENGTH) -> str:
 
 
 def mtu(text: str) -> int:
-    """Return an MTU in bytes; 0, which leaves it as it is, for an empty text."""
-    if text and not (re.fullmatch(r"[0-9]{1,5}", text) and 68 <= int(text) <= 65535):
+    """Return an MTU in bytes; 0, also for an empty text, leaves it as it is."""
+    if text not in ("", "0") and not (re.fullmatch(r"[0-9]{1,5}", text) and 68 <= int(text) <= 65535):
         raise ValueError(f"an MTU of {text} is not possible")
     return int(text or 0)
 

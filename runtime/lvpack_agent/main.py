@@ -23,6 +23,8 @@ RUN = Path("/run/lvpack")
 LOG = RUN / "agent.log"
 # What is to follow, once the result was said: start-agent does it if the agent cannot.
 SAID = RUN / "said"
+# What follows if the agent is killed before that.
+ONERROR = RUN / "onerror"
 
 
 def verify_set(settings: Settings, run: Run) -> str:
@@ -140,6 +142,8 @@ def main(arguments: list[str]) -> int:
         # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
         network.ask(netoptions.parse(netoptions.given(words(asked)) or words(command_line())))
         settings = parse(words(asked), lambda url: fetch(url, console))
+        if boots:
+            _leave_word(settings)
         if settings is None:
             menu.on_every_console()
             return 0
@@ -159,6 +163,13 @@ def main(arguments: list[str]) -> int:
             SAID.write_text(f"{follows}\n")
         follow(follows, console, run.disk)
     return 0 if report.status == "ok" else 1
+
+
+def _leave_word(settings: Settings | None) -> None:
+    """Write down what follows if this agent ends in the middle; the menu and the shells have no result to say."""
+    has_result = settings is not None and settings.action != "shell"
+    with suppress(OSError):
+        (ONERROR if has_result else SAID).write_text(f"{settings.onerror if settings and has_result else 'shell'}\n")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -191,7 +202,9 @@ def _died(status: int) -> Failed:
 
 
 def _asked_onerror(command_line: str) -> str:
-    """Return lvpack.onerror of a command line that is otherwise wrong."""
+    """Return lvpack.onerror of an agent that was killed, or of a command line that is otherwise wrong."""
+    with suppress(OSError):  # lvpack.config may have it
+        return ONERROR.read_text().strip()
     try:
         settings = parse(["lvpack.action=plan", *(w for w in words(command_line) if w.startswith("lvpack.onerror="))])
     except LvpackError:

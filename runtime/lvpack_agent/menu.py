@@ -1,5 +1,6 @@
 """The menu that comes up when no lvpack option is given: nothing is touched until somebody chooses."""
 
+import time
 from pathlib import Path
 
 from lvpack_agent import shells
@@ -33,18 +34,18 @@ def on_every_console() -> None:
 
     def serve(device: Path) -> None:
         screen = Console((device,), None)
-        try:
-            with device.open("r", encoding="utf-8", errors="replace") as keyboard:
-                while True:
+        while True:
+            try:
+                with device.open("r", encoding="utf-8", errors="replace") as keyboard:
                     screen.say(TEXT + "\nyour choice, then Enter:")
-                    answer = keyboard.readline()
-                    if not answer:
-                        return  # hung up
-                    try:
-                        choose(answer.strip(), device)
-                    except LvpackError as error:
-                        screen.say(error.message)
-        except OSError:
-            return  # no hardware behind this console
+                    while answer := keyboard.readline():
+                        try:
+                            choose(answer.strip(), device)
+                        except LvpackError as error:
+                            screen.say(error.message)
+                        screen.say(TEXT + "\nyour choice, then Enter:")
+            except OSError:
+                return  # no hardware behind this console
+            time.sleep(1)  # hung up, or Ctrl-D
 
     on_each(serve)

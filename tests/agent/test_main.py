@@ -19,7 +19,7 @@ from lvpack_agent import console, main
 folder = Path(sys.argv[1])
 console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
 main.RUN = folder / "run"
-main.LOG, main.SAID = main.RUN / "agent.log", main.RUN / "said"
+main.LOG, main.SAID, main.ONERROR = (main.RUN / name for name in ("agent.log", "said", "onerror"))
 sys.exit(main.main(sys.argv[2:]))
 """
 DIGITS = b"9" * 400
@@ -141,6 +141,19 @@ def test_the_second_agent_speaks_for_the_first(machine: Machine, status: str, ho
     report = only_result(machine.boot(b"lvpack.margin=\xff lvpack.onerror=reboot", "--died", status))
     assert report.status == "failed" and how in report.message, report
     assert (machine.ended_by(), machine.said()) == ("reboot -f\n", "reboot\n")
+
+
+def test_the_second_agent_knows_what_the_file_of_options_said(machine: Machine) -> None:
+    machine.program("lsblk", "echo {")
+    machine.boot(b"lvpack.action=plan lvpack.onerror=poweroff")
+    report = only_result(machine.boot(b"lvpack.action=plan", "--died", "137"))
+    assert report.status == "failed" and machine.said() == "poweroff\n"
+
+
+def test_the_menu_and_the_shells_have_no_result_to_say(machine: Machine) -> None:
+    for words in (b"quiet", b"lvpack.action=shell lvpack.onerror=reboot"):
+        ended = machine.boot(words)
+        assert (ended.status, RESULT_MARK in ended.stdout, machine.said()) == (0, False, "shell\n")
 
 
 @pytest.mark.parametrize(

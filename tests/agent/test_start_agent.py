@@ -92,6 +92,7 @@ def test_shells_that_end_with_the_agent_come_again(root: Root) -> None:
     [
         (b"quiet console=ttyS0,115200 foo=\xff* lvpack.onerror=halt", "busybox halt -f"),
         (b"lvpack.onerror=halt lvpack.onerror=poweroff", "busybox poweroff -f"),
+        (b'"lvpack.onerror=reboot"', "busybox reboot -f"),
         (b"lvpack.onerror=\xff console=null", "setsid --ctty --wait sh -l"),
         (b"", "setsid --ctty --wait sh -l"),
     ],
