@@ -1,31 +1,21 @@
 """An XFS made anew, smaller: whether that can be, what it takes, and doing it."""
 
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from lvpack_agent import extents, inodes, quotas, treework, xfs
+from lvpack_agent import quotas, treework, xfs, xfsfiles
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import ToolFailed, run
-from lvpack_agent.trees import FOLDER
 from lvpack_agent.undo import Undo
 from lvpack_agent.xfs import Superblock
 
 # What is in memory of each file with several names, and of each range of shared blocks, while they are copied.
-_NAMES_NOTE, _SHARING_NOTE = 300, 500
+_NAMES_NOTE = _SHARING_NOTE = 500
 
 
 class Fixed(Exception):
     """Why a filesystem cannot be made anew, smaller; its text follows a colon."""
-
-
-class Files(NamedTuple):
-    """Of the files of an XFS, the bytes that are preallocated only, and how many have several names."""
-
-    preallocated: int
-    linked: int
 
 
 def estimated(device: str) -> tuple[int, int]:
@@ -46,40 +36,15 @@ def estimated(device: str) -> tuple[int, int]:
     try:
         xfs.check(device)
         shared = xfs.shared_ranges(device, block)
-        files = _files(device)
+        files = xfsfiles.look(device)
+    except ToolFailed as failed:
+        # The kernel says more on the console.
+        raise Fixed(f"it cannot be looked at: {failed.message}") from None
     except Failed as failed:
         raise Fixed(f"it is damaged, or cannot be read: {failed.message}") from None
+    preallocated = sum(part.count for part in files.preallocated)
     notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + treework.memory()
-    return block.minimum(), block.written(files.preallocated) + notes
-
-
-def _files(device: str) -> Files:
-    """Look at all inodes of a filesystem whose log is clean, and at the blocks of those that may be preallocated."""
-    preallocated = linked = 0
-    with Undo() as undo:
-        try:
-            root = xfs.mounted(device, xfs.READING / Path(device).name, undo, "ro", "norecovery")
-        except ToolFailed as failed:
-            # The kernel says more on the console.
-            raise Fixed(f"this kernel does not mount it: {failed.message}") from None
-        try:
-            fd = os.open(root, FOLDER)
-            undo.callback(os.close, fd)
-            for inode in inodes.all_inodes(fd):
-                linked += inode.links > 1 and not stat.S_ISDIR(inode.mode)
-                if stat.S_ISREG(inode.mode) and inode.blocks and inode.flags & inodes.MAYBE_UNWRITTEN:
-                    preallocated += _preallocated(fd, inode)
-        except OSError as error:
-            raise Failed(f"cannot read the inodes of '{device}': {error.strerror}") from error
-    return Files(preallocated=preallocated, linked=linked)
-
-
-def _preallocated(fd: int, inode: inodes.Inode) -> int:
-    file = inodes.opened(fd, inode)
-    try:
-        return sum(extent.end - extent.start for extent in extents.of_file(file) if not extent.written)
-    finally:
-        os.close(file)
+    return block.minimum(), block.written(preallocated) + notes
 
 
 def rebuild(device: str, original: str, size: int, folder: Path, contents: bool, tick: Callable[[], None]) -> list[str]:

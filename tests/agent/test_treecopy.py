@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import xfslab
-from lvpack_agent import extents, treework, xfs, xfsrebuild
+from lvpack_agent import extents, treework, xfs, xfsfiles, xfsrebuild
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
@@ -65,6 +65,24 @@ def test_a_copy_is_the_tree_that_was(number: int, images: Path, tmp_path: Path) 
         assert blocks < written
     for image in ("old", "new"):
         (images / f"{image}{number}").unlink()
+
+
+def test_what_was_never_written_means_nothing(images: Path, tmp_path: Path) -> None:
+    with xfslab.device(images / "old", SMALL) as old:
+        run(["mkfs.xfs", "-q", old])
+        with xfslab.mounted(old, tmp_path / "mounted") as root:
+            xfslab.Dice(root, 5, reflink=True, v5=True, late=True).tree(150)
+        with xfslab.mounted(old, tmp_path / "mounted", "ro") as root:
+            before = xfslab.described(root)
+        parts = xfsfiles.look(old).preallocated
+        assert len(parts) > 5
+        with Path(old).open("r+b") as file:
+            for part in parts:
+                os.pwrite(file.fileno(), b"x" * part.count, part.start)
+        xfs.check(old)
+        with xfslab.mounted(old, tmp_path / "mounted", "ro") as root:
+            assert xfslab.described(root) == before
+    (images / "old").unlink()
 
 
 def grown(root: Path) -> None:
