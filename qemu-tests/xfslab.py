@@ -262,7 +262,7 @@ class Dice:
             )
         if throw() < 0.5 and not link:
             path.chmod(self._random.choice((0o644, 0o4755, 0o2711, 0o1777, 0o000, 0o7777)))
-        for name in ("user.note", "trusted.overlay.opaque", "security.selinux"):
+        for name in ("user.note", "trusted.overlay.opaque", "security.selinux", "security.NTACL"):
             if throw() < 0.2 and (plain or folder or name != "user.note"):
                 os.setxattr(
                     path, name, self._bytes(self._random.choice((0, 1, 40, 3000, 65536))), follow_symlinks=False
@@ -320,7 +320,7 @@ def described(root: Path) -> dict[str, Any]:
             with opened(root) as fd:
                 row.append(inodes.project(fd, info.st_ino))
             if stat.S_ISLNK(info.st_mode):
-                row.append(path.readlink())
+                row.append(str(path.readlink()))
             if stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode):
                 with opened(path) as fd:
                     have = inodes.attributes(fd)
@@ -372,11 +372,12 @@ def _blocks(files: dict[str, Path]) -> tuple[dict[str, list[tuple[int, bool]]], 
     sharers: dict[int, set[tuple[str, int]]] = defaultdict(set)
     names = list(files)
     with tempfile.TemporaryDirectory() as folder:
-        # One process for all, and no odd names in what it prints.
+        # One process for many, and no odd names in what it prints.
         for number, path in enumerate(files.values()):
             Path(folder, f"number-{number}").symlink_to(path)
         links = [Path(folder, f"number-{number}") for number in range(len(files))]
-        said = run(["xfs_io", "-r", "-c", "bmap -vp", *links]).stdout if links else ""
+        parts = [links[at : at + 500] for at in range(0, len(links), 500)]
+        said = "".join(run(["xfs_io", "-r", "-c", "bmap -vp", *part]).stdout for part in parts)
     name = ""
     for line in said.splitlines():
         if head := re.match(r".*/number-(\d+):", line):
