@@ -51,10 +51,10 @@ def source_sha256(source: Path) -> str:
 
 
 @pytest.fixture
-def lab(image: LiveImage, tmp_path: Path) -> Lab:
+def lab(image: LiveImage, tmp_path: Path, request: pytest.FixtureRequest) -> Lab:
     share = tmp_path / "share"
     share.mkdir()
-    return Lab(image=image, folder=tmp_path, share=share)
+    return Lab(image=image, folder=tmp_path, share=share, saved="saved_guest" in request.keywords)
 
 
 @pytest.fixture(scope="session")

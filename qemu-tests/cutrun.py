@@ -1,4 +1,7 @@
-"""A run with power cuts: a disk, its share, and boots with one command line, of which the last ends by itself."""
+"""A run with power cuts: a disk, its share, and boots with one command line, of which the last ends by itself.
+
+What is called a boot here is one in what the agent does; the machine goes on from a saved guest (lab.started).
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,12 +11,11 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from lab import fingerprint
+from lab import fingerprint, started
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
-from lvpack_builder.console import running
 from lvpack_builder.demo import sparse_copy
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.nfs import nfs_share
@@ -137,7 +139,7 @@ class Run:
         image, log = self._bench.image, self.folder / f"boot-{next(self._numbers)}.log"
         with powered(self._disk, kind) as disk:
             machine = live(image, self._words, drives=(disk.drive,))
-            with running(machine, accelerator(image), log) as console:
+            with started(machine, accelerator(image), log) as console:
                 reader = Reader(console)
                 was_cut = _reached(reader, aim)
                 if was_cut:

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
-from contextlib import suppress
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvpack_agent.processes import run
@@ -12,10 +14,21 @@ from lvpack_agent.sizes import KIB
 from lvpack_agent.streams import is_zero
 from lvpack_builder import helper, runs
 from lvpack_builder.build import LiveImage
+from lvpack_builder.console import Console
 from lvpack_builder.demo import sparse_copy
-from lvpack_builder.qemu import Drive
+from lvpack_builder.nfs import nfs_share
+from lvpack_builder.qemu import Drive, Machine, accelerator, live
+from lvpack_builder.runs import shared_arguments
 
 BLOCK = 256 * KIB
+RUN_SECONDS, OFF_SECONDS = 1500.0, 120.0
+SHARING = {"share", "nfs", "read_only"}
+# As after a boot with that kernel command line: the agent that has made the shell is gone, with the memory that it
+# took, and the new one has no terminal.
+START_AGENT = (
+    "pkill -9 -f start-agent; pkill -9 -f lvpack_agent; cd /; printf '%s\\n' {line} > /run/cmdline; "
+    "mount --bind /run/cmdline /proc/cmdline && exec setsid --wait /usr/lib/lvpack/start-agent"
+)
 IN_PLACE = ("lvpack.action=backup", "lvpack.mode=inplace", "lvpack.name=one")
 
 
@@ -44,24 +57,53 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def started(machine: Machine, accelerator: str, transcript: Path) -> Iterator[Console]:
+    """Yield the console of a machine in which the agent has just been started by what starts it at boot.
+
+    It is as after a boot of the machine, but goes on from a guest that was saved at its shell, where that can be.
+    """
+    line = shlex.quote(machine.kernel_line(accelerator))
+    with helper.at_shell(replace(machine, arguments=(helper.SHELL,)), accelerator, transcript) as console:
+        console.send(START_AGENT.format(line=line))
+        yield console
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lab:
-    """A folder for one test, its share, and runs of the live image with both."""
+    """A folder for one test, its share, and runs of the live image with both.
+
+    saved: a run goes on from a guest that was saved at its shell, instead of booting, if its options are among SHARING.
+    """
 
     image: LiveImage
     folder: Path
     share: Path
+    saved: bool = False
 
     def run(self, drives: list[Drive], *arguments: str, **options: object) -> Report:
         options.setdefault("share", self.share)
+        if self.saved and options.keys() <= SHARING:
+            return self._go_on(drives, arguments, **options)  # type: ignore[arg-type]
         return runs.run_image(
             self.image,
             drives,
             arguments,
             transcript=self.folder / "console.log",
-            deadline=1500,
+            deadline=RUN_SECONDS,
             **options,  # type: ignore[arg-type]
         )
+
+    def _go_on(
+        self, drives: list[Drive], arguments: Sequence[str], share: Path, *, nfs: int = 4, read_only: bool = False
+    ) -> Report:
+        """As runs.run_image, but without a boot."""
+        with nfs_share(share, version=nfs, read_only=read_only) as served:
+            machine = live(self.image, shared_arguments(arguments, served), drives=tuple(drives))
+            with started(machine, accelerator(self.image), self.folder / "console.log") as console:
+                report = console.result(RUN_SECONDS)
+                console.wait(OFF_SECONDS)
+                return report
 
     def prepare(self, drives: list[Drive], command: str, nvram: Path | None = None) -> str:
         """Change disks, or UEFI variables, by a command in the live image's shell; return what it says."""

@@ -16,7 +16,7 @@ from lvpack_builder.nfs import limited_folder, nfs_share
 from lvpack_builder.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.sample.server import recipe_of
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.core, pytest.mark.saved_guest, pytest.mark.timeout(1800)]
 
 full = pytest.mark.full
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")
@@ -129,9 +129,8 @@ def test_memory_that_not_even_a_plan_without_shrinking_fits(
 
 def test_store_that_overflows_all_the_same(lab: Lab, image: LiveImage, source: Path, source_sha256: str) -> None:
     with nfs_share(lab.share) as share:
-        machine = live(image, ["lvpack.action=shell"], drives=(Drive(path=source),), memory=1024)
-        with running(machine, accelerator(image), lab.folder / "console.log") as console:
-            helper.shell_ready(console)
+        machine = live(image, [helper.SHELL], drives=(Drive(path=source),), memory=1024)
+        with helper.at_shell(machine, accelerator(image), lab.folder / "console.log") as console:
             words = " ".join([*BACKUP, f"lvpack.target={share.url}"])
             console.send(f"python3 -m lvpack_agent --cmdline '{words}' > /dev/null 2>&1 &")
             console.expect("== shrink", 120)

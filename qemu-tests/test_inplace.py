@@ -34,7 +34,7 @@ from lvpack_builder.sample.server import make_sample
 from powercuts import ARGUMENTS, run_cuts
 from writelog import Timeline, WriteLog, areas_of, merges_on
 
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(2400)]
 core, full = pytest.mark.core, pytest.mark.full
 
 SUPERBLOCK_MOUNTS = 1024 + 52  # s_mnt_count (kernel: Documentation/filesystems/ext4/super.rst)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, assert_ended, fingerprint
+from lab import Lab, assert_ended, fingerprint, started
 from lvpack_agent.journal import PROGRESS, RECORD
 from lvpack_agent.report import RESULT_MARK, Report
 from lvpack_builder import inventory
 from lvpack_builder.build import LiveImage
-from lvpack_builder.console import Console, read_result, running
+from lvpack_builder.console import Console, read_result
 from lvpack_builder.demo import sparse_copy
 from lvpack_builder.inventory import Inventory
 from lvpack_builder.nfs import Share, nfs_share
@@ -50,7 +50,7 @@ def assert_whole(lab: Lab, disk: Path, before: Inventory) -> None:
 
 def run_on(lab: Lab, share: Share, disk: Path, *arguments: str) -> Report:
     machine = live(lab.image, shared_arguments(arguments, share), drives=(Drive(path=disk),))
-    with running(machine, accelerator(lab.image), lab.folder / f"{disk.stem}.log") as console:
+    with started(machine, accelerator(lab.image), lab.folder / f"{disk.stem}.log") as console:
         return console.result(RESULT_SECONDS)
 
 
@@ -72,7 +72,7 @@ def test_a_journal_that_is_not_of_the_disk(lab: Lab, small: Path, small_before: 
     with ExitStack() as served:
         share = served.enter_context(nfs_share(lab.share))
         machine = live(lab.image, shared_arguments(words, share), drives=(Drive(path=disk),))
-        with running(machine, accelerator(lab.image), lab.folder / "first.log") as console:
+        with started(machine, accelerator(lab.image), lab.folder / "first.log") as console:
             console.expect("-- mark the VG", RESULT_SECONDS)
             [journal] = lab.share.iterdir()
             shutil.copytree(journal, older)
@@ -92,7 +92,7 @@ def test_a_journal_that_is_not_of_the_disk(lab: Lab, small: Path, small_before: 
 
         put_back(older)
         machine = replace(machine, drives=(Drive(path=disk), Drive(path=clone)))
-        with running(machine, accelerator(lab.image), lab.folder / "second.log") as console:
+        with started(machine, accelerator(lab.image), lab.folder / "second.log") as console:
             report = console.result(RESULT_SECONDS)
             assert_ended(report, "failed", "is older than the disk")
             put_back(newest)
@@ -119,8 +119,8 @@ def test_clones_on_one_share_at_the_same_time(lab: Lab, small: Path, small_befor
     disks = [sparse_copy(small, lab.folder / f"clone-{n}.img") for n in range(2)]
     pristine = fingerprint(small)
     with nfs_share(lab.share) as share, ThreadPoolExecutor() as pool:
-        started = [pool.submit(run_on, lab, share, d, *IN_PLACE, f"lvpack.name={d.stem}") for d in disks]
-        reports = [future.result() for future in started]
+        runs = [pool.submit(run_on, lab, share, d, *IN_PLACE, f"lvpack.name={d.stem}") for d in disks]
+        reports = [future.result() for future in runs]
         for report, disk in zip(reports, disks, strict=True):
             if report.status != "ok":
                 assert_ended(report, "refused", "another machine")

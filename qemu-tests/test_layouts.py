@@ -15,7 +15,7 @@ from lvpack_builder.inventory import Inventory
 from lvpack_builder.qemu import Drive, create_disk
 from lvpack_builder.sample.server import drives_of, make_disks, make_sample
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(1800)]
 core, full = pytest.mark.core, pytest.mark.full
 
 SECTOR = 512

@@ -20,7 +20,6 @@ from lvpack_agent.streams import is_zero
 from lvpack_builder import helper, inventory, runs
 from lvpack_builder.build import LiveImage
 from lvpack_builder.cli import main
-from lvpack_builder.console import running
 from lvpack_builder.demo import boot_to_login, sparse_copy
 from lvpack_builder.guest.make_server import DELETED
 from lvpack_builder.inventory import Inventory
@@ -55,10 +54,10 @@ def test_image_set_is_complete(packed: Path) -> None:
     assert json.loads((packed / "manifest.json").read_text())["schema"] == 1
 
 
-def test_second_boot_of_a_day_packs_nothing(packed: Path, image: LiveImage, source: Path, tmp_path: Path) -> None:
+@pytest.mark.saved_guest
+def test_second_boot_of_a_day_packs_nothing(packed: Path, lab: Lab, source: Path) -> None:
     """A machine whose first boot device stays the network comes back with the same options."""
-    lab = Lab(image=image, folder=tmp_path, share=packed.parent)
-    report = lab.run([Drive(path=source)], "lvpack.action=backup")
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", share=packed.parent)
     assert_ended(report, "refused", "again today", f"'{packed.name}'")
     assert "lvpack.name=NAME" in report.hint
     assert "plan" not in report.timings
@@ -160,6 +159,7 @@ def test_small_machine_is_packed_by_shrinking_less(
     assert inventory.differing_files(before, inventory.take(image, Drive(path=target))) == []
 
 
+@pytest.mark.saved_guest
 def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
     good = lab.run([], "lvpack.action=verify", f"lvpack.source={packed.name}", share=packed.parent)
     assert good.status == "ok", good
@@ -225,9 +225,8 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     before = [fingerprint(disk) for disk in disks]
     drives = tuple(Drive(path=disk, serial=disk.stem) for disk in disks)
     with nfs_share(lab.share) as share:
-        machine = live(image, ["lvpack.action=shell"], drives=drives)
-        with running(machine, accelerator(image), lab.folder / "console.log") as console:
-            helper.shell_ready(console)
+        machine = live(image, [helper.SHELL], drives=drives)
+        with helper.at_shell(machine, accelerator(image), lab.folder / "console.log") as console:
 
             def run_agent(action: str, name: str, *words: str) -> Report:
                 line = " ".join([f"lvpack.action={action}", f"lvpack.source={share.url}/{name}", *words])
@@ -258,6 +257,7 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     assert answer.exit_code and "its block map has none" in answer.output
 
 
+@pytest.mark.saved_guest
 def test_restore_refuses_disks(packed: Path, lab: Lab) -> None:
     size = imageset.read_manifest(packed).packed.disks[0].size
     small = create_disk(lab.folder / "small.img", size - MIB)

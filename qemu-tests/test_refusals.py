@@ -15,7 +15,7 @@ from lvpack_builder.demo import sparse_copy
 from lvpack_builder.qemu import Drive, create_disk, node
 from signatures import luks_image, mdadm
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(1800)]
 
 full = pytest.mark.full
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")

@@ -7,7 +7,7 @@ import pytest
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_builder import helper
 from lvpack_builder.build import LiveImage
-from lvpack_builder.console import Console, running
+from lvpack_builder.console import Console
 from lvpack_builder.qemu import accelerator, create_disk, live
 from volatile import PLAIN, VOLATILE, cut, powered
 
@@ -34,9 +34,8 @@ def content(disk: Path, at: int) -> set[bytes]:
 def test_cut_takes_what_was_not_flushed(image: LiveImage, tmp_path: Path) -> None:
     weak, strong = (create_disk(tmp_path / f"{kind}.img", 64 * MIB) for kind in (VOLATILE, PLAIN))
     with powered(weak, VOLATILE) as one, powered(strong, PLAIN) as two:
-        machine = live(image, ["lvpack.action=shell"], drives=(one.drive, two.drive), network=False)
-        with running(machine, accelerator(image), tmp_path / "console.log") as console:
-            helper.shell_ready(console)
+        machine = live(image, [helper.SHELL], drives=(one.drive, two.drive))
+        with helper.at_shell(machine, accelerator(image), tmp_path / "console.log") as console:
             for device in ("/dev/vda", "/dev/vdb"):
                 write(console, device, "B", 1, "oflag=direct")
                 write(console, device, "F", 2, "conv=fsync")
@@ -53,9 +52,8 @@ def test_cut_takes_what_was_not_flushed(image: LiveImage, tmp_path: Path) -> Non
 def test_clean_end_keeps_what_was_flushed(image: LiveImage, tmp_path: Path) -> None:
     path = create_disk(tmp_path / "disk.img", 64 * MIB)
     with powered(path, VOLATILE) as disk:
-        machine = live(image, ["lvpack.action=shell"], drives=(disk.drive,), network=False)
-        with running(machine, accelerator(image), tmp_path / "console.log") as console:
-            helper.shell_ready(console)
+        machine = live(image, [helper.SHELL], drives=(disk.drive,))
+        with helper.at_shell(machine, accelerator(image), tmp_path / "console.log") as console:
             write(console, "/dev/vda", "F", 1, "conv=fsync")
             assert content(path, 1) == {b"F"}
             console.send("poweroff -f")

@@ -51,8 +51,8 @@ class Console:
         return Failed(f"cannot see '{pattern}' on the console: the machine {what}; its last words: {last}")
 
     def send(self, text: str) -> None:
-        """Type a line."""
-        self._child.sendline(text)
+        """Type a line; bytes that are not UTF-8 are surrogates in it, as in file names (os.fsencode)."""
+        self._child.sendline(os.fsencode(text))
 
     def shell(self, command: str, deadline: float) -> "Answer":
         """Run a command in the shell on the console and return its status and output."""

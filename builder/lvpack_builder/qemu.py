@@ -134,14 +134,18 @@ class Machine:
         words += ["-device", "vmgenid,guid=auto"] if self.forks else []
         words += ["-incoming", f"exec:cat {shlex.quote(str(self.saved))}"] if self.saved else []
         if self.kernel:
-            append = kernel_arguments((*guest_arguments(accelerator), *self.arguments))
-            words += ["-kernel", str(self.kernel), "-append", " ".join(kernel_word(w) for w in append)]
+            words += ["-kernel", str(self.kernel), "-append", self.kernel_line(accelerator)]
             words += ["-initrd", str(self.initrd)] if self.initrd else []
         elif self.iso:
             words += ["-drive", f"file={_escaped(self.iso)},format=raw,if=none,id=iso,readonly=on"]
             words += ["-device", "usb-storage,drive=iso,bootindex=0" if self.usb else "ide-cd,drive=iso,bootindex=0"]
         words += [] if self.reboot else ["-no-reboot"]
         return words
+
+    def kernel_line(self, accelerator: str) -> str:
+        """Return the command line of its kernel, if that is given."""
+        append = kernel_arguments((*guest_arguments(accelerator), *self.arguments))
+        return " ".join(kernel_word(w) for w in append)
 
     def _disks(self) -> list[str]:
         words = []
