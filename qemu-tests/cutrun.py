@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from lab import fingerprint, started
+from lab import age_claims, fingerprint, started
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_builder import inventory
@@ -145,6 +145,7 @@ class Run:
                 if was_cut:
                     cut(console, disk)
                     reader.rest()
+                    age_claims(self._share)
                 else:
                     console.wait(OFF_SECONDS)
         self._counts.update(marker.kind for marker in reader.seen)
