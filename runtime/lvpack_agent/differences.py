@@ -4,7 +4,6 @@ What makes a copy another one than its original is fatal: its names and contents
 else is worth a warning.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from lvpack_agent.errors import Failed
@@ -18,51 +17,56 @@ _NAMED = 3
 class Compared:
     """What is left to do when a folder is compared, and what was found.
 
-    folders: those in it; shared: files that share blocks; links: the inodes of files with several names, as pairs;
-    lost: paths, and what is another one there. fatal: sentences.
+    folders: those in it; shared: files that share blocks; links: the inodes of files with several names, as pairs, and
+    a path; other: by what is another one in the copy, the first path and how many there are. fatal: the first
+    sentences of count.
     """
 
     folders: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
     links: list[tuple[int, int, str]] = field(default_factory=list)
-    lost: list[tuple[str, str]] = field(default_factory=list)
+    other: dict[str, tuple[str, int]] = field(default_factory=dict)
     fatal: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def differs(self, path: str, what: str, times: int = 1) -> None:
+        """Note that something of a file, or of as many as that, is another one in the copy."""
+        first, count = self.other.get(what, (path, 0))
+        self.other[what] = first, count + times
+
+    def wrong(self, path: str, words: str) -> None:
+        """Note that a copy is another one than its original, by what is said of a file."""
+        self.count += 1
+        if len(self.fatal) < _NAMED:
+            self.fatal.append(f"'{shown(path)}' {words}")
 
 
 class Differences:
     """What differs between two trees, as it is found."""
 
     def __init__(self) -> None:
-        self._fatal: list[str] = []
-        self._count = 0
-        self._lost: Counter[str] = Counter()
-        self._first: dict[str, str] = {}
+        self._all = Compared()
         self._links: dict[int, int] = {}
         self._originals: dict[int, int] = {}
 
     def add(self, found: Compared) -> None:
         """Take in what was found in a folder or of a file."""
-        self._note(found.fatal)
-        for path, what in found.lost:
-            self._lost[what] += 1
-            self._first.setdefault(what, path)
+        self._all.fatal = [*self._all.fatal, *found.fatal][:_NAMED]
+        self._all.count += found.count
+        for what, (path, count) in found.other.items():
+            self._all.differs(path, what, count)
         for old, new, path in found.links:
             if self._links.setdefault(old, new) != new or self._originals.setdefault(new, old) != old:
-                self._note([f"'{shown(path)}' is linked with other files than before"])
-
-    def _note(self, sentences: list[str]) -> None:
-        self._count += len(sentences)
-        self._fatal += sentences[: max(0, _NAMED - len(self._fatal))]
+                self._all.wrong(path, "is linked with other files than before")
 
     def settle(self) -> list[str]:
         """Return in what the copy differs, for people. Raises Failed if it is another one than the original."""
-        if self._count:
-            more = self._count - len(self._fatal)
-            raise Failed(
-                f"cannot trust a copy: {'; '.join(self._fatal)}" + (f"; and {more:,} differences more" if more else "")
-            )
+        if self._all.count:
+            more = self._all.count - len(self._all.fatal)
+            rest = f"; and {more:,} differences more" if more else ""
+            raise Failed(f"cannot trust a copy: {'; '.join(self._all.fatal)}{rest}")
         found = []
-        for what, count in sorted(self._lost.items()):
+        for what, (path, count) in sorted(self._all.other.items()):
             verb = f"and {count - 1:,} more differ in" if count > 1 else "differs in"
-            found.append(f"'{shown(self._first[what])}' {verb} {shown(what)}")
+            found.append(f"'{shown(path)}' {verb} {shown(what)}")
         return found

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 
 from lvpack_agent import extents, inodes
 from lvpack_agent.differences import Compared
@@ -46,15 +47,14 @@ class Comparer:
         at = path
         try:
             with opened(self._old, path) as old, opened(self._new, path) as new:
-                others = {entry.name for entry in entries(new)}
+                count = 0
                 for entry in entries(old):
                     at = f"{path}/{entry.name}"
-                    if entry.name not in others:
-                        done.fatal.append(f"'{shown(at)}' is missing")
-                        continue
-                    others.remove(entry.name)
-                    self._entry(at, entry.name, old, new, done)
-                done.fatal += [f"'{shown(f'{path}/{name}')}' is new" for name in sorted(others)]
+                    count += self._entry(at, entry.name, old, new, done)
+                if sum(1 for _ in entries(new)) != count:
+                    for entry in entries(new):
+                        if not _state(entry.name, old):
+                            done.wrong(f"{path}/{entry.name}", "is new")
                 at = path
                 self._states(path, os.fstat(old), os.fstat(new), done)
                 self._attributes(path, old, new, done)
@@ -73,10 +73,25 @@ class Comparer:
             raise _failed(path, error) from error
         return done
 
-    def _entry(self, path: str, name: str, old: int, new: int, done: Compared) -> None:
-        was, now = (os.stat(name, dir_fd=folder, follow_symlinks=False) for folder in (old, new))
-        if not self._states(path, was, now, done):
-            return
+    def _entry(self, path: str, name: str, old: int, new: int, done: Compared) -> bool:
+        """Compare what has a name, and return whether the copy has it."""
+        was, now = os.stat(name, dir_fd=old, follow_symlinks=False), _state(name, new)
+        if not now:
+            done.wrong(path, "is missing")
+            return False
+        if self._states(path, was, now, done):
+            self._inode(path, name, (old, new), (was, now), done)
+        return True
+
+    def _inode(
+        self,
+        path: str,
+        name: str,
+        folders: tuple[int, int],
+        states: tuple[os.stat_result, os.stat_result],
+        done: Compared,
+    ) -> None:
+        (old, new), (was, now) = folders, states
         if stat.S_ISDIR(was.st_mode):
             done.folders.append(path)
             return
@@ -87,9 +102,9 @@ class Comparer:
             self._seen.add(was.st_ino)
         if not stat.S_ISREG(was.st_mode):
             if stat.S_ISLNK(was.st_mode) and os.readlink(name, dir_fd=old) != os.readlink(name, dir_fd=new):
-                done.fatal.append(f"'{shown(path)}' points elsewhere")
+                done.wrong(path, "points elsewhere")
             if inodes.project(old, was.st_ino) != inodes.project(new, now.st_ino):
-                done.lost.append((path, "the project"))
+                done.differs(path, "the project")
             self._xattrs(path, place(old, name), place(new, name), done)
             return
         fds = [os.open(name, FILE, dir_fd=folder) for folder in (old, new)]
@@ -108,31 +123,28 @@ class Comparer:
         """Compare what stat(2) tells; return whether both are of one type and size."""
         kind, became = stat.S_IFMT(was.st_mode), stat.S_IFMT(now.st_mode)
         if kind != became:
-            words = f"is {_TYPES.get(became, 'something else')}, not {_TYPES.get(kind, 'something else')}"
-            done.fatal.append(f"'{shown(path)}' {words}")
+            done.wrong(path, f"is {_TYPES.get(became, 'something else')}, not {_TYPES.get(kind, 'something else')}")
             return False
-        found = []
         if kind != stat.S_IFLNK and was.st_mode != now.st_mode:
-            found.append(f"has mode {now.st_mode & 0o7777:o}, not {was.st_mode & 0o7777:o}")
+            done.wrong(path, f"has mode {now.st_mode & 0o7777:o}, not {was.st_mode & 0o7777:o}")
         if (was.st_uid, was.st_gid) != (now.st_uid, now.st_gid):
-            found.append(f"is {now.st_uid}:{now.st_gid}'s, not {was.st_uid}:{was.st_gid}'s")
+            done.wrong(path, f"is {now.st_uid}:{now.st_gid}'s, not {was.st_uid}:{was.st_gid}'s")
         if was.st_nlink != now.st_nlink:
-            found.append(f"has {now.st_nlink} links, not {was.st_nlink}")
+            done.wrong(path, f"has {now.st_nlink} links, not {was.st_nlink}")
         if kind in (stat.S_IFCHR, stat.S_IFBLK) and was.st_rdev != now.st_rdev:
-            found.append("is another device")
+            done.wrong(path, "is another device")
         if kind == stat.S_IFREG and was.st_size != now.st_size:
-            found.append(f"has {now.st_size:,} bytes, not {was.st_size:,}")
-        if found:
-            done.fatal += [f"'{shown(path)}' {words}" for words in found]
+            done.wrong(path, f"has {now.st_size:,} bytes, not {was.st_size:,}")
         if was.st_mtime_ns != now.st_mtime_ns:
-            done.lost.append((path, "the time of modification"))
+            done.differs(path, "the time of modification")
         if was.st_atime_ns != now.st_atime_ns:
-            done.lost.append((path, "the time of access"))
+            done.differs(path, "the time of access")
         return kind != stat.S_IFREG or was.st_size == now.st_size
 
     def _attributes(self, path: str, old: int, new: int, done: Compared) -> Attributes:
         wanted, found = inodes.attributes(old), inodes.attributes(new)
-        done.lost += [(path, what) for what in wanted.lost(found)]
+        for what in wanted.lost(found):
+            done.differs(path, what)
         if (wanted.flags | found.flags) & inodes.HAS_XATTRS:
             self._xattrs(path, old, new, done)
         return wanted
@@ -141,11 +153,12 @@ class Comparer:
         try:
             wanted, found = xattrs(old), xattrs(new)
         except OSError as error:
-            done.lost.append((path, f"the extended attributes, which cannot be read ({error.strerror})"))
+            done.differs(path, f"the extended attributes, which cannot be read ({error.strerror})")
             return
         if wanted != found:
-            names = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
-            done.lost += [(path, f"the extended attribute {name}") for name in names]
+            for name in {*wanted, *found}:
+                if wanted.get(name) != found.get(name):
+                    done.differs(path, f"the extended attribute {name}")
 
     def _blocks(
         self,
@@ -160,19 +173,19 @@ class Comparer:
         beyond = bool(wanted.flags & inodes.PREALLOC)
         old, new = (extents.kinds(part, info.st_size, self._block, beyond) for part in found)
         if old != new:
-            done.lost.append((path, "holes and preallocated blocks"))
+            done.differs(path, "holes and preallocated blocks")
         ranges = [(piece.start, piece.end) for piece in old if piece.written]
         if any(extent.shared for part in found for extent in part):
             ranges, unshared = self._shared(*found)
             if unshared:
-                done.lost.append((path, "sharing of blocks with other files"))
+                done.differs(path, "sharing of blocks with other files")
         if not self._contents:
             return
         ranges += extents.minus([piece for piece in new if piece.written], [piece for piece in old if piece.written])
         for start, end in ranges:
             at = extents.first_difference(*fds, start, min(end, info.st_size))
             if at is not None:
-                done.fatal.append(f"the contents of '{shown(path)}' differ from byte {at:,} on")
+                done.wrong(path, f"has other contents from byte {at:,} on")
                 return
 
     def _shared(self, old: list[Extent], new: list[Extent]) -> tuple[list[tuple[int, int]], int]:
@@ -205,6 +218,12 @@ class Comparer:
             unshared += sum(end - start for start, end in lacking)
             ranges += lacking
         return ranges, unshared
+
+
+def _state(name: str, folder: int) -> os.stat_result | None:
+    with suppress(FileNotFoundError):
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return None
 
 
 def _within(found: Iterable[Extent], start: int, end: int) -> list[Extent]:
