@@ -93,7 +93,8 @@ def minus(pieces: Iterable[Piece], others: Iterable[Piece]) -> list[tuple[int, i
     for start, end, _ in pieces:
         while first < len(taken) and taken[first].end <= start:
             first += 1
-        for other in taken[first:]:
+        for index in range(first, len(taken)):
+            other = taken[index]
             if other.start >= end:
                 break
             if start < other.start:

@@ -8,14 +8,14 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
-
-from lvpack_agent.errors import Failed
 
 # QCMD() of XQM_CMD(4), Q_XSETQLIM, and XQM_CMD(9), Q_XGETNEXTQUOTA; the kind goes into the low byte.
 _SET, _NEXT = 0x5804 << 8, 0x5809 << 8
 # By the letter that xfs_quota(8) has for it: USRQUOTA, GRPQUOTA, PRJQUOTA.
 _KINDS = {"u": 0, "g": 1, "p": 2}
+NAMES = {"u": "users", "g": "groups", "p": "projects"}
 # struct fs_disk_quota: version, flags, mask, id; limits of blocks and inodes; what is in use; timers, warnings, the
 # high bytes of timers; the same of the realtime section.
 _QUOTA = struct.Struct("=bbHI4Q2Q2i2H4bQQQiHh8x")
@@ -62,18 +62,27 @@ def read(device: str, kind: str) -> list[tuple[int, ...]]:
     return [quota for quota in quotas if any(quota[1:])]
 
 
-def copy(kind: str, old: str, new: str, tick: Callable[[], None]) -> None:
-    """Give a mounted filesystem the limits and timers of another; kind is u, g or p. Raises Failed.
-
-    A timer runs on only where what is in use is beyond the limit in the copy, too.
-    """
+def same_limits(kind: str, old: str, new: str) -> bool:
+    """Return whether two mounted filesystems have the same limits; timers run. False if that cannot be read."""
     try:
+        before, after = ({q[0]: q[1:5] for q in read(device, kind) if any(q[1:5])} for device in (old, new))
+        return before == after
+    except OSError:
+        return False
+
+
+def copy(kind: str, old: str, new: str, tick: Callable[[], None]) -> None:
+    """Give a mounted filesystem the limits and timers of another; kind is u, g or p.
+
+    A timer runs on only where what is in use is beyond the limit in the copy, too. What the kernel does not take is
+    left out: same_limits() tells.
+    """
+    with suppress(OSError):
         for number, found in enumerate(_each(old, _KINDS[kind])):
             if any((*found[_LIMITS], *found[_TIMERS])):
                 wanted = list(found)
                 wanted[_MASK] = _ALL | found[_MASK] & _BIGTIME
-                _call(_SET | _KINDS[kind], new, found[_ID], _QUOTA.pack(*wanted))
+                with suppress(OSError):
+                    _call(_SET | _KINDS[kind], new, found[_ID], _QUOTA.pack(*wanted))
             if number % 1000 == 0:
                 tick()
-    except OSError as error:
-        raise Failed(f"cannot copy the quotas of '{old}': {error.strerror}") from error

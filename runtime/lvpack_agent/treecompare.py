@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Sequence
 from contextlib import suppress
 
 from lvpack_agent import extents, inodes
@@ -13,6 +14,8 @@ from lvpack_agent.inodes import Attributes
 from lvpack_agent.sharing import Sharing
 from lvpack_agent.trees import FILE, FOLDER, entries, opened, place, shown, xattrs
 
+# How many extended attributes of a file are named.
+_NAMES = 3
 _TYPES = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -56,7 +59,8 @@ class Comparer:
                         if not _state(entry.name, old):
                             done.wrong(f"{path}/{entry.name}", "is new")
                 at = path
-                self._states(path, os.fstat(old), os.fstat(new), done)
+                if not path:  # all others have a name in a folder, and were compared there
+                    self._states(path, os.fstat(old), os.fstat(new), done)
                 self._attributes(path, old, new, done)
         except OSError as error:
             raise _failed(at, error) from error
@@ -150,15 +154,14 @@ class Comparer:
         return wanted
 
     def _xattrs(self, path: str, old: int | str, new: int | str, done: Compared) -> None:
-        try:
-            wanted, found = xattrs(old), xattrs(new)
-        except OSError as error:
-            done.differs(path, f"the extended attributes, which cannot be read ({error.strerror})")
-            return
-        if wanted != found:
-            for name in {*wanted, *found}:
-                if wanted.get(name) != found.get(name):
-                    done.differs(path, f"the extended attribute {name}")
+        wanted, found = xattrs(old), xattrs(new)
+        if not wanted.all:
+            done.differs(path, "the extended attributes, not all of which can be read")
+        if wanted.values != found.values:
+            names = {*wanted.values, *(found.values if wanted.all else ())}
+            # Each name would be a warning of its own.
+            for name in sorted(n for n in names if wanted.values.get(n) != found.values.get(n))[:_NAMES]:
+                done.differs(path, f"the extended attribute {name}")
 
     def _blocks(
         self,
@@ -226,14 +229,21 @@ def _state(name: str, folder: int) -> os.stat_result | None:
     return None
 
 
-def _within(found: Iterable[Extent], start: int, end: int) -> list[Extent]:
-    """Return the parts of extents that are in a range."""
+def _within(found: Sequence[Extent], start: int, end: int) -> list[Extent]:
+    """Return the parts of extents, which are in order, that are in a range."""
     parts = []
-    for extent in found:
+    for index in range(max(0, bisect_right(found, start, key=_start) - 1), len(found)):
+        extent = found[index]
+        if extent.start >= end:
+            break
         first, last = max(extent.start, start), min(extent.end, end)
         if first < last:
             parts.append(extent._replace(start=first, end=last, physical=extent.physical + first - extent.start))
     return parts
+
+
+def _start(extent: Extent) -> int:
+    return extent.start
 
 
 def _failed(path: str, error: OSError) -> Failed:

@@ -184,7 +184,7 @@ class Copier:
                         extents.clone(fd, offset, part, target, at)
                     break
                 except OSError as error:
-                    if error.errno != errno.EINVAL:
+                    if error.errno not in (errno.EINVAL, errno.ENOSPC):
                         raise
             else:
                 part = 0
@@ -233,10 +233,9 @@ class Copier:
         os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)
         if not stat.S_ISLNK(info.st_mode):
             os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=target)
-        with suppress(OSError):
-            for key, value in xattrs(place(source, name)).items():
-                with suppress(OSError):
-                    os.setxattr(place(target, name), key, value, follow_symlinks=False)
+        for key, value in xattrs(place(source, name)).values.items():
+            with suppress(OSError):
+                os.setxattr(place(target, name), key, value, follow_symlinks=False)
         os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=target, follow_symlinks=False)
 
 
@@ -247,10 +246,9 @@ def _finish(source: int, target: int, info: os.stat_result, wanted: Attributes) 
     if os.fstat(target).st_mode != info.st_mode:
         os.fchmod(target, stat.S_IMODE(info.st_mode))
     if wanted.flags & inodes.HAS_XATTRS:
-        with suppress(OSError):
-            for key, value in xattrs(source).items():
-                with suppress(OSError):
-                    os.setxattr(target, key, value)
+        for key, value in xattrs(source).values.items():
+            with suppress(OSError):
+                os.setxattr(target, key, value)
     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
     if wanted.kept != Attributes():
         inodes.give(target, wanted.kept)

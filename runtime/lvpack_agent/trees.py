@@ -4,11 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import NamedTuple
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC
 # What open(2) takes of a path at a time (PATH_MAX has 4096, with a NUL), in whole names of 255 bytes at most.
 _MOST = 3800
+# Extended attributes that say who may do what (acl(5), capabilities(7)).
+_RIGHTS = ("system.posix_acl_access", "system.posix_acl_default", "security.selinux", "security.capability")
 # Entries of a folder that are sorted at a time.
 _ENTRIES = 50_000
 
@@ -52,9 +55,28 @@ def place(folder: int, name: str) -> str:
     return f"/proc/self/fd/{folder}/{name}"
 
 
-def xattrs(where: int | str) -> dict[str, bytes]:
-    """Return the extended attributes, of all namespaces, of an open file or of a path itself. Raises OSError."""
-    if isinstance(where, int):
-        return {name: os.getxattr(where, name) for name in os.listxattr(where)}
-    names = os.listxattr(where, follow_symlinks=False)
-    return {name: os.getxattr(where, name, follow_symlinks=False) for name in names}
+class Xattrs(NamedTuple):
+    """Extended attributes, by name; whether that is all of them."""
+
+    values: dict[str, bytes]
+    all: bool
+
+
+def xattrs(where: int | str) -> Xattrs:
+    """Return the extended attributes, of all namespaces, of an open file or of a path itself.
+
+    What cannot be read is left out. Where the kernel does not list them, as when their names are more than 64 KiB
+    together (listxattr(2)), those that say who may do what are asked for by name.
+    """
+    follow = isinstance(where, int)
+    try:
+        names, complete = os.listxattr(where, follow_symlinks=follow), True
+    except OSError:
+        names, complete = list(_RIGHTS), False
+    values = {}
+    for name in names:
+        try:
+            values[name] = os.getxattr(where, name, follow_symlinks=follow)
+        except OSError:
+            complete = False
+    return Xattrs(values, complete)

@@ -45,16 +45,19 @@ def memory() -> int:
 def copy(old: str, new: str, tick: Callable[[], None]) -> None:
     """Copy all that is in one XFS to a new one. Raises Failed if anything cannot be read or written."""
     scratch = Path(new, SCRATCH)
-    scratch.mkdir(0o700)
-    shared: list[str] = []
-    fixed = []
-    for done in _walked("copy", old, new, "", tick):
-        shared += done.shared
-        fixed += done.fixed
-    with os.scandir(scratch) as entries:
-        for entry in entries:
-            Path(entry).unlink()
-    scratch.rmdir()
+    try:
+        scratch.mkdir(0o700)
+        shared: list[str] = []
+        fixed = []
+        for done in _walked("copy", old, new, "", tick):
+            shared += done.shared
+            fixed += done.fixed
+        with os.scandir(scratch) as entries:
+            for entry in _ticking(entries, tick):
+                Path(entry).unlink()
+        scratch.rmdir()
+    except OSError as error:
+        raise Failed(f"cannot copy the files of an XFS: {error.strerror} ('{SCRATCH}' in the copy)") from error
     with closing(Copier(old, new)) as copier:
         for path in _ticking(shared, tick):
             copier.share(path)
@@ -137,7 +140,7 @@ class _Worker:
             pickle.dump(paths, self._process.stdin)
             self._process.stdin.flush()
             found = pickle.load(self._process.stdout)
-        except (OSError, EOFError):
+        except (OSError, EOFError, pickle.UnpicklingError):
             status = self._process.wait()
             how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
             raise Failed(
@@ -172,8 +175,9 @@ def _serve(job: str, old: str, new: str, option: str) -> None:
             answer = [task(path) for path in paths]
         except Failed as failed:
             answer = failed
-        except Exception:
-            answer = Failed(f"cannot work on files: {traceback.format_exc()}")
+        except Exception as error:
+            traceback.print_exc()
+            answer = Failed(f"cannot work on files: {type(error).__name__}: {error}", hint="this is a defect of lvpack")
         pickle.dump(answer, sys.stdout.buffer)
         sys.stdout.buffer.flush()
 

@@ -16,11 +16,13 @@ from lvpack_agent.undo import Undo
 class Files(NamedTuple):
     """Of the files of an XFS, where on the device blocks are preallocated only, and how many have several names.
 
-    What is on the device there means nothing: such blocks are read as zeros.
+    What is on the device there means nothing: such blocks are read as zeros. hint is the largest extent size hint, in
+    bytes.
     """
 
     preallocated: tuple[Range, ...]
     linked: int
+    hint: int
 
 
 def look(device: str) -> Files:
@@ -29,7 +31,7 @@ def look(device: str) -> Files:
     Raises Failed if they cannot be read, ToolFailed if this kernel does not mount it.
     """
     found: list[Range] = []
-    linked = 0
+    linked = hint = 0
     with Undo() as undo:
         root = xfs.mounted(device, xfs.READING / Path(device).name, undo, "ro", "norecovery")
         try:
@@ -37,11 +39,12 @@ def look(device: str) -> Files:
             undo.callback(os.close, fd)
             for inode in inodes.all_inodes(fd):
                 linked += inode.links > 1 and not stat.S_ISDIR(inode.mode)
+                hint = max(hint, inode.hint)
                 if stat.S_ISREG(inode.mode) and inode.blocks and inode.flags & inodes.MAYBE_UNWRITTEN:
                     found += _preallocated(fd, inode)
         except OSError as error:
             raise Failed(f"cannot read the inodes of '{device}': {error.strerror}") from error
-    return Files(preallocated=joined(found), linked=linked)
+    return Files(preallocated=joined(found), linked=linked, hint=hint * xfs.read(device).block_size)
 
 
 def _preallocated(fd: int, inode: inodes.Inode) -> list[Range]:

@@ -1,12 +1,14 @@
 """An XFS made anew, smaller: whether that can be, what it takes, and doing it."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent import quotas, treework, xfs, xfsfiles
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.sizes import MIB, round_up
 from lvpack_agent.undo import Undo
 from lvpack_agent.xfs import Superblock
 
@@ -44,7 +46,20 @@ def estimated(device: str) -> tuple[int, int]:
         raise Fixed(f"it is damaged, or cannot be read: {failed.message}") from None
     preallocated = sum(part.count for part in files.preallocated)
     notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + treework.memory()
-    return block.minimum(), block.written(preallocated) + notes
+    # While a file with a hint is written it has whole extents of that size, however small it is.
+    minimum = block.minimum() + round_up(files.hint * treework.workers(), MIB)
+    _refuse_unmakeable(block, minimum)
+    return minimum, block.written(preallocated) + notes
+
+
+def _refuse_unmakeable(block: Superblock, size: int) -> None:
+    """Raise Fixed if mkfs.xfs does not make such a filesystem of that size, as with large blocks and a small log."""
+    with tempfile.NamedTemporaryFile(prefix="lvpack-") as file:
+        file.truncate(size)
+        answer = run(["mkfs.xfs", "-N", *block.mkfs_options(size), file.name], ok=(0, 1))
+    if answer.status:
+        why = next(iter(answer.stderr.splitlines()), "it does not say why")
+        raise Fixed(f"mkfs.xfs does not make it smaller: {why}")
 
 
 def rebuild(device: str, original: str, size: int, folder: Path, contents: bool, tick: Callable[[], None]) -> list[str]:
@@ -68,7 +83,9 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
                 quotas.copy(kind, original, device, tick)
         # Mounted again, so that what is compared is what is on the device.
         new = xfs.mounted(device, folder / "new", undo, "ro", block.quota_options())
-        return treework.compare(os.fspath(old), os.fspath(new), contents, tick)
+        others = [quotas.NAMES[kind] for kind in block.quota_kinds() if not quotas.same_limits(kind, original, device)]
+        found = treework.compare(os.fspath(old), os.fspath(new), contents, tick)
+        return found + [f"the quotas of {name} are others" for name in others]
 
 
 def _refuse_other(device: str, block: Superblock, size: int) -> None:
