@@ -3,7 +3,8 @@
 A map is used only if the filesystem is known to be whole: with a log to replay, or a flaw, what is on the disk says too
 little about which blocks are in use, and then all of it is read. So are filesystems of which partclone 0.3.36 makes
 wrong maps with a good exit status, as was seen or reported to its makers: Btrfs (the second copy of all metadata counts
-as free, and so does what metadata with a wrong checksum names), FAT12 (its entries are read as if they were FAT16's),
+as free, and so does what metadata with a wrong checksum names), exFAT (the last cluster counts as free, whatever is in
+it), FAT12 (its entries are read as if they were FAT16's),
 XFS of 2^32 blocks and more (numbers overflow), NTFS of a hibernated Windows (its bitmap may be old).
 """
 
@@ -40,7 +41,6 @@ class _Tool:
 _TOOLS = {
     "xfs": _Tool("partclone.xfs", xfs.check),
     "vfat": _Tool("partclone.vfat", lambda device: run(["fsck.fat", "-n", device])),
-    "exfat": _Tool("partclone.exfat", lambda device: run(["fsck.exfat", "-n", device])),
 }
 TYPES = tuple(_TOOLS)
 
