@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 MOUNT = Path("/inventory")
+# Of files from this size on holes are not read.
+LARGE, BLOCK = 4 << 30, 1 << 16
 # A journal is never replayed here. The driver of ext4 knows noload for ext2 as well.
 EXT = ("-t", "ext4", "-o", "ro,noload")
 READ_ONLY = {
@@ -43,6 +45,24 @@ def blkid(device: str) -> dict[str, str]:
 def sha256(path: bytes | str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def contents(path: bytes, size: int) -> str:
+    """Return a hash of a file; of one that is larger than any disk here, of its blocks that are not all zeros."""
+    if size < LARGE:
+        return sha256(path)
+    digest, at = hashlib.sha256(), 0
+    with open(path, "rb", buffering=0) as file:
+        while at < size:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA) // BLOCK * BLOCK
+            except OSError:  # There is no more.
+                break
+            data = os.pread(file.fileno(), min(BLOCK, size - at), at)
+            if data.strip(b"\0"):
+                digest.update(b"%d:" % at + data)
+            at += BLOCK
+    return digest.hexdigest()
 
 
 def attributes(path: bytes) -> list[int]:
@@ -72,7 +92,7 @@ def entry(path: bytes, links: dict[int, str], kind: str) -> dict[str, Any]:
     }
     if stat.S_ISREG(info.st_mode):
         found["size"] = info.st_size
-        found["sha256"] = sha256(path)
+        found["sha256"] = contents(path, info.st_size)
     elif stat.S_ISLNK(info.st_mode):
         found["target"] = os.readlink(path).decode("latin-1")
     elif stat.S_ISBLK(info.st_mode) or stat.S_ISCHR(info.st_mode):
