@@ -197,15 +197,20 @@ def _refuse_renamed(other: Path, own: str, found: Found) -> None:
     now = _extents(found)
     if not record or not progress or not now:
         return
-    states = steps.states(record.plan.source.vgs[0], _all_steps(record.plan, record.unclean))
-    left = any(steps.same_extents(now, state) for state in states[progress.done : progress.done + 2])
-    if left and not steps.same_extents(now, states[0]):
+    if is_as_left(now, record, progress.done):
         raise Refused(
             f"cannot begin an in-place run: the one in '{other.name}' on the share is not finished, and this disk is "
             "as that left its own",
             hint=f"if it is the same disk, with another name than then ({record.disk}), rename that folder to '{own}' "
             "and boot again; if it is not, move the folder away",
         )
+
+
+def is_as_left(vg: VolumeGroup, record: Record, done: int) -> bool:
+    """Return whether a VG is as a run left its own after so many steps, and not as that was before them."""
+    states = steps.states(record.plan.source.vgs[0], _all_steps(record.plan, record.unclean))
+    left = any(steps.same_extents(vg, state) for state in states[done : done + 2])
+    return left and not steps.same_extents(vg, states[0])
 
 
 def _store(

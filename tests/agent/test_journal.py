@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import claim, journal, steps
+from lvpack_agent import claim, inplace, journal, steps
 from lvpack_agent.errors import Disagreement, Failed, Refused
 from lvpack_agent.journal import Journal, Merge, Record
 from lvpack_agent.plan import make_plan
@@ -141,6 +141,16 @@ def test_damage_and_other_schemas_are_not_guessed_at(begun: Journal) -> None:
 
 def refuse_in_overlay_mode(share: Path, vg_uuid: str) -> None:
     journal.refuse_unfinished(share, vg_uuid, "WD 2")
+
+
+def test_a_disk_with_another_name_is_known_by_what_was_done_to_it(begun: Journal) -> None:
+    planned = begun.record.plan
+    states = steps.states(planned.source.vgs[0], steps.shrinking(planned, begun.record.unclean))
+    last = len(states) - 1
+    assert inplace.is_as_left(states[last], begun.record, last)
+    assert inplace.is_as_left(states[last], begun.record, last - 1), "done, and not yet written down"
+    assert not inplace.is_as_left(states[last], begun.record, 0)
+    assert not inplace.is_as_left(states[0], begun.record, 0), "as every clone is"
 
 
 def test_a_journal_of_0_1_0_is_never_ignored(tmp_path: Path) -> None:
