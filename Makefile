@@ -37,12 +37,12 @@ full: $(VENV)/ready $(PACKAGES)
 # Power cuts in in-place mode: as many as CUTS, from SEED if it is given.
 CUTS ?= 50
 cuts: build
-	$(BIN)/python qemu-tests/powercuts.py --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
+	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.powercuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
 
 ROUNDS ?= 3
 bench: $(VENV)/ready $(PACKAGES)
 	$(BIN)/pip install --quiet --editable '.[bench]'
-	$(BIN)/python qemu-tests/benchmark.py --rounds $(ROUNDS)
+	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.benchmark --rounds $(ROUNDS)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import ensurepip' || { apt-get update && apt-get install -y --no-install-recommends python3-venv; }

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import Lab, fingerprint, sha256
-from lvpack_builder import inventory
-from lvpack_builder.build import LiveImage, build
-from lvpack_builder.demo import sparse_copy
-from lvpack_builder.inventory import Inventory
+from lab.runs import Lab, fingerprint, sha256
+from lvpack_builder.image.build import LiveImage, build
+from lvpack_builder.lab import inventory
+from lvpack_builder.lab.demo import sparse_copy
+from lvpack_builder.lab.inventory import Inventory
+from lvpack_builder.lab.qemu import Drive
+from lvpack_builder.lab.sample.server import make_sample
 from lvpack_builder.paths import cache_dir, locked, output_dir
-from lvpack_builder.qemu import Drive
-from lvpack_builder.sample.server import make_sample
 
 # The files that take longest, longest first: begun last, one of them would keep one processor waiting for the other.
 LONGEST = ("test_main_job", "test_inplace", "test_bad_input", "test_boot", "test_layouts")

@@ -106,11 +106,11 @@ def build(
     pin: Path | None,
 ) -> None:
     """Build the live image: a hybrid ISO and a netboot kit, for BIOS and UEFI."""
-    from lvpack_builder import build as builder
-    from lvpack_builder.netboot import Host, mac_address
-    from lvpack_builder.packages import read_pins
+    from lvpack_builder.boot.netboot import Host, mac_address
+    from lvpack_builder.image import build as builder
+    from lvpack_builder.image.packages import read_pins
+    from lvpack_builder.image.recipe import Recipe
     from lvpack_builder.paths import output_dir
-    from lvpack_builder.recipe import Recipe
 
     (_, common), *groups = _grouped(ctx.meta["order"], arguments, hosts)
     machines = [Host(mac=mac_address(mac), arguments=(*common, *own)) for mac, own in groups]
@@ -139,7 +139,7 @@ def run(
     folder: Path | None,
 ) -> int:
     """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
-    from lvpack_builder import runs
+    from lvpack_builder.lab import runs
 
     image = runs.built_image(folder)
     drives = [runs.drive(path) for path in disks]
@@ -188,7 +188,7 @@ def convert(image_set: Path, out: Path) -> None:
 @_reported
 def demo() -> None:
     """Make a sample LVM server, pack it, restore it to a smaller disk, boot that."""
-    from lvpack_builder.demo import demo as show
+    from lvpack_builder.lab.demo import demo as show
 
     show(click.echo)
 

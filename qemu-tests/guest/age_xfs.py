@@ -1,7 +1,7 @@
 """Runs in the live image: makes files as servers have them on XFS, or says what there is.
 
 usage: age_xfs.py FOLDER makes FOLDER; age_xfs.py FOLDER described writes what is in it to /host/described, pickled.
-xfslab.py of qemu-tests stands beside this file.
+lab/xfslab.py of qemu-tests stands beside this file.
 """
 
 import os
@@ -9,7 +9,7 @@ import pickle
 import sys
 from pathlib import Path
 
-import xfslab
+from lab import xfslab
 from lvpack_agent import extents
 from lvpack_agent.sizes import MIB
 

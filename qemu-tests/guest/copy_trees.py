@@ -1,13 +1,15 @@
 """Runs in the live image: trees by the dice, and quotas, on an XFS that is made anew; says what differs.
 
-usage: copy_trees.py OLD NEW FIRST LAST; both devices are overwritten. xfslab.py of qemu-tests stands beside this file.
+usage: copy_trees.py OLD NEW FIRST LAST; both devices are overwritten.
+
+lab/xfslab.py of qemu-tests stands beside this file.
 """
 
 import os
 import sys
 from pathlib import Path
 
-import xfslab
+from lab import xfslab
 from lvpack_agent import inodes, quotas, xfs, xfsrebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB

@@ -13,7 +13,7 @@ from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, KIB, MIB
 from lvpack_agent.stores import Label
 from lvpack_agent.undo import Undo
-from lvpack_builder.qemu import create_disk
+from lvpack_builder.lab.qemu import create_disk
 
 
 def device(path: Path, parts: tuple[BlockDevice, ...] = ()) -> BlockDevice:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import xfslab
+from lab import xfslab
 from lvpack_agent import extents, treework, xfs, xfsfiles, xfsrebuild
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run

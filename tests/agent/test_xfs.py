@@ -8,7 +8,7 @@ from lvpack_agent import xfs, xfsrebuild
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
-from lvpack_builder.qemu import create_disk
+from lvpack_builder.lab.qemu import create_disk
 
 pytestmark = pytest.mark.starts_processes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import xfslab
+from lab import xfslab
 from lvpack_agent import inodes, xfsrebuild
 from lvpack_agent.inodes import Attributes
 from lvpack_agent.processes import run

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_builder import firmware
+from lvpack_builder.image import firmware
 
 
 @pytest.mark.starts_processes

@@ -6,8 +6,8 @@ import pytest
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.sizes import GIB
-from lvpack_builder import build
-from lvpack_builder.loaders import PACKAGES
+from lvpack_builder.boot.loaders import PACKAGES
+from lvpack_builder.image import build
 from lvpack_builder.paths import project_root
 
 Usage = namedtuple("Usage", ("total", "used", "free"))

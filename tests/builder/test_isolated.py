@@ -108,7 +108,7 @@ def test_a_signal_ends_a_command_with_a_line_and_a_status(monkeypatch: pytest.Mo
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {n: signal.getsignal(n) for n in numbers}
-    monkeypatch.setattr("lvpack_builder.build.build", interrupted)
+    monkeypatch.setattr("lvpack_builder.image.build.build", interrupted)
     try:
         result = CliRunner().invoke(cli.main, ["build"])
     finally:

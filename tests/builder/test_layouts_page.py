@@ -1,10 +1,10 @@
 import re
 from pathlib import Path
 
-from lvpack_builder.sample import server
+from lvpack_builder.lab.sample import server
 
 PAGE = Path(__file__).parents[2] / "docs/layouts.md"
-TESTS = Path(__file__).parents[2] / "qemu-tests"
+TESTS = Path(__file__).parents[2] / "qemu-tests/tests"
 
 
 def test_the_page_names_each_sample_and_a_test_packs_it() -> None:

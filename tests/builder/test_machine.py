@@ -8,12 +8,13 @@ import pytest
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.report import Report, parse_result
-from lvpack_builder import menus, mirror
-from lvpack_builder.build import LiveImage
-from lvpack_builder.nfs import Share
-from lvpack_builder.nics import Nic, Uplink
-from lvpack_builder.qemu import MAC, TCG, Drive, Machine, guest_runs
-from lvpack_builder.runs import shared_arguments
+from lvpack_builder.boot import menus
+from lvpack_builder.image import mirror
+from lvpack_builder.image.build import LiveImage
+from lvpack_builder.lab.nfs import Share
+from lvpack_builder.lab.nics import Nic, Uplink
+from lvpack_builder.lab.qemu import MAC, TCG, Drive, Machine, guest_runs
+from lvpack_builder.lab.runs import shared_arguments
 
 SHARE = Share(folder=Path("/x"), url="nfs://10.0.2.2:1/export", port=1)
 

@@ -7,10 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from lvpack_agent.errors import Refused
-from lvpack_builder import build, cli
-from lvpack_builder.build import LiveImage
-from lvpack_builder.loaders import PACKAGES
-from lvpack_builder.netboot import Host, check_words, mac_address, write_kit
+from lvpack_builder import cli
+from lvpack_builder.boot.loaders import PACKAGES
+from lvpack_builder.boot.netboot import Host, check_words, mac_address, write_kit
+from lvpack_builder.image import build
+from lvpack_builder.image.build import LiveImage
 
 
 def test_mac_addresses() -> None:

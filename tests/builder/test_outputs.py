@@ -5,7 +5,7 @@ import pytest
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
-from lvpack_builder.outputs import check_replaceable, replacing, write_sums
+from lvpack_builder.image.outputs import check_replaceable, replacing, write_sums
 
 pytestmark = pytest.mark.starts_processes
 

@@ -6,8 +6,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from lvpack_agent.errors import Failed, Refused
-from lvpack_builder import packages, sbom
-from lvpack_builder.packages import Package, Pins
+from lvpack_builder.image import packages, sbom
+from lvpack_builder.image.packages import Package, Pins
 
 # chroot TREE dpkg-query --show --showformat '${Package} ${Version} ${Architecture}\n' adduser bash e2fsprogs zstd
 RECORDED = """adduser 3.152 all

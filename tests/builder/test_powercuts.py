@@ -4,8 +4,8 @@ from collections import Counter
 from itertools import accumulate
 from random import Random
 
-from markers import RESULT, Marker, durations
-from rotation import REACH, Rotation
+from lab.markers import RESULT, Marker, durations
+from lab.rotation import REACH, Rotation
 
 STEPS = (
     ("share", 1.0),

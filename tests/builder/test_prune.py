@@ -7,8 +7,8 @@ import pytest
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
-from lvpack_builder import elf, modules
-from lvpack_builder.prune import RULES, Needs, Tree, orphans, owners, parse, select, verdicts
+from lvpack_builder.image import elf, modules
+from lvpack_builder.image.prune import RULES, Needs, Tree, orphans, owners, parse, select, verdicts
 
 FILES = {
     "usr/bin/tool": "",

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Refused
-from lvpack_builder import mirror
-from lvpack_builder.mirror import Mirrors
-from lvpack_builder.packages import Pins
+from lvpack_builder.image import mirror
+from lvpack_builder.image.mirror import Mirrors
+from lvpack_builder.image.packages import Pins
+from lvpack_builder.image.recipe import Recipe
 from lvpack_builder.paths import project_root
-from lvpack_builder.recipe import Recipe
 
 # head -9 dists/trixie/Release and dists/trixie-security/Release of a mirror
 RELEASE = "Suite: stable\nCodename: trixie\nComponents: main contrib non-free-firmware non-free\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Failed
-from lvpack_builder import saved
-from lvpack_builder.monitor import ask
-from lvpack_builder.qemu import TCG, Drive, Machine
+from lvpack_builder.lab import saved
+from lvpack_builder.lab.monitor import ask
+from lvpack_builder.lab.qemu import TCG, Drive, Machine
 
 DISK = Drive(path=Path("disk.img"))
 

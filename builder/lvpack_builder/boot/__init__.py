@@ -1,0 +1,1 @@
+"""How the live image boots: the ISO, the netboot kit, menus and boot loaders."""

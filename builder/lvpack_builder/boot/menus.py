@@ -1,0 +1,94 @@
+"""Boot menus from jinja2 templates: for GRUB, pxelinux and iPXE."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+
+from lvpack_agent.console import named
+from lvpack_agent.options import PREFIX
+
+# gpt: a disk whose primary GPT was cut off while it was written is read by its backup (kernel-parameters).
+KERNEL_ARGUMENTS = ("quiet", "loglevel=3", "gpt")
+CONSOLES = ("console=tty0", "console=ttyS0,115200")
+SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A menu entry: its title and the kernel's arguments, each a word of its own."""
+
+    title: str
+    arguments: tuple[str, ...]
+
+    def kernel_line(self) -> str:
+        """Return the arguments as the kernel reads them from one line."""
+        return " ".join(kernel_word(a) for a in self.arguments)
+
+    def grub_line(self) -> str:
+        """Return the arguments as GRUB reads them; it quotes for the kernel what has blanks in it."""
+        return " ".join(a if _plain(a) else "'" + a + "'" for a in self.arguments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serial:
+    """The serial port that a menu is shown on beside the screen: its number and its speed in bit/s."""
+
+    unit: int
+    speed: int
+
+
+def kernel_arguments(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return all arguments of the kernel; the usual consoles among them unless arguments name others."""
+    consoles = () if any(a.startswith("console=") for a in arguments) else CONSOLES
+    return (*KERNEL_ARGUMENTS, *consoles, *arguments)
+
+
+def entries(arguments: Sequence[str]) -> tuple[Entry, ...]:
+    """Return the menu: the default entry with the build's arguments, plan only, console menu, shell."""
+    common = [a for a in kernel_arguments(arguments) if not a.startswith(PREFIX)]
+    own = [a for a in arguments if a.startswith(PREFIX)]
+    choices = [
+        ("lvpack", own),
+        # The machine stays on, so that somebody can read it.
+        ("lvpack: show the plan, touch nothing", [*own, f"{PREFIX}action=plan", f"{PREFIX}after=shell"]),
+        ("lvpack: menu on the console", []),
+        ("lvpack: shell", [f"{PREFIX}action=shell"]),
+    ]
+    return tuple(Entry(title=title, arguments=(*common, *extra)) for title, extra in choices)
+
+
+def serial(arguments: Sequence[str]) -> Serial | None:
+    """Return the last serial port among the consoles; None if there is none."""
+    consoles = named(" ".join(kernel_arguments(arguments)))
+    found = [Serial(unit=int(n[4:]), speed=int(s or 9600)) for n, s in consoles.items() if re.fullmatch(r"ttyS\d+", n)]
+    return found[-1] if found else None
+
+
+def kernel_word(word: str) -> str:
+    """Return an argument as the kernel's command line has it: with double quotes if there are blanks in it."""
+    if " " not in word:
+        return word
+    key, equals, value = word.partition("=")
+    return f'{key}="{value}"' if equals and " " not in key else f'"{word}"'
+
+
+def _plain(text: str) -> bool:
+    # GRUB reads $, quotes, braces and the like as a shell does; single quotes keep them.
+    return all(c.isalnum() or c in "._-=:/,%@+" for c in text)
+
+
+def render(template: str, arguments: Sequence[str] = (), **values: Any) -> str:
+    """Return a template of this package with the menu of these arguments."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lvpack_builder.boot"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(
+        entries=entries(arguments), serial=serial(arguments), seconds=SECONDS, **values
+    )

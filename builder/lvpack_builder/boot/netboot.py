@@ -1,0 +1,71 @@
+"""The netboot kit: a folder that a TFTP or HTTP server gives out as it is, for BIOS, UEFI and iPXE."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent.errors import Refused
+from lvpack_builder.boot import menus
+from lvpack_builder.boot.loaders import GRUB_NET, IPXE_BIOS, IPXE_EFI, MOK_MANAGER, PXELINUX, SHIM, SYSLINUX_MODULES
+
+# What DHCP names as boot file, by firmware.
+BOOT_FILES = {"bios": "lpxelinux.0", "uefi": "shimx64.efi"}
+IPXE_SCRIPT = "lvpack.ipxe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A machine with arguments of its own; mac is its network interface's address: six pairs in lower case, colons."""
+
+    mac: str
+    arguments: tuple[str, ...]
+
+
+def mac_address(text: str) -> str:
+    """Return a MAC address with colons and in lower case. Raises Refused if text is none."""
+    pairs = re.split("[:-]", text.lower())
+    if len(pairs) != 6 or not all(re.fullmatch("[0-9a-f]{2}", pair) for pair in pairs):
+        raise Refused(f"cannot use '{text}' as MAC address", hint="write six pairs of digits: 52:54:00:12:34:56")
+    return ":".join(pairs)
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise Refused for an argument that a boot loader would change."""
+    for word in words:
+        if "${" in word:
+            raise Refused(f"cannot netboot with argument '{word}': iPXE expands '${{'", hint="leave '${' out")
+
+
+def write_kit(folder: Path, arguments: Sequence[str], hosts: Sequence[Host] = ()) -> None:
+    """Add boot loaders, menus and a README to a folder that has vmlinuz and initrd.img.
+
+    Arguments are such as check_words() lets pass.
+    """
+    for name in ("pxelinux.cfg", "grub/hosts", "hosts", "ipxe"):
+        (folder / name).mkdir(parents=True)
+    copies = {"lpxelinux.0": PXELINUX, "shimx64.efi": SHIM, "grubx64.efi": GRUB_NET, "mmx64.efi": MOK_MANAGER}
+    copies |= {f"ipxe/{source.name}": source for source in (IPXE_BIOS, IPXE_EFI)}
+    copies |= {name: SYSLINUX_MODULES / name for name in ("ldlinux.c32", "menu.c32", "libutil.c32")}
+    for name, source in copies.items():
+        shutil.copyfile(source, folder / name)
+    texts = {
+        "pxelinux.cfg/default": menus.render("pxelinux.cfg.j2", arguments),
+        "grub/grub.cfg": menus.render("netboot-grub.cfg.j2"),
+        "grub/lvpack.cfg": _grub_menu(arguments),
+        IPXE_SCRIPT: menus.render("lvpack.ipxe.j2", arguments, by_host=True, up=""),
+        "README.md": menus.render("netboot-README.md.j2"),
+    }
+    for host in hosts:
+        dashes = host.mac.replace(":", "-")
+        # 01 is Ethernet (pxelinux: "Loading a configuration file").
+        texts[f"pxelinux.cfg/01-{dashes}"] = menus.render("pxelinux.cfg.j2", host.arguments)
+        texts[f"grub/hosts/{host.mac}.cfg"] = _grub_menu(host.arguments)
+        texts[f"hosts/{dashes}.ipxe"] = menus.render("lvpack.ipxe.j2", host.arguments, by_host=False, up="../")
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+
+
+def _grub_menu(arguments: Sequence[str]) -> str:
+    return menus.render("grub.cfg.j2", arguments, folder="", suffix=" BOOTIF=$net_default_mac")

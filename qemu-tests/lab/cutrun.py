@@ -1,0 +1,203 @@
+"""A run with power cuts: a disk, its share, and boots with one command line, of which the last ends by itself.
+
+What is called a boot here is one in what the agent does; the machine goes on from a saved guest (lab.started).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from lab.markers import RESULT, Marker, Reader
+from lab.rotation import FIRST_WRITE, Aim, Rotation
+from lab.runs import age_claims, fingerprint, started
+from lab.volatile import KINDS, cut, powered
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import run
+from lvpack_builder.image.build import LiveImage
+from lvpack_builder.lab import inventory
+from lvpack_builder.lab.demo import sparse_copy
+from lvpack_builder.lab.inventory import Inventory
+from lvpack_builder.lab.nfs import nfs_share
+from lvpack_builder.lab.qemu import Drive, accelerator, live
+from lvpack_builder.lab.runs import shared_arguments
+
+# How many cuts a run has at least, if so many steps are left after each, and at most.
+FEWEST_CUTS, MOST_CUTS = 3, 8
+# One cut in so many is followed by a boot without the share.
+SHARE_AWAY = 8
+MARKER_SECONDS = 1500.0
+OFF_SECONDS = 120.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Cut:
+    """A power cut that happened: after what it was aimed at, and the last marker before it.
+
+    disk: volatile or plain. away: how the boot without the share ended, if there was one. resume: what the next boot
+    with the share said about it.
+    """
+
+    number: int
+    run: int
+    aim: Aim
+    disk: str
+    marker: Marker
+    away: str = ""
+    resume: str = ""
+
+    def line(self) -> str:
+        """Return what a person wants to see of it."""
+        words = f"cut {self.number:3}, run {self.run:3}, {self.disk:8}  {self.aim.delay:6.2f} s after {self.aim.kind}"
+        words += f", at '{self.marker.line}' ({self.marker.kind})"
+        words += f"; share away: {self.away}" if self.away else ""
+        return words + (f"; {self.resume}" if self.resume else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What all runs share: the pristine disk, its fingerprint and inventory, and the cuts so far."""
+
+    image: LiveImage
+    folder: Path
+    pristine: Path
+    untouched: str
+    before: Inventory
+    arguments: tuple[str, ...]
+    say: Callable[[str], None]
+    cuts: list[Cut] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What a boot said, and on which kind of disk; it was cut, or ended by itself."""
+
+    reader: Reader
+    disk: str
+    was_cut: bool
+
+
+class Run:
+    """A copy of the pristine disk and an empty share in a folder of their own; close() ends the share's server."""
+
+    def __init__(self, bench: Bench, name: str, dice: Random) -> None:
+        self.folder = bench.folder / name
+        self.cuts: list[Cut] = []
+        self._bench, self._dice = bench, dice
+        self._share = self.folder / "share"
+        self._share.mkdir(parents=True)
+        self._disk = sparse_copy(bench.pristine, self.folder / "disk.img")
+        self._counts: Counter[str] = Counter()
+        self._numbers = count(1)
+        self._served = ExitStack()
+        share = self._served.enter_context(nfs_share(self._share))
+        self._port, self._words = share.port, shared_arguments(bench.arguments, share)
+
+    def close(self) -> None:
+        self._served.close()
+
+    def without_cut(self) -> list[Marker]:
+        """Run to the end, check the disk, return the markers. Raises Failed if anything is not as it must be."""
+        boot = self._boot(None)
+        self._check_end(boot)
+        return boot.reader.seen
+
+    def with_cuts(self, number: int, aim: Aim, rotation: Rotation) -> None:
+        """Run with some cuts, the first as given, and check the disk.
+
+        What was aimed at does not come if an earlier boot had done it; then there are fewer cuts, or none.
+        Raises Failed if anything is not as it must be.
+        """
+        most = self._dice.randint(FEWEST_CUTS, MOST_CUTS)
+        wanted: Aim | None = aim
+        while True:
+            boot = self._boot(wanted)
+            rotation.learn(boot.reader.seen)
+            if self.cuts:
+                self.cuts[-1].resume = boot.reader.resume or "no word of resuming"
+                self._bench.say(self.cuts[-1].line())
+            if wanted and not boot.was_cut:
+                rotation.put_back(wanted, soon=bool(self.cuts))
+            if wanted and boot.was_cut:
+                self._record(number, wanted, boot)
+            if boot.reader.report:
+                break
+            self._check_early_cut()
+            if self._dice.randrange(SHARE_AWAY) == 0:
+                self.cuts[-1].away = self._boot_without_share()
+            wanted = rotation.take(self._counts, self._dice) if len(self.cuts) < most else None
+        if boot.was_cut:
+            self.cuts[-1].resume = "the run was done"
+            self._bench.say(self.cuts[-1].line())
+        self._check_end(boot)
+
+    def _boot(self, aim: Aim | None) -> Boot:
+        kind = self._dice.choice(KINDS)
+        image, log = self._bench.image, self.folder / f"boot-{next(self._numbers)}.log"
+        with powered(self._disk, kind) as disk:
+            machine = live(image, self._words, drives=(disk.drive,))
+            with started(machine, accelerator(image), log) as console:
+                reader = Reader(console)
+                was_cut = _reached(reader, aim)
+                if was_cut:
+                    cut(console, disk)
+                    reader.rest()
+                    age_claims(self._share)
+                else:
+                    console.wait(OFF_SECONDS)
+        self._counts.update(marker.kind for marker in reader.seen)
+        return Boot(reader=reader, disk=kind, was_cut=was_cut)
+
+    def _boot_without_share(self) -> str:
+        before, counts = fingerprint(self._disk), self._counts.copy()
+        self._served.close()
+        report = self._boot(None).reader.report
+        self._served.enter_context(nfs_share(self._share, port=self._port))
+        self._counts = counts
+        assert report
+        if report.status not in ("failed", "refused"):
+            raise Failed(f"cannot accept a run without its share that ended {report.status}: {report.message}")
+        if fingerprint(self._disk) != before:
+            raise Failed("cannot accept a run without its share that wrote to the disk")
+        return f"{report.status}: {report.message}"
+
+    def _record(self, number: int, aim: Aim, boot: Boot) -> None:
+        if not boot.reader.seen:
+            raise Failed("cannot tell where the power cut fell: no marker before it")
+        made = Cut(number=0, run=number, aim=aim, disk=boot.disk, marker=boot.reader.seen[-1])
+        self._bench.cuts.append(made)
+        made.number = len(self._bench.cuts)
+        self.cuts.append(made)
+
+    def _check_early_cut(self) -> None:
+        if FIRST_WRITE not in self._counts and fingerprint(self._disk) != self._bench.untouched:
+            raise Failed(f"cannot accept a disk that was written to before '== {FIRST_WRITE}'")
+
+    def _check_end(self, boot: Boot) -> None:
+        report = boot.reader.report
+        if not report or report.status != "ok":
+            raise Failed(f"cannot accept a run that did not end ok: {report}")
+        after = inventory.take(self._bench.image, Drive(path=self._disk))
+        if lines := inventory.differing_files(self._bench.before, after):
+            raise Failed(f"cannot accept the disk: {len(lines)} files differ: {'; '.join(lines[:3])}")
+        if (found := after.identities()) != (wanted := self._bench.before.identities()):
+            raise Failed(f"cannot accept the disk: identities {wanted} became {found}")
+        for sums in self._share.glob("*/SHA256SUMS"):
+            run(["sha256sum", "--check", "--strict", "--quiet", sums.name], cwd=sums.parent)
+
+
+def _reached(reader: Reader, aim: Aim | None) -> bool:
+    """Read until the moment of the cut, or to the result: then there is none, unless the result was aimed at."""
+    skip = aim.skip if aim else 0
+    while marker := reader.next(MARKER_SECONDS):
+        if aim and marker.kind == aim.kind:
+            if not skip:
+                reader.pause(aim.delay)
+                return True
+            skip -= 1
+        if marker.kind == RESULT:
+            return False
+    raise Failed(f"cannot see a run's next step: nothing came for {MARKER_SECONDS:.0f} s")

@@ -1,0 +1,135 @@
+"""What end-to-end tests work with: a folder and a share for each, and the fingerprints of disks."""
+
+import hashlib
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lvpack_agent.processes import run
+from lvpack_agent.report import Report
+from lvpack_agent.sizes import KIB
+from lvpack_agent.streams import is_zero
+from lvpack_builder.image.build import LiveImage
+from lvpack_builder.lab import helper, runs
+from lvpack_builder.lab.console import Console
+from lvpack_builder.lab.demo import sparse_copy
+from lvpack_builder.lab.nfs import nfs_share
+from lvpack_builder.lab.qemu import Drive, Machine, accelerator, live
+from lvpack_builder.lab.runs import shared_arguments
+
+BLOCK = 256 * KIB
+RUN_SECONDS, OFF_SECONDS = 1500.0, 120.0
+SHARING = {"share", "nfs", "read_only"}
+# As after a boot with that kernel command line: the agent that has made the shell is gone, with the memory that it
+# took, and the new one has no terminal.
+START_AGENT = (
+    "pkill -9 -f start-agent; pkill -9 -f lvpack_agent; cd /; printf '%s\\n' {line} > /run/cmdline; "
+    "mount --bind /run/cmdline /proc/cmdline && exec setsid --wait /usr/lib/lvpack/start-agent"
+)
+IN_PLACE = ("lvpack.action=backup", "lvpack.mode=inplace", "lvpack.name=one")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash of all bytes of a sparse file that are not zero and where they are: quick over its holes.
+
+    Where the host's filesystem keeps holes and where zeros plays no part; it may change its mind about that.
+    """
+    digest = hashlib.sha256(b"%d" % path.stat().st_size)
+    with path.open("rb") as file:
+        at = 0
+        # SEEK_DATA fails with ENXIO after the last data (lseek(2)).
+        with suppress(OSError):
+            while True:
+                at = max(at, os.lseek(file.fileno(), at, os.SEEK_DATA) // BLOCK * BLOCK)
+                data = os.pread(file.fileno(), BLOCK, at)
+                if not is_zero(data):
+                    digest.update(b"%d %d" % (at, len(data)))
+                    digest.update(data)
+                at += BLOCK
+    return digest.hexdigest()
+
+
+@contextmanager
+def started(machine: Machine, accelerator: str, transcript: Path) -> Iterator[Console]:
+    """Yield the console of a machine in which the agent has just been started by what starts it at boot.
+
+    It is as after a boot of the machine, but goes on from a guest that was saved at its shell, where that can be.
+    """
+    line = shlex.quote(machine.kernel_line(accelerator))
+    with helper.at_shell(replace(machine, arguments=(helper.SHELL,)), accelerator, transcript) as console:
+        console.send(START_AGENT.format(line=line))
+        yield console
+
+
+def age_claims(share: Path) -> None:
+    """Let the claims of a machine that was cut off be as old as if it took its time to boot again."""
+    for path in share.glob("inplace-*/claim-*"):
+        os.utime(path, (0, 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A folder for one test, its share, and runs of the live image with both.
+
+    saved: a run goes on from a guest that was saved at its shell, instead of booting, if its options are among SHARING.
+    """
+
+    image: LiveImage
+    folder: Path
+    share: Path
+    saved: bool = False
+
+    def run(self, drives: list[Drive], *arguments: str, **options: object) -> Report:
+        options.setdefault("share", self.share)
+        if self.saved and options.keys() <= SHARING:
+            return self._go_on(drives, arguments, **options)  # type: ignore[arg-type]
+        return runs.run_image(
+            self.image,
+            drives,
+            arguments,
+            transcript=self.folder / "console.log",
+            deadline=RUN_SECONDS,
+            **options,  # type: ignore[arg-type]
+        )
+
+    def _go_on(
+        self, drives: list[Drive], arguments: Sequence[str], share: Path, *, nfs: int = 4, read_only: bool = False
+    ) -> Report:
+        """As runs.run_image, but without a boot."""
+        with nfs_share(share, version=nfs, read_only=read_only) as served:
+            machine = live(self.image, shared_arguments(arguments, served), drives=tuple(drives))
+            with started(machine, accelerator(self.image), self.folder / "console.log") as console:
+                report = console.result(RUN_SECONDS)
+                console.wait(OFF_SECONDS)
+                return report
+
+    def prepare(self, drives: list[Drive], command: str, nvram: Path | None = None) -> str:
+        """Change disks, or UEFI variables, by a command in the live image's shell; return what it says."""
+        log = self.folder / "helper.log"
+        answer = helper.in_live_image(self.image, drives, self.folder, command, log, 300, nvram=nvram)
+        assert answer.status == 0, answer.output
+        return answer.output
+
+
+def assert_ended(report: Report, status: str, *words: str) -> None:
+    """The run ended so, its message has these words, and it says what to do."""
+    assert report.status == status, report
+    assert report.message.startswith("cannot "), report
+    for word in words:
+        assert word in report.message, report
+    assert report.hint, report
+
+
+def cut_to_size(disk: Path, report: Report, target: Path) -> Path:
+    """Return a copy of a disk that was packed in place, cut to the planned size."""
+    sparse_copy(disk, target)
+    run(["qemu-img", "resize", "--shrink", "-f", "raw", target, str(report.sizes["packed_disk"])])
+    return target

@@ -1,0 +1,335 @@
+"""The whole way: pack the sample server in both modes, restore it to a smaller disk, compare everything, boot it."""
+
+import json
+import mmap
+import shutil
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, sha256
+from lvpack_agent import blockmap, frames, imageset
+from lvpack_agent.layout import Range, differences
+from lvpack_agent.processes import run
+from lvpack_agent.report import Report
+from lvpack_agent.sizes import MIB, human, round_up
+from lvpack_agent.streams import is_zero
+from lvpack_builder.cli import main
+from lvpack_builder.image.build import LiveImage
+from lvpack_builder.lab import helper, inventory, runs
+from lvpack_builder.lab.demo import boot_to_login, sparse_copy
+from lvpack_builder.lab.guest.make_server import DELETED
+from lvpack_builder.lab.inventory import Inventory
+from lvpack_builder.lab.nfs import nfs_share
+from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
+
+pytestmark = [pytest.mark.core, pytest.mark.timeout(2400)]
+
+# MiB; the store for the whole shrink does not fit beside all the rest.
+SMALL_MEMORY = 384
+SMALL_SCRATCH = 128 * MIB
+
+
+@pytest.fixture(scope="module")
+def restored(image: LiveImage, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk smaller than the source's, restored from the set."""
+    folder = tmp_path_factory.mktemp("restored")
+    lab = Lab(image=image, folder=folder, share=packed.parent)
+    manifest = imageset.read_manifest(packed)
+    target = create_disk(folder / "target.img", manifest.packed.disks[0].size + 100 * MIB)
+    words = ("lvpack.action=restore", f"lvpack.source={packed.name}")
+    report = lab.run([Drive(path=target)], *words, firmware="uefi", boot="iso")
+    assert report.status == "ok", report
+    return target
+
+
+def test_image_set_is_complete(packed: Path) -> None:
+    names = {p.name for p in packed.iterdir()}
+    expected = {"disk.img.zst", "disk.img.bmap", "SHA256SUMS", "manifest.json", "layout", "agent.log", "RESTORE.txt"}
+    assert names == expected
+    run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed)
+    assert json.loads((packed / "manifest.json").read_text())["schema"] == 1
+
+
+@pytest.mark.saved_guest
+def test_second_boot_of_a_day_packs_nothing(packed: Path, lab: Lab, source: Path) -> None:
+    """A machine whose first boot device stays the network comes back with the same options."""
+    report = lab.run([Drive(path=source)], "lvpack.action=backup", share=packed.parent)
+    assert_ended(report, "refused", "again today", f"'{packed.name}'")
+    assert "lvpack.name=NAME" in report.hint
+    assert "plan" not in report.timings
+    assert list(packed.parent.iterdir()) == [packed]
+
+
+def test_packed_disk_is_small_and_has_no_hole(
+    packed: Path, before: Inventory, restored: Path, image: LiveImage
+) -> None:
+    manifest = imageset.read_manifest(packed)
+    extent = manifest.packed.vgs[0].extent_size
+    filesystems = sum(
+        round_up(int(size * 1.05), extent) for name, size in before.minimum.items() if name.startswith("LV")
+    )
+    before_data = manifest.packed.first_extent(manifest.packed.vgs[0].pvs[0])
+    assert manifest.packed.disks[0].size <= 1.05 * (filesystems + before_data + extent)
+    after = inventory.take(image, Drive(path=restored))
+    assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]
+    end = 0
+    for row in sorted(after.segments, key=lambda s: int(s["pvseg_start"])):
+        assert int(row["pvseg_start"]) == end and row["lv_name"], row
+        end += int(row["pvseg_size"])
+    assert end == int(after.pvs[0]["pv_pe_count"])
+
+
+def test_restored_disk_has_every_file_and_identity(before: Inventory, restored: Path, image: LiveImage) -> None:
+    after = inventory.take(image, Drive(path=restored))
+    assert sum(len(files) for files in before.files.values()) > 10000
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+
+
+def test_restored_machine_boots(restored: Path, image: LiveImage, tmp_path: Path) -> None:
+    boot_to_login(image, restored, tmp_path / "boot.log")
+
+
+def test_zstd_and_dd_alone_restore_the_same_bytes(packed: Path, restored: Path, tmp_path: Path) -> None:
+    """The same as lvpack's own restore, which boots."""
+    by_hand = tmp_path / "by-hand.img"
+    script = 'zstd -dc "$1/disk.img.zst" | dd of="$2" bs=4M conv=sparse status=none'
+    run(["bash", "-c", f"set -o pipefail; {script}", "restore", packed, by_hand])
+    manifest = imageset.read_manifest(packed)
+    with by_hand.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        holes = blockmap.complement(manifest.block_map, len(raw))
+        assert sum(hole.count for hole in holes) > 100 * MIB
+        assert all(is_zero(raw[hole.start : hole.end]) for hole in holes)
+    run(["cmp", "--bytes", str(by_hand.stat().st_size), by_hand, restored])
+
+
+def test_bmaptool_restores_the_same_bytes(packed: Path, tmp_path: Path) -> None:
+    by_bmap, size = tmp_path / "by-bmap.img", imageset.read_manifest(packed).checksums.raw_size
+    create_disk(by_bmap, size)
+    run(["bmaptool", "copy", "--bmap", packed / "disk.img.bmap", packed / "disk.img.zst", by_bmap])
+    raw = tmp_path / "disk.img"
+    run(["zstd", "-dc", "-q", packed / "disk.img.zst", "-o", raw])
+    assert sha256(by_bmap) == sha256(raw)
+
+
+def test_deleted_data_stays_on_the_source(packed: Path, pristine: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "disk.img"
+    run(["zstd", "-dc", "-q", packed / "disk.img.zst", "-o", raw])
+    lines = [run(["grep", "--count", "--text", DELETED.decode(), disk], ok=(0, 1)).stdout for disk in (pristine, raw)]
+    assert [int(line) > 0 for line in lines] == [True, False]
+
+
+def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
+    cli = CliRunner()
+    out = tmp_path / "server.qcow2"
+    for words in (["inspect", packed], ["plan", packed], ["verify", packed], ["convert", packed, out]):
+        answer = cli.invoke(main, [str(word) for word in words])
+        assert answer.exit_code == 0, answer.output
+    size = imageset.read_manifest(packed).packed.disks[0].size
+    assert json.loads(run(["qemu-img", "info", "--output=json", out]).stdout)["virtual-size"] == size
+    assert runs.drive(out).format == "qcow2"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("scratch", ["ram", "/dev/vdb"])
+def test_small_machine_is_packed_by_shrinking_less(
+    image: LiveImage, source: Path, source_sha256: str, before: Inventory, packed: Path, lab: Lab, scratch: str
+) -> None:
+    """Its store, in memory or on a small disk, has no room for all that the margin asks for."""
+    drives = [Drive(path=source)]
+    if scratch != "ram":
+        drives.append(Drive(path=create_disk(lab.folder / "scratch.img", SMALL_SCRATCH)))
+    words = ("lvpack.action=backup", "lvpack.name=small", f"lvpack.scratch={scratch}")
+    report = lab.run(drives, *words, memory=SMALL_MEMORY)
+    assert report.status == "ok", report
+    assert sha256(source) == source_sha256
+    assert report.sizes["store_used"] <= report.sizes["store"]
+    wished = imageset.read_manifest(packed).packed.disks[0].size
+    manifest = imageset.read_manifest(lab.share / "small")
+    assert wished < manifest.packed.disks[0].size < report.sizes["source_disk"]
+    assert f"would make it {human(wished)}" in " ".join(report.warnings)
+    target = create_disk(lab.folder / "target.img", manifest.packed.disks[0].size)
+    report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=small")
+    assert report.status == "ok", report
+    assert inventory.differing_files(before, inventory.take(image, Drive(path=target))) == []
+
+
+@pytest.mark.saved_guest
+def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
+    good = lab.run([], "lvpack.action=verify", f"lvpack.source={packed.name}", share=packed.parent)
+    assert good.status == "ok", good
+    bad = lab.share / "bad"
+    run(["cp", "-r", packed, bad])
+    with (bad / "disk.img.zst").open("r+b") as file:
+        file.seek(-1000000, 2)
+        file.write(b"altered")
+    for action in ("verify", "restore"):
+        target = create_disk(lab.folder / f"{action}.img", imageset.read_manifest(packed).packed.disks[0].size)
+        report = lab.run([Drive(path=target)], f"lvpack.action={action}", "lvpack.source=bad")
+        assert_ended(report, "failed", "image set 'bad'", "disk.img.zst is damaged")
+        assert ("unusable" in report.message) == (action == "restore")
+        with target.open("rb") as file:
+            assert not any(file.read(MIB)), "a failed restore must not leave a disk that looks good"
+
+
+def without(image_set: Path, offset: int) -> tuple[Range, ...]:
+    """Return the block map of a set without 2 MiB of data, from so many bytes after the begin of a piece on."""
+    [image] = imageset.read_manifest(image_set).images
+    sizes = frames.read_table(image_set / image.image)
+    at = 0
+    for (stored, count), (following, _) in pairwise(zip(sizes[::2], sizes[1::2], strict=True)):
+        if min(stored, following) > frames.PIECE // 2:
+            break
+        at += count
+    size = image.checksums.raw_size
+    hole = Range(start=at + offset, count=frames.PIECE)
+    return blockmap.complement([*blockmap.complement(image.block_map, size), hole], size)
+
+
+def spoil(image_set: Path, folder: Path, **changes: object) -> Path:
+    """Make a copy of a set with something else in its manifest, which is right by its checksum; return its image."""
+    manifest = replace(imageset.read_manifest(image_set), **changes)  # type: ignore[arg-type]
+    shutil.copytree(image_set, folder, ignore=shutil.ignore_patterns(manifest.image))
+    image = folder / manifest.image
+    image.hardlink_to(image_set / manifest.image)
+    imageset.write_manifest(folder, manifest)
+    imageset.write_sums(folder, manifest.images)
+    return image
+
+
+def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveImage, lab: Lab) -> None:
+    """But for data in a piece where the map has none: that is not known before, and then the disk is unusable."""
+    good = imageset.read_manifest(packed)
+    spoil(packed, lab.share / "good")
+    spoil(packed, lab.share / "missing").unlink()
+    cut = spoil(packed, lab.share / "cut")
+    cut.unlink()
+    cut.write_bytes((packed / good.image).read_bytes()[:MIB])
+    spoil(packed, lab.share / "larger", checksums=replace(good.checksums, raw_size=good.packed_size + frames.PIECE))
+    spoil(packed, lab.share / "map", block_map=without(packed, 0), sizes={})
+    spoil(packed, lab.share / "hidden", block_map=without(packed, MIB), sizes={})
+    twice = replace(good.packed, disks=good.packed.disks * 2)
+    two = {"schema": imageset.SCHEMA_SEVERAL, "packed": twice, "plan": replace(good.plan, target=twice), "sizes": {}}
+    spoil(packed, lab.share / "two", further=(replace(good.images[0], image="disk1.img.zst"),), **two)
+    disks = [create_disk(lab.folder / f"{name}.img", good.packed_size + MIB) for name in ("T0", "T1")]
+    for disk in disks:
+        with disk.open("r+b") as file:
+            for at in (0, MIB - 9, good.packed_size // 2, good.packed_size + MIB - 9):
+                file.seek(at)
+                file.write(b"old data.")
+    before = [fingerprint(disk) for disk in disks]
+    drives = tuple(Drive(path=disk, serial=disk.stem) for disk in disks)
+    with nfs_share(lab.share) as share:
+        machine = live(image, [helper.SHELL], drives=drives)
+        with helper.at_shell(machine, accelerator(image), lab.folder / "console.log") as console:
+
+            def run_agent(action: str, name: str, *words: str) -> Report:
+                line = " ".join([f"lvpack.action={action}", f"lvpack.source={share.url}/{name}", *words])
+                console.send(f"python3 -m lvpack_agent --cmdline '{line}' > /dev/null 2>&1")
+                return console.result(600)
+
+            for name, status, *causes in (
+                ("nowhere", "refused", "no manifest.json"),
+                ("missing", "failed", "disk.img.zst cannot be read"),
+                ("cut", "failed", "1,048,576 bytes, not"),
+                ("larger", "failed", "bytes as an image", "as a disk"),
+                ("map", "failed", "disk.img.zst is damaged", "the block map has none"),
+                ("two", "failed", "disk1.img.zst cannot be read"),
+                ("good", "refused", "there are 2"),
+            ):
+                named = {"good": (), "two": ("lvpack.disk=T0", "lvpack.disk=T1")}.get(name, ("lvpack.disk=T0",))
+                report = run_agent("restore", name, *named, "lvpack.overwrite=yes")
+                assert_ended(report, status, *causes)
+                assert "unusable" not in report.message
+                assert [fingerprint(disk) for disk in disks] == before, name
+            assert_ended(run_agent("verify", "hidden"), "failed", "its block map has none")
+            report = run_agent("restore", "hidden", "lvpack.disk=T0", "lvpack.overwrite=yes")
+            assert_ended(report, "failed", "its block map has none", "unusable")
+    with disks[0].open("rb") as head:
+        assert is_zero(head.read(MIB))
+    assert fingerprint(disks[1]) == before[1]
+    answer = CliRunner().invoke(main, ["verify", str(lab.share / "hidden")])
+    assert answer.exit_code and "its block map has none" in answer.output
+
+
+@pytest.mark.saved_guest
+def test_restore_refuses_disks(packed: Path, lab: Lab) -> None:
+    size = imageset.read_manifest(packed).packed.disks[0].size
+    small = create_disk(lab.folder / "small.img", size - MIB)
+    full = create_disk(lab.folder / "full.img", size + 512 * MIB)
+    with full.open("r+b") as file:
+        file.seek(size)
+        file.write(b"the only copy" * MIB)
+    for disk, words in ((small, "the image needs"), (full, "not empty")):
+        fingerprint = sha256(disk)
+        arguments = ["lvpack.action=restore", f"lvpack.source={packed.name}"]
+        report = lab.run([Drive(path=disk)], *arguments, share=packed.parent)
+        assert report.status == "refused" and words in report.message, report
+        assert sha256(disk) == fingerprint
+
+
+@pytest.fixture(scope="module")
+def in_place(image: LiveImage, pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Report]:
+    """The sample server after an in-place run, netbooted: its disk, its image set, and the report."""
+    folder = tmp_path_factory.mktemp("inplace")
+    (folder / "share").mkdir()
+    disk = sparse_copy(pristine, folder / "server.img")
+    lab = Lab(image=image, folder=folder, share=folder / "share")
+    report = lab.run([Drive(path=disk)], *IN_PLACE, boot="pxe")
+    assert report.status == "ok", report
+    return disk, lab.share / "one", report
+
+
+def test_both_modes_reach_the_same_layout(in_place: tuple[Path, Path, Report], packed: Path) -> None:
+    ours, overlay = imageset.read_manifest(in_place[1]), imageset.read_manifest(packed)
+    assert differences(overlay.packed, ours.packed) == []
+    assert overlay.plan.moves == ours.plan.moves
+
+
+def test_no_more_is_moved_than_was_said(in_place: tuple[Path, Path, Report]) -> None:
+    sizes = in_place[2].sizes
+    assert 0 < sizes["shrink_moved"] <= sizes["shrink_estimate"]
+    assert 0 < sizes["compact_moved"] == sizes["compact_estimate"]
+
+
+def test_source_has_every_file_and_boots(
+    in_place: tuple[Path, Path, Report], before: Inventory, image: LiveImage, tmp_path: Path
+) -> None:
+    after = inventory.take(image, Drive(path=in_place[0]))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert [pv["vg_free_count"] for pv in after.pvs] == ["0"]
+    boot_to_login(image, in_place[0], tmp_path / "boot.log")
+
+
+def test_disk_that_is_cut_boots(in_place: tuple[Path, Path, Report], image: LiveImage, tmp_path: Path) -> None:
+    boot_to_login(image, cut_to_size(in_place[0], in_place[2], tmp_path / "cut.img"), tmp_path / "boot.log")
+
+
+def test_dump_restores_and_boots(in_place: tuple[Path, Path, Report], image: LiveImage, lab: Lab) -> None:
+    target = create_disk(lab.folder / "target.img", imageset.read_manifest(in_place[1]).packed.disks[0].size)
+    words = ("lvpack.action=restore", "lvpack.source=one")
+    report = lab.run([Drive(path=target)], *words, share=in_place[1].parent, boot="pxe")
+    assert report.status == "ok", report
+    boot_to_login(image, target, lab.folder / "boot.log")
+
+
+@pytest.mark.full
+def test_regrown_disk_is_as_it_was_and_boots(image: LiveImage, lab: Lab, pristine: Path, before: Inventory) -> None:
+    disk = sparse_copy(pristine, lab.folder / "disk.img")
+    report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.regrow=yes", "lvpack.compress=zstd:1")
+    assert report.status == "ok", report
+    after = inventory.take(image, Drive(path=disk))
+    assert inventory.differing_files(before, after) == []
+    assert after.identities() == before.identities()
+    assert after.table == before.table
+    assert after.pvs == before.pvs
+    assert after.lvs == before.lvs
+    assert after.segments == before.segments
+    assert after.filesystems == before.filesystems
+    boot_to_login(image, disk, lab.folder / "boot.log")
