@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from lvpack_agent import VERSION, imageset, options
+from lvpack_agent import VERSION
 from lvpack_agent.errors import LvpackError
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.settings import table as options
 from lvpack_builder import sets
 
 FILE = click.Path(path_type=Path)

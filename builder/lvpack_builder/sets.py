@@ -5,10 +5,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lvpack_agent import imageset, plan
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.frames import Piece
-from lvpack_agent.imageset import Image, Manifest
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.frames import Piece
+from lvpack_agent.image.manifest import Image, Manifest
+from lvpack_agent.plan import make as plan
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import human
 

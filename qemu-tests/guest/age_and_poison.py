@@ -14,8 +14,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from lvpack_agent import blockmap, content, ext, usage
-from lvpack_agent.layout import EXT_TYPES, Range
+from lvpack_agent.filesystems import content, ext
+from lvpack_agent.filesystems import free as usage
+from lvpack_agent.image import blockmap
+from lvpack_agent.layout.layout import EXT_TYPES, Range
 from lvpack_agent.processes import run
 
 PLACE = Path("/run/aged")

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from lab import xfslab
-from lvpack_agent import extents
 from lvpack_agent.sizes import MIB
+from lvpack_agent.trees import extents
 
 
 def age(folder: Path) -> None:

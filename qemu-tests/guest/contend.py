@@ -14,12 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lvpack_agent import blockmap, netoptions, network, shares
-from lvpack_agent.blockmap import complement
-from lvpack_agent.layout import Range
-from lvpack_agent.probe import Volume, mapped, opened
+from lvpack_agent.image import blockmap
+from lvpack_agent.image.blockmap import complement
+from lvpack_agent.layout.layout import Range
+from lvpack_agent.network import options as netoptions
+from lvpack_agent.network import up as network
+from lvpack_agent.probe.open import Volume, mapped, opened
 from lvpack_agent.processes import run, spawn
 from lvpack_agent.report import RESULT_MARK, parse_result
+from lvpack_agent.shares import mounted as shares
 from lvpack_agent.undo import Undo
 
 SHARE, SET = Path("/run/bench"), "packed"

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from lab import xfslab
-from lvpack_agent import inodes, quotas, xfs, xfsrebuild
+from lvpack_agent.filesystems import xfs, xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
+from lvpack_agent.trees import inodes, quotas
 
 # What mkfs.xfs is told, whether files can share blocks there, whether times go to 2486; of version 5 or not.
 KINDS = (
@@ -41,8 +42,8 @@ def trees(old: str, new: str, number: int) -> None:
     run(["mkfs.xfs", "-f", "-q", *options, old])
     with xfslab.mounted(old, MOUNT / "old") as root:
         xfslab.Dice(root, number, reflink=reflink, v5=version5, late=late).tree(40)
-    xfsrebuild.estimated(old)
-    told = xfsrebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
+    xfs_rebuild.estimated(old)
+    told = xfs_rebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
     xfs.check(new)
     with xfslab.mounted(old, MOUNT / "old", "ro") as was, xfslab.mounted(new, MOUNT / "new", "ro") as now:
         before, after = xfslab.described(was), xfslab.described(now)
@@ -69,7 +70,7 @@ def with_quotas(old: str, new: str) -> None:
         run(["sync"])
         # The one timer that is not as long as those of all others.
         run(["xfs_quota", "-x", "-c", "timer -u -b 100days 1234", root])
-    told = xfsrebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
+    told = xfs_rebuild.rebuild(new, old, 400 * MIB, MOUNT, True, lambda: None)
     found = []
     for device in (old, new):
         with xfslab.mounted(device, MOUNT / "old", "ro,uquota,gqnoenforce,pquota") as root:

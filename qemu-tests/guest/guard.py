@@ -9,12 +9,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lvpack_agent import disks, overlay, probe, stores
-from lvpack_agent.disks import BlockDevice
+from lvpack_agent.devices import lsblk
+from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
+from lvpack_agent.overlay import shrink as overlay
+from lvpack_agent.probe import open as probe
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
-from lvpack_agent.stores import FREE, DeviceStore
+from lvpack_agent.snapshots import stores
+from lvpack_agent.snapshots.stores import FREE, DeviceStore
 from lvpack_agent.undo import Undo
 
 SCRATCH = Path("/run/lvpack")
@@ -45,7 +48,7 @@ def mappings_of_a_source(devices: list[str]) -> None:
     run(["vgchange", "-q", "-an", "two"])
     before = digest(devices)
     with Undo() as undo:
-        disks.set_read_only(tuple(d for d in disks.read() if d.path in devices), undo)
+        lsblk.set_read_only(tuple(d for d in lsblk.read() if d.path in devices), undo)
         overlaid = undo.enter_context(overlay.overlay(devices, lambda at: stores.in_memory(SCRATCH / "store", at)))
         sources = [(device, None) for device in overlaid.devices]
         source = undo.enter_context(probe.opened(sources, "source", repair=True))
@@ -71,7 +74,7 @@ def refused(device: BlockDevice, owner: str) -> str:
 
 
 def scratch_devices(path: str, mdadm: str) -> None:
-    [device] = [d for d in disks.read() if d.path == path]
+    [device] = [d for d in lsblk.read() if d.path == path]
     store = DeviceStore(device, OWNER)
     with Undo() as undo:
         # A store leaves what it likes, signatures included.

@@ -6,8 +6,8 @@ Then what stands on the PV must mean what it meant before, but for LVM's own cou
 import sys
 from pathlib import Path
 
+from lvpack_agent.lvm.vgtext import Assignment, Section, parse, render
 from lvpack_agent.processes import run
-from lvpack_agent.vgtext import Assignment, Section, parse, render
 
 CHANGES = ("seqno", "description", "creation_time")
 

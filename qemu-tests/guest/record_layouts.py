@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvpack_agent import content, disks, ext, lvm, partitions, processes
+from lvpack_agent import processes
+from lvpack_agent.devices import lsblk, sfdisk
+from lvpack_agent.filesystems import content, ext
+from lvpack_agent.lvm import commands as lvm
 
 SCRATCH = Path("/run/record")
 # No thin-provisioning-tools here; LVM runs them when it opens a pool.
@@ -483,9 +486,9 @@ def record(name: str, layout: Layout, folder: Path) -> None:
     shell("udevadm trigger --subsystem-match=block --action=change && udevadm settle")
     recorder = Recorder(folder)
     if layout.lsblk:
-        recorder.answers("lsblk.json", disks.read, disks)
+        recorder.answers("lsblk.json", lsblk.read, lsblk)
     if layout.sfdisk:
-        recorder.answers("sfdisk.json", lambda: partitions.read(layout.sfdisk), partitions)
+        recorder.answers("sfdisk.json", lambda: sfdisk.read(layout.sfdisk), sfdisk)
     for device in layout.blkid:
         recorder.answers(f"blkid-{Path(device).name}.txt", lambda d=device: content.identify(d), content)  # type: ignore[misc]
     for device in layout.dumpe2fs:

@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lvpack_agent.image.checksums import is_zero
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import KIB
-from lvpack_agent.streams import is_zero
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper, runs
 from lvpack_builder.lab.console import Console

@@ -13,12 +13,13 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from random import Random
 
-from lvpack_agent import pvlabel, steps
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import Area, LogicalVolume, MetadataArea, PhysicalVolume, Segment, VolumeGroup
-from lvpack_agent.plan import Plan
-from lvpack_agent.steps import ReduceLv, Step, same_extents
-from lvpack_agent.vgtext import Section, parse
+from lvpack_agent.inplace import steps
+from lvpack_agent.inplace.steps import ReduceLv, Step, same_extents
+from lvpack_agent.layout.layout import Area, LogicalVolume, MetadataArea, PhysicalVolume, Segment, VolumeGroup
+from lvpack_agent.lvm import pvlabel
+from lvpack_agent.lvm.vgtext import Section, parse
+from lvpack_agent.plan.make import Plan
 from lvpack_builder.lab.demo import sparse_copy
 
 SECTOR = 512

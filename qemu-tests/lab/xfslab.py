@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lvpack_agent import extents, inodes
-from lvpack_agent.inodes import Attributes
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import round_up
+from lvpack_agent.trees import extents, inodes
+from lvpack_agent.trees.inodes import Attributes
 
 EDGES = (0, 1, 511, 4095, 4096, 4097, 65535, 65536, 300_001)
 NAMES = ("file", "with space", "ünïcode", "new\nline", os.fsdecode(b"\xff\xfe not UTF-8"), "-dash", "x" * 251)

@@ -8,7 +8,7 @@ import pytest
 
 from lab.runs import Lab, sha256
 from lab.wire import ADDRESS, INTERFACE, boot_server, wire
-from lvpack_agent import imageset
+from lvpack_agent.image import manifest as imageset
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB
 from lvpack_builder.boot.loaders import GRUB_CD

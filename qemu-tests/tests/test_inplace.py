@@ -16,14 +16,14 @@ import pytest
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
 from lab.writelog import Timeline, WriteLog, areas_of, merges_on
-from lvpack_agent import imageset
-from lvpack_agent.journal import PROGRESS, RECORD, Progress, Record
+from lvpack_agent.backup.journal import PROGRESS, RECORD, Progress, Record
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.inplace.steps import AddArea, ExtendLv, MoveExtents, ReduceLv, RemoveArea, ResizePv, Step
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout import VolumeGroup
+from lvpack_agent.layout.layout import VolumeGroup
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import KIB, MIB
-from lvpack_agent.steps import AddArea, ExtendLv, MoveExtents, ReduceLv, RemoveArea, ResizePv, Step
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory
 from lvpack_builder.lab.console import running

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
-from lvpack_agent import imageset
+from lvpack_agent.image import manifest as imageset
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from lvpack_builder.image.build import LiveImage

@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, sha256
-from lvpack_agent import blockmap, frames, imageset
-from lvpack_agent.layout import Range, differences
+from lvpack_agent.image import blockmap, frames
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.checksums import is_zero
+from lvpack_agent.layout.layout import Range, differences
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB, human, round_up
-from lvpack_agent.streams import is_zero
 from lvpack_builder.cli import main
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper, inventory, runs

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lab.runs import IN_PLACE, Lab, cut_to_size
-from lvpack_agent import imageset
-from lvpack_agent.efi import Loader
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from lvpack_builder.image.build import LiveImage

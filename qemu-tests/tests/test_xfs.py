@@ -10,8 +10,9 @@ import pytest
 
 from lab import xfslab
 from lab.runs import Lab, fingerprint
-from lvpack_agent import imageset, inodes
+from lvpack_agent.image import manifest as imageset
 from lvpack_agent.sizes import GIB, MIB
+from lvpack_agent.trees import inodes
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory
 from lvpack_builder.lab.demo import boot_to_login, sparse_copy

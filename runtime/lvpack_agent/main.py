@@ -9,14 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from lvpack_agent import VERSION, efi, imageset, kernellog, menu, netoptions, network, shares, shells
-from lvpack_agent.backup import backup
-from lvpack_agent.console import Console, command_line, set_speeds
+from lvpack_agent import VERSION
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.options import Settings, as_text, parse, words
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.machine import kernellog, menu, shells
+from lvpack_agent.machine.console import Console, command_line, set_speeds
+from lvpack_agent.network import options as netoptions
+from lvpack_agent.network import up as network
+from lvpack_agent.overlay.pack import backup
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Report, Run
-from lvpack_agent.restore import restore
+from lvpack_agent.restore.restore import restore
+from lvpack_agent.settings.table import Settings, as_text, parse, words
+from lvpack_agent.shares import mounted as shares
 from lvpack_agent.undo import Undo
 
 RUN = Path("/run/lvpack")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import claim
+from lvpack_agent.backup import claim
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 
 

@@ -1,4 +1,4 @@
-from lvpack_agent.console import named
+from lvpack_agent.machine.console import named
 
 
 def test_consoles_of_a_command_line() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import dirtimes
+from lvpack_agent.filesystems import dirtimes
 from lvpack_agent.processes import run
 
 # Before 1970, now, after 2038.

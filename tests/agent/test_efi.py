@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import efi, partitions
-from lvpack_agent.efi import Entry, Loader
-from lvpack_agent.layout import Partition, PartitionTable
+from lvpack_agent.devices import sfdisk
+from lvpack_agent.layout.layout import Partition, PartitionTable
+from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.machine.efi_entries import Entry, Loader
 
 OVMF = Path(__file__).parents[1] / "data/efi-ovmf"
 VARIABLES = {
@@ -136,7 +137,7 @@ def test_place_of_disks() -> None:
 
 
 def test_partitions_of_a_msdos_disk_have_the_names_of_lsblk(blog: Path) -> None:
-    table, _ = partitions.parse((blog / "sfdisk.json").read_text())
+    table, _ = sfdisk.parse((blog / "sfdisk.json").read_text())
     uuids = efi.part_uuids(table)
     signature = int(table.id, 16)
     assert f"{signature:08x}-02" in uuids

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import esp
-from lvpack_agent.efi import Loader
+from lvpack_agent.machine.efi_entries import Loader
+from lvpack_agent.restore import esp
 
 DEBIAN = "grub.cfg shimx64.efi grubx64.efi mmx64.efi fbx64.efi BOOTX64.CSV"
 SHIM = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")

@@ -5,10 +5,10 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvpack_agent import extents
-from lvpack_agent.extents import Extent, Piece
-from lvpack_agent.sharing import Sharing
 from lvpack_agent.sizes import MIB
+from lvpack_agent.trees import extents
+from lvpack_agent.trees.extents import Extent, Piece
+from lvpack_agent.trees.sharing import Sharing
 
 RANGES = st.lists(st.integers(0, 40), unique=True, max_size=12).map(
     lambda cuts: [Piece(a, b, bool(a % 2)) for a, b in zip(*[iter(sorted(cuts))] * 2, strict=False)]

@@ -6,8 +6,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvpack_agent.fitting import fitted
-from lvpack_agent.layout import (
+from lvpack_agent.layout.layout import (
     Content,
     Disk,
     Layout,
@@ -19,8 +18,9 @@ from lvpack_agent.layout import (
     Segment,
     VolumeGroup,
 )
-from lvpack_agent.options import Margin
-from lvpack_agent.plan import STORE_FLOOR, as_text, cost_of_fitting, make_plan
+from lvpack_agent.plan.fitting import fitted
+from lvpack_agent.plan.make import STORE_FLOOR, as_text, cost_of_fitting, make_plan
+from lvpack_agent.settings.table import Margin
 from lvpack_agent.sizes import MIB
 
 BLOCK = 4096

@@ -8,15 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvpack_agent import blockmap, bmap, frames, imageset, streams, zstd
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import Content, Disk, Layout, Partition, PartitionTable, Range
-from lvpack_agent.options import Compression
-from lvpack_agent.pacing import Pace
+from lvpack_agent.image import blockmap, bmap, frames, zstd
+from lvpack_agent.image import checksums as streams
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.checksums import Checksums
+from lvpack_agent.image.pacing import Pace
+from lvpack_agent.layout.layout import Content, Disk, Layout, Partition, PartitionTable, Range
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
+from lvpack_agent.settings.table import Compression
 from lvpack_agent.sizes import KIB, MIB
-from lvpack_agent.streams import Checksums
 
 ZSTD = Compression(method="zstd", level=3)
 ranges = st.lists(st.builds(Range, start=st.integers(0, 20), count=st.integers(0, 6)))
@@ -136,7 +138,7 @@ def test_no_memory_is_taken_for_what_a_damaged_seek_table_says(tmp_path: Path, b
 
 
 MANY_THREADS = """
-from lvpack_agent import zstd
+from lvpack_agent.image import zstd
 from lvpack_agent.window import Window
 data = [bytes([number]) * 300_000 for number in range(40)]
 def check(number):  # no thread has used zstd before these

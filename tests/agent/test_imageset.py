@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import frames, imageset
-from lvpack_agent.efi import Loader
 from lvpack_agent.errors import Failed
-from lvpack_agent.imageset import Manifest
+from lvpack_agent.image import frames
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.checksums import SUFFIXES, Checksums
+from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.image.pacing import Pace
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout import Disk, Layout, PartitionTable, Range
-from lvpack_agent.options import Compression
-from lvpack_agent.pacing import Pace
-from lvpack_agent.plan import Plan
+from lvpack_agent.layout.layout import Disk, Layout, PartitionTable, Range
+from lvpack_agent.machine.efi_entries import Loader
+from lvpack_agent.plan.make import Plan
 from lvpack_agent.progress import Progress
+from lvpack_agent.settings.table import Compression
 from lvpack_agent.sizes import KIB, MIB
-from lvpack_agent.streams import SUFFIXES, Checksums
 
 SHIM = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lvpack_agent import inodes
+from lvpack_agent.trees import inodes
 
 PAGE = Path(__file__).parents[2] / "docs/xfs.md"
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import claim, inplace, journal, steps
+from lvpack_agent.backup import claim, journal
+from lvpack_agent.backup.journal import Journal, Merge, Record
 from lvpack_agent.errors import Disagreement, Failed, Refused
-from lvpack_agent.journal import Journal, Merge, Record
-from lvpack_agent.plan import make_plan
+from lvpack_agent.inplace import run as inplace
+from lvpack_agent.inplace import steps
+from lvpack_agent.plan.make import make_plan
 from tests.agent.test_plan import MARGIN, blog_layout
 
 PLACE = ("U-1", "WD 1")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lvpack_agent import kernellog
+from lvpack_agent.machine import kernellog
 
 MISSING = Path(__file__).parents[1] / "data/missing-firmware"
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import content, disks, ext, lvm, moves, partitions, probe
-from lvpack_agent.discover import find
-from lvpack_agent.disks import BlockDevice
+from lvpack_agent.devices import lsblk, sfdisk
+from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
-from lvpack_agent.layout import PV_TYPE
+from lvpack_agent.filesystems import content, ext
+from lvpack_agent.layout.layout import PV_TYPE
+from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import pvmove
+from lvpack_agent.probe import open as probe
+from lvpack_agent.probe.discover import find
 from lvpack_agent.sizes import GIB, KIB, MIB
 
 DATA = Path(__file__).parents[1] / "data/layouts"
@@ -27,7 +31,7 @@ def reported(name: str) -> lvm.Vg:
 
 def listed(name: str) -> tuple[BlockDevice, ...]:
     """Return the disks of a recording that hold anything."""
-    found = disks.parse((DATA / name / "lsblk.json").read_text())
+    found = lsblk.parse((DATA / name / "lsblk.json").read_text())
     return tuple(d for d in found if d.fstype or d.parts)
 
 
@@ -117,7 +121,7 @@ def test_states() -> None:
 
 
 def test_logical_partitions_and_their_gaps() -> None:
-    table, sector = partitions.parse((DATA / "msdos-logical-partitions/sfdisk.json").read_text())
+    table, sector = sfdisk.parse((DATA / "msdos-logical-partitions/sfdisk.json").read_text())
     assert sector == 512
     assert [(p.number, p.start // MIB, p.size // MIB, p.type) for p in table.partitions] == [
         (1, 1, 50, "83"),
@@ -130,7 +134,7 @@ def test_logical_partitions_and_their_gaps() -> None:
 
 
 def test_gpt_names_attributes_and_order() -> None:
-    table, _ = partitions.parse((DATA / "gpt-partition-after-pv/sfdisk.json").read_text())
+    table, _ = sfdisk.parse((DATA / "gpt-partition-after-pv/sfdisk.json").read_text())
     assert table.label == "gpt"
     assert {(p.number, p.start // MIB, p.name, p.attributes) for p in table.partitions} == {
         (1, 1, 'BIOS "boot"', "LegacyBIOSBootable"),
@@ -138,13 +142,11 @@ def test_gpt_names_attributes_and_order() -> None:
         (7, 300, "grüße", ""),
     }
     # As sfdisk is told it again.
-    assert "1 : start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649, uuid=" in partitions.render(
-        table, 512
-    )
+    assert "1 : start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649, uuid=" in sfdisk.render(table, 512)
 
 
 def test_sectors_of_4_kib() -> None:
-    table, sector = partitions.parse((DATA / "4k-sectors/sfdisk.json").read_text())
+    table, sector = sfdisk.parse((DATA / "4k-sectors/sfdisk.json").read_text())
     assert sector == 4096
     assert next((p.number, p.start, p.size) for p in table.partitions) == (1, MIB, 100 * MIB)
     disk = next(d for d in listed("4k-sectors") if d.path == "/dev/vdd")
@@ -233,9 +235,9 @@ def test_states_of_a_vg_are_refused_by_name(name: str, words: str, hint: str) ->
 
 def test_pvmove_that_is_under_way_or_was_cut_off_at_its_end() -> None:
     running, cut_off, plain = (reported(name) for name in ("pvmove", "pvmove-cut-off", "several-pvs"))
-    assert [bool(moves.under_way(vg)) for vg in (running, cut_off, plain)] == [True, False, False]
-    assert [moves.left_over(vg) for vg in (running, plain)] == [None, None]
-    assert moves.left_over(cut_off) == lv(cut_off, "pvmove0")
+    assert [bool(pvmove.under_way(vg)) for vg in (running, cut_off, plain)] == [True, False, False]
+    assert [pvmove.left_over(vg) for vg in (running, plain)] == [None, None]
+    assert pvmove.left_over(cut_off) == lv(cut_off, "pvmove0")
 
 
 def test_plain_vgs_are_not_refused() -> None:

@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.starts_processes, pytest.mark.timeout(60)]
 AGENT = """
 import sys
 from pathlib import Path
-from lvpack_agent import console, main
+from lvpack_agent import main
+from lvpack_agent.machine import console
 folder = Path(sys.argv[1])
 console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
 main.RUN = folder / "run"

@@ -1,8 +1,8 @@
 import pytest
 
-from lvpack_agent.netchoice import Choice
-from lvpack_agent.netoptions import parse
-from lvpack_agent.nics import Nic
+from lvpack_agent.network.choice import Choice
+from lvpack_agent.network.nics import Nic
+from lvpack_agent.network.options import parse
 
 MACS = {f"ens{number}": f"52:54:00:00:00:0{number}" for number in (2, 3, 4)}
 NICS = (

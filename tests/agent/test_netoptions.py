@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvpack_agent import ipoption, netoptions
 from lvpack_agent.errors import Refused
-from lvpack_agent.ipoption import Setup
-from lvpack_agent.netoptions import Alias, NetOptions, Route, parse
+from lvpack_agent.network import ipoption
+from lvpack_agent.network import options as netoptions
+from lvpack_agent.network.ipoption import Setup
+from lvpack_agent.network.options import Alias, NetOptions, Route, parse
 
 MAC = "52:54:00:12:34:56"
 DOCS = Path(__file__).parents[2] / "docs/network.md"

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import nics
-from lvpack_agent.netline import router_address
+from lvpack_agent.network import nics
+from lvpack_agent.network.line import router_address
 
 DRIVERS = {"ens2": "virtio_net", "ens3": "virtio_net", "ens4": "virtio_net"}
 

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import options, shares
 from lvpack_agent.errors import Refused
-from lvpack_agent.options import OPTIONS, Compression, parse, words
+from lvpack_agent.settings import table as options
+from lvpack_agent.settings.table import OPTIONS, Compression, parse, words
+from lvpack_agent.shares import mounted as shares
 
 
 def test_nothing_of_ours_is_no_settings() -> None:

@@ -1,4 +1,4 @@
-from lvpack_agent.pacing import FIRST, HIGHEST, INTERVAL_SECONDS, LOWEST, Pace
+from lvpack_agent.image.pacing import FIRST, HIGHEST, INTERVAL_SECONDS, LOWEST, Pace
 
 
 def paced(reading: float, compressing: float, writing: float, intervals: int = 20) -> Pace:

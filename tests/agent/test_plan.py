@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvpack_agent import lvm, mappings, overlay, partitions, probe
-from lvpack_agent.compact import compact, joined, moved, relocated, truncated, whole_stripes
+from lvpack_agent.devices import dmsetup, sfdisk
 from lvpack_agent.errors import Refused
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout import (
+from lvpack_agent.layout.layout import (
     Area,
     Content,
     Disk,
@@ -27,8 +26,12 @@ from lvpack_agent.layout import (
     differences,
     with_partition,
 )
-from lvpack_agent.options import Margin
-from lvpack_agent.plan import Piece, Plan, as_text, make_plan
+from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.overlay import shrink as overlay
+from lvpack_agent.plan.compact import compact, joined, moved, relocated, truncated, whole_stripes
+from lvpack_agent.plan.make import Piece, Plan, as_text, make_plan
+from lvpack_agent.probe import open as probe
+from lvpack_agent.settings.table import Margin
 from lvpack_agent.sizes import GIB, KIB, MIB
 
 MARGIN = Margin(percent=5)
@@ -62,7 +65,7 @@ def ext(size: int, minimum: int, free: tuple[Range, ...] = ()) -> Content:
 
 
 def blog_layout(blog: Path) -> Layout:
-    table, sector = partitions.parse((blog / "sfdisk.json").read_text())
+    table, sector = sfdisk.parse((blog / "sfdisk.json").read_text())
     disk = Disk(path="/dev/vda", size=12 * GIB, sector_size=sector, table=table)
     disk = with_partition(disk, replace(table.partition(1), content=ext(256 * MIB, 100 * MIB)))
     disk = with_partition(disk, replace(table.partition(2), content=Content(type="LVM2_member", uuid="pv")))
@@ -99,7 +102,7 @@ def test_the_packed_table_covers_the_packed_disk(blog: Path) -> None:
     for start, count, *_ in rows:
         assert int(start) == at
         at += int(count)
-    assert at * mappings.SECTOR == plan.packed_size
+    assert at * dmsetup.SECTOR == plan.packed_size
 
 
 def test_a_store_estimate_counts_used_blocks_beyond_the_new_end(blog: Path) -> None:
@@ -433,7 +436,7 @@ def test_a_size_that_an_older_image_set_does_not_know_is_no_difference() -> None
 def test_a_mapping_is_moved_to_other_devices() -> None:
     table = "0 8192 linear 254:2 2048\n8192 16384 striped 2 128 254:2 10240 254:3 2048\n"
     under = {"254:2": ("/dev/vda", 257 * MIB), "254:3": ("/dev/vdb", 0)}
-    assert mappings.moved(table, under) == (
+    assert dmsetup.moved(table, under) == (
         "0 8192 linear /dev/vda 528384\n8192 16384 striped 2 128 /dev/vda 536576 /dev/vdb 2048\n"
     )
 

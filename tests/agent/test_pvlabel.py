@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lvpack_agent import pvlabel, vgtext
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import MetadataArea
+from lvpack_agent.layout.layout import MetadataArea
+from lvpack_agent.lvm import pvlabel, vgtext
 from lvpack_agent.sizes import KIB, MIB
 
 DATA = Path(__file__).parents[1] / "data/layouts/two-metadata-areas"

@@ -2,36 +2,37 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import content, disks, ext, mappings, partitions, swap
+from lvpack_agent.devices import dmsetup, lsblk, sfdisk
+from lvpack_agent.devices.dmsetup import StoreUse
 from lvpack_agent.errors import Refused
-from lvpack_agent.layout import Range
-from lvpack_agent.mappings import StoreUse
+from lvpack_agent.filesystems import content, ext, swap
+from lvpack_agent.layout.layout import Range
 from lvpack_agent.sizes import GIB, MIB, human, parse_size
 
 
 def test_lsblk(blog: Path) -> None:
-    disk, stick = disks.parse((blog / "lsblk.json").read_text())
+    disk, stick = lsblk.parse((blog / "lsblk.json").read_text())
     assert (disk.path, disk.size, disk.sector_size) == ("/dev/vda", 12 * GIB, 512)
     assert [(p.path, p.fstype) for p in disk.parts] == [("/dev/vda1", "ext4"), ("/dev/vda2", "LVM2_member")]
     assert stick.is_boot_medium and not disk.is_boot_medium
 
 
 def test_disks_are_selected_by_name_or_refused(blog: Path) -> None:
-    found = disks.parse((blog / "lsblk.json").read_text())
-    assert disks.select(found, ("auto",)) == found[:1], "the stick is not meant"
-    assert disks.select(found, ("/dev/vdb",)) == found[1:]
+    found = lsblk.parse((blog / "lsblk.json").read_text())
+    assert lsblk.select(found, ("auto",)) == found[:1], "the stick is not meant"
+    assert lsblk.select(found, ("/dev/vdb",)) == found[1:]
     with pytest.raises(Refused, match="cannot find disk 'WD-1'"):
-        disks.select(found, ("WD-1",))
+        lsblk.select(found, ("WD-1",))
 
 
 def test_partition_table_and_its_script(blog: Path) -> None:
-    table, sector = partitions.parse((blog / "sfdisk.json").read_text())
+    table, sector = sfdisk.parse((blog / "sfdisk.json").read_text())
     assert table.label == "dos" and sector == 512
     assert [(p.number, p.start, p.type, p.bootable) for p in table.partitions] == [
         (1, MIB, "83", True),
         (2, 257 * MIB, "8e", False),
     ]
-    script = partitions.render(table, sector)
+    script = sfdisk.render(table, sector)
     assert "1 : start=2048, size=524288, type=83, bootable\n" in script
 
 
@@ -61,8 +62,8 @@ def test_swap_header_and_blkid(blog: Path) -> None:
 
 
 def test_snapshot_status() -> None:
-    assert mappings.parse_snapshot_status("0 2048 snapshot 16/4096 16") == StoreUse(used=8192, size=2 * MIB, own=8192)
-    assert mappings.parse_snapshot_status("0 2048 snapshot Invalid") is None
+    assert dmsetup.parse_snapshot_status("0 2048 snapshot 16/4096 16") == StoreUse(used=8192, size=2 * MIB, own=8192)
+    assert dmsetup.parse_snapshot_status("0 2048 snapshot Invalid") is None
 
 
 @pytest.mark.parametrize(("text", "size"), [("4096", 4096), ("64M", 64 * MIB), ("1.5GiB", 3 * GIB // 2)])

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import imageset, rescue
-from lvpack_agent.disks import BlockDevice
+from lvpack_agent.backup import tables as rescue
+from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.imageset import SCHEMA_SEVERAL, Image, Manifest
-from lvpack_agent.layout import Disk, Layout, Range
-from lvpack_agent.options import Compression, Settings, parse
-from lvpack_agent.pacing import Pace
-from lvpack_agent.plan import Plan
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.checksums import Checksums
+from lvpack_agent.image.manifest import SCHEMA_SEVERAL, Image, Manifest
+from lvpack_agent.image.pacing import Pace
+from lvpack_agent.layout.layout import Disk, Layout, Range
+from lvpack_agent.plan.make import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
-from lvpack_agent.restore import choose_targets, opened, unusable_if_cut_off, write_disks
+from lvpack_agent.restore.restore import choose_targets, opened, unusable_if_cut_off, write_disks
+from lvpack_agent.settings.table import Compression, Settings, parse
 from lvpack_agent.sizes import MIB
-from lvpack_agent.streams import Checksums
 
 SIZES = (5 * MIB, 7 * MIB)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import sameday
+from lvpack_agent.backup import sameday
 from lvpack_agent.errors import Refused
 
 NOON = 1_780_315_200.0  # 2026-06-01T12:00:00Z

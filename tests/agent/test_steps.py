@@ -6,21 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvpack_agent import moves, steps
-from lvpack_agent.compact import Move
-from lvpack_agent.layout import (
-    PV_TYPE,
-    Content,
-    Disk,
-    Layout,
-    MetadataArea,
-    Partition,
-    PartitionTable,
-    VolumeGroup,
-)
-from lvpack_agent.plan import Plan, make_plan
-from lvpack_agent.sizes import KIB, MIB
-from lvpack_agent.steps import (
+from lvpack_agent.inplace import steps
+from lvpack_agent.inplace.steps import (
     AddArea,
     MarkVg,
     MoveExtents,
@@ -32,6 +19,20 @@ from lvpack_agent.steps import (
     WriteTable,
     same_extents,
 )
+from lvpack_agent.layout.layout import (
+    PV_TYPE,
+    Content,
+    Disk,
+    Layout,
+    MetadataArea,
+    Partition,
+    PartitionTable,
+    VolumeGroup,
+)
+from lvpack_agent.lvm import pvmove
+from lvpack_agent.plan.compact import Move
+from lvpack_agent.plan.make import Plan, make_plan
+from lvpack_agent.sizes import KIB, MIB
 from tests.agent.test_plan import MARGIN, blog_layout, ext, vgs
 
 
@@ -202,5 +203,5 @@ def test_a_filesystem_is_only_ever_half_merged_in_a_marked_vg(blog: Path) -> Non
 
 def test_mirror_status() -> None:
     # dmsetup status vg-pvmove0, while it copied and when it had
-    assert moves.in_sync("0 204800 mirror 2 254:0 254:0 2/50 1 AA 1 core") == 0.04
-    assert moves.in_sync("0 204800 mirror 2 254:0 254:0 50/50 1 AA 1 core") == 1
+    assert pvmove.in_sync("0 204800 mirror 2 254:0 254:0 2/50 1 AA 1 core") == 0.04
+    assert pvmove.in_sync("0 204800 mirror 2 254:0 254:0 50/50 1 AA 1 core") == 1

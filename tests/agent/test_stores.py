@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import emptiness, stores
-from lvpack_agent.disks import BlockDevice
+from lvpack_agent.devices import emptiness
+from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, KIB, MIB
-from lvpack_agent.stores import Label
+from lvpack_agent.snapshots import stores
+from lvpack_agent.snapshots.stores import Label
 from lvpack_agent.undo import Undo
 from lvpack_builder.lab.qemu import create_disk
 

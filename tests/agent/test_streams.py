@@ -2,7 +2,7 @@ from collections.abc import Generator
 
 import pytest
 
-from lvpack_agent import streams
+from lvpack_agent.image import checksums as streams
 
 
 @pytest.mark.starts_processes

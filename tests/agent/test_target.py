@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvpack_agent import blockmap, frames, target
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout import Range
+from lvpack_agent.image import blockmap, frames
+from lvpack_agent.layout.layout import Range
+from lvpack_agent.restore import target
+from lvpack_agent.restore.target import Target
 from lvpack_agent.sizes import KIB, MIB
-from lvpack_agent.target import Target
 
 UNIT = 4 * KIB
 SIZE = 5 * MIB + UNIT

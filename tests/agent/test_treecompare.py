@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from lab import xfslab
-from lvpack_agent import extents, treework, xfsrebuild
 from lvpack_agent.errors import Failed
+from lvpack_agent.filesystems import xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
+from lvpack_agent.trees import extents
+from lvpack_agent.trees import work as treework
 
 pytestmark = pytest.mark.starts_processes
 
@@ -56,7 +58,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]
         with xfslab.mounted(old, folder / "mounted") as root:
             plant(root)
         with xfslab.device(memory / "new", SMALL) as new:
-            assert xfsrebuild.rebuild(new, old, SMALL, folder, True, lambda: None) == []
+            assert xfs_rebuild.rebuild(new, old, SMALL, folder, True, lambda: None) == []
         with xfslab.mounted(old, folder / "mounted", "ro") as root:
             yield root, memory / "new"
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from lab import xfslab
-from lvpack_agent import extents, treework, xfs, xfsfiles, xfsrebuild
 from lvpack_agent.errors import Failed
+from lvpack_agent.filesystems import xfs, xfs_files, xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
+from lvpack_agent.trees import extents
+from lvpack_agent.trees import work as treework
 
 pytestmark = pytest.mark.starts_processes
 
@@ -50,8 +52,8 @@ def test_a_copy_is_the_tree_that_was(number: int, images: Path, tmp_path: Path) 
         run(["mkfs.xfs", "-q", *options, old])
         with xfslab.mounted(old, tmp_path / "mounted") as root:
             xfslab.Dice(root, number, reflink=reflink, v5=True, late=late).tree(60)
-        _, written = xfsrebuild.estimated(old)
-        assert xfsrebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None) == []
+        _, written = xfs_rebuild.estimated(old)
+        assert xfs_rebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None) == []
         xfs.check(new)
         with (
             xfslab.mounted(old, tmp_path / "was", "ro") as was,
@@ -74,7 +76,7 @@ def test_what_was_never_written_means_nothing(images: Path, tmp_path: Path) -> N
             xfslab.Dice(root, 5, reflink=True, v5=True, late=True).tree(150)
         with xfslab.mounted(old, tmp_path / "mounted", "ro") as root:
             before = xfslab.described(root)
-        parts = xfsfiles.look(old).preallocated
+        parts = xfs_files.look(old).preallocated
         assert len(parts) > 5
         with Path(old).open("r+b") as file:
             for part in parts:
@@ -111,10 +113,10 @@ def test_a_copy_fits_what_was_estimated(images: Path, tmp_path: Path) -> None:
         run(["mkfs.xfs", "-q", "-m", "rmapbt=1", old])
         with xfslab.mounted(old, tmp_path / "mounted") as root:
             grown(root)
-        minimum, written = xfsrebuild.estimated(old)
+        minimum, written = xfs_rebuild.estimated(old)
         # Three times 100 MiB are shared, and 200 MiB are in the size and not written.
         assert 300 * MIB < minimum < 480 * MIB
-        assert xfsrebuild.rebuild(new, old, minimum, tmp_path, True, lambda: None) == []
+        assert xfs_rebuild.rebuild(new, old, minimum, tmp_path, True, lambda: None) == []
         assert 110 * MIB < (images / "tight").stat().st_blocks * 512 < written < 280 * MIB
     for image in ("full", "tight"):
         (images / image).unlink()
@@ -127,7 +129,7 @@ def test_a_filesystem_that_is_too_small_is_an_error(images: Path, tmp_path: Path
             for _ in range(400):
                 file.write(bytes(range(256)) * 4096)
         with pytest.raises(Failed, match="cannot copy '/large': No space left on device"):
-            xfsrebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None)
+            xfs_rebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None)
     for image in ("full", "tight"):
         (images / image).unlink()
 
@@ -152,7 +154,7 @@ def test_paths_of_any_length_and_large_folders(images: Path, tmp_path: Path) -> 
                 os.close(os.open(f"{number}", os.O_WRONLY | os.O_CREAT, dir_fd=many))
             os.close(many)
             os.close(fd)
-        assert xfsrebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None) == []
+        assert xfs_rebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None) == []
         xfs.check(new)
         with xfslab.mounted(new, tmp_path / "is", "ro") as now:
             found = run(["find", "-mindepth", "1", "-printf", "%d %y\n"], cwd=now).stdout.splitlines()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import treework
 from lvpack_agent.errors import Failed
+from lvpack_agent.trees import work as treework
 
 pytestmark = pytest.mark.starts_processes
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvpack_agent import metadata
 from lvpack_agent.errors import Failed
+from lvpack_agent.lvm import rewrite as metadata
+from lvpack_agent.lvm.vgtext import DEEPEST, Assignment, Section, Value, parse, render
 from lvpack_agent.sizes import KIB
-from lvpack_agent.vgtext import DEEPEST, Assignment, Section, Value, parse, render
 
 DATA = Path(__file__).parents[1] / "data"
 # read_text() would make line feeds of carriage returns.
@@ -263,7 +263,7 @@ def test_a_value_that_is_set_is_the_value_that_is_read(old: Value, new: Value) -
 
 
 def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
-    from lvpack_agent.compact import compact, moved
+    from lvpack_agent.plan.compact import compact, moved
     from tests.agent.test_plan import blog_vg
 
     text = RECORDED["blog.vgcfgbackup"]
@@ -286,8 +286,8 @@ def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
 
 
 def test_segments_that_were_cut_off_come_back_as_they_were() -> None:
-    from lvpack_agent.compact import truncated
-    from lvpack_agent.probe import volume_group
+    from lvpack_agent.plan.compact import truncated
+    from lvpack_agent.probe.open import volume_group
     from tests.agent.test_layouts import reported
 
     former, found = RECORDED["striped.vgcfgbackup"], reported("striped")

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from lvpack_agent import lvm, moves, probe
-from lvpack_agent.compact import Move
 from lvpack_agent.errors import Disagreement, Refused
-from lvpack_agent.layout import Layout
-from lvpack_agent.plan import Plan
-from lvpack_agent.steps import MarkVg, MoveExtents, states
-from lvpack_agent.volumes import Volumes, position
+from lvpack_agent.inplace.disk import Volumes, position
+from lvpack_agent.inplace.steps import MarkVg, MoveExtents, states
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import pvmove
+from lvpack_agent.plan.compact import Move
+from lvpack_agent.plan.make import Plan
+from lvpack_agent.probe import open as probe
 from tests.agent.test_layouts import reported
 
 DEVICE = "/dev/vda1"
@@ -26,7 +28,7 @@ def volumes(monkeypatch: pytest.MonkeyPatch, found: lvm.Vg) -> Volumes:
 def test_pvmove_that_was_cut_off_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """LV root is where it was to go, extents 0-9: the move is done; or where it was: it is yet to be made."""
     found = reported("pvmove-cut-off")
-    left = moves.left_over(found)
+    left = pvmove.left_over(found)
     bare = replace(found, lvs=tuple(lv for lv in found.lvs if lv is not left))
     vg = probe.volume_group(bare, {DEVICE: (0, 0)}, {})
     opened = volumes(monkeypatch, found)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import xfs, xfsrebuild
 from lvpack_agent.errors import Failed
+from lvpack_agent.filesystems import xfs, xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
 from lvpack_builder.lab.qemu import create_disk
@@ -55,7 +55,7 @@ def test_a_smaller_one_has_the_same_features(kind: str, tmp_path: Path) -> None:
 
 def test_what_it_needs_grows_with_what_is_in_use(tmp_path: Path) -> None:
     image = make(tmp_path / "image", 4 * GIB)
-    minimum, written = xfsrebuild.estimated(str(image))
+    minimum, written = xfs_rebuild.estimated(str(image))
     assert minimum == xfs.LEAST
     assert xfs.LEAST_LOG < written < 3 * xfs.LEAST_LOG
     file = tmp_path / "file"
@@ -64,7 +64,7 @@ def test_what_it_needs_grows_with_what_is_in_use(tmp_path: Path) -> None:
     rows = "\n".join(f"file-{n} ---644 0 0 {file}" for n in range(600))
     proto.write_text(f"/stand/diag\n0 0\nd--755 0 0\n{rows}\n$\n")
     full = make(tmp_path / "full", 4 * GIB, "-p", str(proto))
-    needed, copied = xfsrebuild.estimated(str(full))
+    needed, copied = xfs_rebuild.estimated(str(full))
     assert 600 * MIB < needed - xfs.LEAST_LOG < 700 * MIB
     assert 600 * MIB < copied - written < 660 * MIB
 
@@ -79,8 +79,8 @@ def test_what_it_needs_grows_with_what_is_in_use(tmp_path: Path) -> None:
 def test_what_a_copy_would_not_keep_is_not_copied(command: tuple[str, ...], why: str, tmp_path: Path) -> None:
     image = make(tmp_path / "image", GIB)
     run(["xfs_db", "-x", *(word for line in command for word in ("-c", line)), image])
-    with pytest.raises(xfsrebuild.Fixed, match=why):
-        xfsrebuild.estimated(str(image))
+    with pytest.raises(xfs_rebuild.Fixed, match=why):
+        xfs_rebuild.estimated(str(image))
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_what_lvpack_does_not_know_is_not_copied(offset: int, value: bytes, why:
     with image.open("r+b") as file:
         file.seek(offset)
         file.write(value)
-    with pytest.raises(xfsrebuild.Fixed, match=why):
-        xfsrebuild.estimated(str(image))
+    with pytest.raises(xfs_rebuild.Fixed, match=why):
+        xfs_rebuild.estimated(str(image))
 
 
 def test_no_superblock_is_an_error(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from lab import xfslab
-from lvpack_agent import inodes, xfsrebuild
-from lvpack_agent.inodes import Attributes
+from lvpack_agent.filesystems import xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, KIB, MIB
+from lvpack_agent.trees import inodes
+from lvpack_agent.trees.inodes import Attributes
 
 pytestmark = pytest.mark.starts_processes
 
@@ -35,8 +36,8 @@ def new(old: str, tmp_path: Path) -> Iterator[str]:
 
 def anew(new: str, old: str, tmp_path: Path) -> list[str]:
     """Make the filesystem anew at 5 % above what it needs, as lvpack does; return in what it differs."""
-    size = round(xfsrebuild.estimated(old)[0] * 1.05) // MIB * MIB
-    return xfsrebuild.rebuild(new, old, size, tmp_path / "work", True, lambda: None)
+    size = round(xfs_rebuild.estimated(old)[0] * 1.05) // MIB * MIB
+    return xfs_rebuild.rebuild(new, old, size, tmp_path / "work", True, lambda: None)
 
 
 def test_many_shared_pieces_take_no_longer_than_few(new: str, old: str, tmp_path: Path) -> None:
@@ -90,5 +91,5 @@ def test_who_may_do_what_is_kept_where_the_kernel_lists_no_attributes(new: str, 
 
 def test_what_mkfs_does_not_make_keeps_its_size_and_is_named(old: str) -> None:
     run(["mkfs.xfs", "-q", "-f", "-b", "size=65536", "-m", "rmapbt=1", old])
-    with pytest.raises(xfsrebuild.Fixed, match=r"mkfs\.xfs does not make it smaller: .*too small"):
-        xfsrebuild.estimated(old)
+    with pytest.raises(xfs_rebuild.Fixed, match=r"mkfs\.xfs does not make it smaller: .*too small"):
+        xfs_rebuild.estimated(old)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lvpack_agent.disks import BOOT_LABEL
+from lvpack_agent.devices.lsblk import BOOT_LABEL
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import KIB, MIB, round_up
 from lvpack_builder.boot import menus

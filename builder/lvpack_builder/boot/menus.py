@@ -7,8 +7,8 @@ from typing import Any
 
 import jinja2
 
-from lvpack_agent.console import named
-from lvpack_agent.options import PREFIX
+from lvpack_agent.machine.console import named
+from lvpack_agent.settings.table import PREFIX
 
 # gpt: a disk whose primary GPT was cut off while it was written is read by its backup (kernel-parameters).
 KERNEL_ARGUMENTS = ("quiet", "loglevel=3", "gpt")

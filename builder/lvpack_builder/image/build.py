@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import VERSION, netoptions, options
+from lvpack_agent import VERSION
 from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.network import options as netoptions
 from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.settings import table as options
 from lvpack_agent.sizes import GIB, human
 from lvpack_builder.boot import iso, netboot
 from lvpack_builder.boot.loaders import PACKAGES

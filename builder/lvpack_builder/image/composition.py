@@ -61,7 +61,7 @@ def rows(built: Base) -> list[tuple[str, int, int]]:
             found.append((name, sum(path.stat().st_size for path in paths), packed.stat().st_size))
         agent = Path(scratch) / "agent.squashfs"
         rootfs.agent_layer(built.tree, agent)
-        sources = sum(path.stat().st_size for path in Path(lvpack_agent.__file__).parent.glob("*.py"))
+        sources = sum(path.stat().st_size for path in Path(lvpack_agent.__file__).parent.rglob("*.py"))
         found.append(("the agent", sources, agent.stat().st_size))
     early, kernel, whole = (p.stat().st_size for p in (built.early, image.kernel, image.initrd))
     found.append(("first stage of the initrd", 0, early))

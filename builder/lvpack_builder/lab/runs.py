@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.options import PREFIX
 from lvpack_agent.report import Report
+from lvpack_agent.settings.table import PREFIX
 from lvpack_builder.boot import netboot
 from lvpack_builder.boot.iso import write_iso
 from lvpack_builder.image.build import LiveImage

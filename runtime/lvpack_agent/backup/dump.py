@@ -1,0 +1,121 @@
+"""From a packed disk to an image set, the same in both modes."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lvpack_agent import VERSION
+from lvpack_agent.backup import tables as rescue
+from lvpack_agent.devices.lsblk import size_of
+from lvpack_agent.filesystems import free as usage
+from lvpack_agent.image import blockmap, bmap, frames
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.checksums import SUFFIXES
+from lvpack_agent.image.manifest import Image
+from lvpack_agent.image.pacing import Pace
+from lvpack_agent.layout.layout import Range
+from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.plan.make import Plan
+from lvpack_agent.probe.open import Opened, Place
+from lvpack_agent.probe.verify import verified
+from lvpack_agent.progress import Progress
+from lvpack_agent.report import Run
+from lvpack_agent.settings.table import Compression, Settings
+from lvpack_agent.sizes import human
+
+
+def set_name(wanted: str, host: str) -> str:
+    """Return the name of the image set: what lvpack.name asks for, or HOST-UTCSTAMP."""
+    return wanted or time.strftime(f"{host}-%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+def _free(checked: Opened, run: Run) -> dict[Place | str, tuple[Range, ...]]:
+    """Return what filesystems other than ext2/3/4 leave free; warn of those that are read whole."""
+    found = {}
+    for volume in checked.volumes():
+        if volume.content.type in usage.TYPES:
+            run.say(f"map {volume.name} ({volume.content.type})")
+            try:
+                found[volume.key] = usage.free(volume.device, volume.content.type)
+            except usage.Unmapped as cause:
+                run.warn(f"{volume.name} ({volume.content.type}) is read whole, its free blocks too: {cause}")
+    return found
+
+
+def _dump_disk(
+    folder: Path, device: str, index: int, block_map: tuple[Range, ...], compress: Compression, run: Run
+) -> Image:
+    """Write the image of a packed disk, by its index, to the new image set."""
+    name, size = imageset.image_name(index, SUFFIXES[compress.method]), size_of(device)
+    progress = Progress("dump" if not index else f"dump {name}", size, run.say)
+    pace = Pace(workers=frames.worker_count(), fixed=compress.level)
+    checksums = imageset.write_image(Path(device), folder / name, compress, block_map, size, progress, pace)
+    run.say(progress.line())
+    if compress.method == "zstd":
+        run.compression = "; ".join(filter(None, [run.compression, pace.summary()]))
+        run.say(pace.summary())
+    return Image(image=name, block_map=block_map, checksums=checksums)
+
+
+def dump(
+    folder: Path,
+    packed: Sequence[str],
+    planned: Plan,
+    settings: Settings,
+    run: Run,
+    log: Path,
+    check_store: Callable[[], object] = lambda: None,
+) -> None:
+    """Check that the packed disks are what was planned, write their images and all else, and read the set back.
+
+    folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises if what was
+    read may not be the packed disk any more.
+    """
+    with run.phase("check"):
+        with verified(packed, planned.target, run.say) as checked:
+            free = _free(checked, run)
+            block_maps = [
+                blockmap.of_disk(checked.layout, planned.shrunk_lvs(), free, index) for index in range(len(packed))
+            ]
+        run.sizes["mapped"] = sum(r.count for block_map in block_maps for r in block_map)
+        run.say(f"{human(run.sizes['mapped'])} of {human(planned.packed_size)} hold data; the rest is not read")
+        check_store()
+    with run.phase("dump"):
+        images = tuple(
+            _dump_disk(folder, packed[index], index, block_map, settings.compress, run)
+            for index, block_map in enumerate(block_maps)
+        )
+        check_store()
+    run.sizes["image"] = sum(image.checksums.stored_size for image in images)
+    first, *further = images
+    boot_disk, loaders = efi.booted([disk.table for disk in planned.source.disks[: len(packed)]])
+    manifest = imageset.Manifest(
+        schema=imageset.SCHEMA_SEVERAL if further else imageset.SCHEMA,
+        lvpack=VERSION,
+        name=run.name,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        machine=rescue.machine(),
+        plan=planned,
+        packed=planned.target,
+        image=first.image,
+        compression=settings.compress,
+        block_map=first.block_map,
+        checksums=first.checksums,
+        boot=loaders,
+        boot_disk=boot_disk,
+        sizes=dict(run.sizes),
+        timings=dict(run.timings),
+        warnings=tuple(run.warnings),
+        further=tuple(further),
+    )
+    imageset.write_manifest(folder, manifest)
+    for image in images:
+        imageset.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
+    imageset.write_text(folder, imageset.RESTORE, imageset.restore_text(manifest))
+    imageset.write_text(folder, "agent.log", log.read_text(encoding="utf-8", errors="replace"))
+    imageset.write_sums(folder, images)
+    if not settings.readback:
+        run.say("the image is not read back: lvpack.readback=no")
+        return
+    with run.phase("read back"):
+        imageset.check_images(folder, imageset.read_manifest(folder), run.say)

@@ -1,0 +1,133 @@
+"""What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lvpack_agent.backup import tables as rescue
+from lvpack_agent.devices import lsblk
+from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.errors import Refused
+from lvpack_agent.inplace.steps import MERGE_TAG, TAG
+from lvpack_agent.layout.layout import Disk
+from lvpack_agent.plan.fitting import fitted
+from lvpack_agent.plan.make import Plan, leaving_out, make_plan
+from lvpack_agent.probe.discover import Found, find
+from lvpack_agent.probe.open import Opened, opened
+from lvpack_agent.report import Run
+from lvpack_agent.settings.table import Settings
+from lvpack_agent.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A probed source and its plan, while the source's mappings stand; host is a name for the image set.
+
+    wished is the plan that the margin asks for, another one if that does not fit the store.
+    """
+
+    source: Opened
+    plan: Plan
+    wished: Plan
+    host: str
+
+
+def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDevice, ...], Found]:
+    """Return all disks and the one to pack; the stack keeps them read-only, but for a scratch device's disk."""
+    all_disks = lsblk.read()
+    spared = lsblk.holding(all_disks, settings.scratch)
+    lsblk.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
+    named = settings.disk != lsblk.AUTO
+    found = find(lsblk.select(all_disks, settings.disk), settings.vg, collapse=settings.collapse, named=named)
+    run.disk = found.disk.path
+    if settings.mode == "inplace":
+        _refuse_several(found)
+    until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
+    vgs = ", ".join(vg.name for vg in found.vgs)
+    run.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
+    others = tuple(d for d in all_disks if d not in (*found.disks, *spared) and not d.is_boot_medium)
+    for other in others:
+        run.warn(
+            f"disk {other.describe()} shares no VG with what is packed: left out, as lvpack.disk= does not name it"
+        )
+    return all_disks, replace(found, others=others)
+
+
+def _refuse_several(found: Found) -> None:
+    pvs = [pv.device for vg in found.vgs for pv in vg.pvs]
+    if len(pvs) > 1:
+        raise Refused(
+            f"cannot pack VG '{found.vg}' in place: its disks have {len(pvs)} PVs ({', '.join(pvs)})",
+            hint="overlay mode can; or collect it on one with pvmove and vgreduce",
+        )
+    if len(found.disks) > 1:
+        raise Refused(
+            f"cannot pack {' and '.join(found.paths)} in place: that is for one disk",
+            hint=f"overlay mode packs several; or name only {found.disk.path} with lvpack.disk=",
+        )
+
+
+def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") -> None:
+    """Raise Refused if an in-place run of this machine was cut off and its journal is not at hand.
+
+    unfinished are the journals of other disks with this VG, own is how that of this one would be named.
+    """
+    hint = (
+        "boot with the options of that run (lvpack.mode=inplace, the same lvpack.target) to finish it; do not start "
+        "the server and do not run e2fsck"
+    )
+    if unfinished:
+        names = ", ".join(path.name for path in unfinished)
+        hint = (
+            f"not finished on this share: {names}. If that is of this disk, which had another name then, rename the "
+            f"folder to '{own}' and boot again; else {hint}"
+        )
+    for vg in found.vgs:
+        if tags := [tag for tag in vg.tags if tag == TAG or tag.startswith(MERGE_TAG)]:
+            raise Refused(
+                f"cannot use VG '{vg.name}': it has the tag {', '.join(tags)}, so an in-place run was cut off, and its "
+                "filesystems may be half merged",
+                hint=hint,
+            )
+
+
+@contextmanager
+def surveyed(
+    found: Found, devices: Sequence[str], settings: Settings, run: Run, room: Callable[[], int] | None = None
+) -> Iterator[Survey]:
+    """Probe the source through devices, an overlay in which unclean filesystems are checked, and plan.
+
+    room tells then how many bytes the overlay's store still takes, if the plan shall fit that.
+    """
+    likes = (
+        Disk(
+            path=disk.path,
+            size=disk.size,
+            sector_size=disk.sector_size,
+            table=None,
+            model=disk.model,
+            serial=disk.serial,
+            wwn=disk.wwn,
+        )
+        for disk in found.disks
+    )
+    with opened(
+        tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=settings.mode == "overlay"
+    ) as source:
+        for finding in source.findings:
+            run.warn(finding)
+        others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
+        wished = leaving_out(make_plan(source.layout, settings.margin, kept=found.kept), others)
+        planned = wished
+        if room:
+            fitting = fitted(source.layout, settings.margin, room(), kept=found.kept)
+            planned = leaving_out(fitting, others)
+        for name in planned.moved_boot_loaders():
+            run.warn(f"{name}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore")
+        run.sizes |= {
+            "source_disk": sum(disk.size for disk in found.disks),
+            "packed_disk": planned.packed_size,
+            "store": planned.store,
+        }
+        yield Survey(source=source, plan=planned, wished=wished, host=rescue.host_name(source) or found.vg)

@@ -1,0 +1,67 @@
+"""What a person would want in a disaster: layout/ of an image set, the machine it came from, its host name."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lvpack_agent.filesystems import ext, xfs
+from lvpack_agent.filesystems.content import AMBIVALENT, NOTHING
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.probe.open import Opened, Volume
+from lvpack_agent.processes import run
+
+DMI = Path("/sys/class/dmi/id")
+
+
+def machine() -> dict[str, str]:
+    """Return who made this machine, which it is, and how it booted (kernel: ABI/testing/sysfs-firmware-dmi-tables)."""
+    facts = {"firmware": str(efi.firmware())}
+    for name in ("sys_vendor", "product_name", "product_serial", "product_uuid", "board_name", "bios_version"):
+        try:
+            facts[name] = (DMI / name).read_text().strip()
+        except OSError:
+            continue
+    return facts
+
+
+def host_name(source: Opened) -> str:
+    """Return the name in /etc/hostname of the source's root filesystem, made fit for a folder; "" if there is none.
+
+    The root filesystem is the one that has /etc/fstab too, of several the one on the first disk. Only ext filesystems
+    and XFS are searched.
+    """
+    where = {lv.uuid: min(pv.disk for pv in vg.pvs) for vg in source.layout.vgs for lv in vg.lvs}
+
+    def order(volume: Volume) -> tuple[int, bool]:
+        # Most installers call it so; with 200 LVs it is worth it to ask that one first.
+        disk = where[volume.key] if isinstance(volume.key, str) else volume.key[0]
+        return disk, "root" not in volume.name.lower()
+
+    for volume in sorted(source.volumes(), key=order):
+        if not volume.content.is_ext and volume.content.type != "xfs":
+            continue
+        read_file = ext.read_file if volume.content.is_ext else xfs.read_file
+        name = read_file(volume.device, "/etc/hostname").strip()
+        if name and read_file(volume.device, "/etc/fstab"):
+            return re.sub(r"[^A-Za-z0-9._-]", "-", name.splitlines()[0]).strip(".-_")
+    return ""
+
+
+def write(folder: Path, source: Opened, vg_texts: Mapping[str, str], plan_text: str) -> None:
+    """Write the source's tables, as its own tools print them, to layout/ of an image set; vg_texts by VG name."""
+    disks, devices = source.layout.disks, (*source.partitions.values(), *source.lvs.values())
+    columns = "NAME,SIZE,TYPE,FSTYPE,LABEL,UUID,PARTUUID,MODEL,SERIAL"
+    files = {
+        "lsblk.txt": run(["lsblk", "-o", columns, *(disk.path for disk in disks)]).stdout,
+        "blkid.txt": run(["blkid", "--probe", "-o", "full", *devices], ok=(0, NOTHING, AMBIVALENT)).stdout,
+        "plan.txt": plan_text + "\n",
+    }
+    for number, disk in enumerate(disks):
+        if disk.table:
+            files[f"sfdisk{number or ''}.dump"] = run(["sfdisk", "--dump", disk.path]).stdout
+    files |= {f"{name}.vgcfgbackup": text for name, text in vg_texts.items()}
+    if entries := efi.described():
+        files["efibootmgr.txt"] = entries
+    for name, text in files.items():
+        imageset.write_text(folder, f"layout/{name}", text)

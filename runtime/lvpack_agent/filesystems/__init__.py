@@ -1,0 +1,1 @@
+"""What volumes hold: filesystems and swap, measured, checked, resized, made anew."""

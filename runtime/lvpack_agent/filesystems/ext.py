@@ -1,0 +1,129 @@
+"""ext2, ext3 and ext4, by e2fsprogs."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.image.blockmap import joined
+from lvpack_agent.layout.layout import Range
+from lvpack_agent.processes import Completed, run
+
+# e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".
+CORRECTED, UNCORRECTED = 1, 4
+
+_GROUP = re.compile(r"^Group \d+: \(Blocks (\d+)-")
+_TABLE = re.compile(r"^  Inode table at (\d+)")
+_INODES = re.compile(r" free blocks, (\d+) free inodes, \d+ directories(?:, (\d+) unused inodes)?$")
+_FREE = "  Free blocks: "
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_ESTIMATE = re.compile(r"minimum size of the filesystem: (\d+)")
+
+
+# ext4(5): with one of these a group says how many inodes at the end of its table were never used.
+_CHECKED_GROUPS = {"uninit_bg", "metadata_csum"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superblock:
+    """Facts of dumpe2fs(8): sizes in bytes and blocks; clean is False with a journal to replay or known errors.
+
+    free: what no file and no metadata is in; of the inode tables, what was never used is free too. tables: all inode
+    tables. groups: first block and number of used inodes of each block group. external_journal: it is on another
+    device.
+    """
+
+    block_size: int
+    block_count: int
+    clean: bool
+    features: tuple[str, ...]
+    free: tuple[Range, ...]
+    tables: tuple[Range, ...]
+    groups: tuple[tuple[int, int], ...]
+    external_journal: bool
+
+    def has_inodes_beyond(self, size: int) -> bool:
+        """Return whether a shrink to size bytes moves inodes: whether groups from there on have any."""
+        return any(used for first, used in self.groups if first * self.block_size >= size)
+
+
+def parse(text: str) -> Superblock:
+    """Read the output of dumpe2fs, with or without its groups."""
+    head, _, rest = text.partition("\n\n")
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head.splitlines())}
+    features = tuple(facts["Filesystem features"].split())
+    block_size, inodes = int(facts["Block size"]), int(facts["Inodes per group"])
+    # The first revision of ext2 has inodes of 128 bytes and does not say so.
+    inode_size = int(facts.get("Inode size", 128))
+    groups, free, tables = [], [], []
+    first = table = 0
+    for line in rest.splitlines():
+        if found := _GROUP.search(line):
+            first = int(found[1])
+        elif found := _TABLE.search(line):
+            table = int(found[1])
+            tables.append(Range(start=table, count=int(facts["Inode blocks per group"])))
+        elif found := _INODES.search(line):
+            groups.append((first, inodes - int(found[1])))
+            if _CHECKED_GROUPS.intersection(features):
+                used_blocks = -((int(found[2] or 0) - inodes) * inode_size // block_size)
+                free.append(Range(start=table + used_blocks, count=tables[-1].count - used_blocks))
+        elif line.startswith(_FREE):
+            for start, end in _RANGE.findall(line.removeprefix(_FREE)):
+                free.append(Range(start=int(start), count=int(end or start) + 1 - int(start)))
+    return Superblock(
+        block_size=block_size,
+        block_count=int(facts["Block count"]),
+        clean=facts["Filesystem state"] == "clean" and "needs_recovery" not in features,
+        features=features,
+        free=joined(free),
+        tables=joined(tables),
+        groups=tuple(groups),
+        external_journal="has_journal" in features and "Journal inode" not in facts,
+    )
+
+
+def read(device: str) -> Superblock:
+    """Return the facts of a filesystem, its block bitmap included."""
+    return parse(run(["dumpe2fs", device]).stdout)
+
+
+def minimum(device: str, block_size: int) -> int:
+    """Return resize2fs's estimate of the smallest size, in bytes (resize2fs(8), -P)."""
+    answer = run(["resize2fs", "-P", device])
+    found = _ESTIMATE.search(answer.stdout)
+    if not found:
+        raise Failed(f"cannot find the minimum size of '{device}': resize2fs says '{answer.stdout.strip()}'")
+    return int(found[1]) * block_size
+
+
+def repair(device: str, tick: Callable[[], None] | None = None) -> str:
+    """Replay the journal and check; return what had to be repaired beyond that, "" for nothing."""
+    # -p repairs what is safe and is silent about a journal; only what it leaves is a finding for people.
+    preen = run(["e2fsck", "-f", "-p", device], ok=(0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED), tick=tick)
+    if not preen.status & UNCORRECTED:
+        return ""
+    full = run(["e2fsck", "-f", "-y", device], ok=(0, CORRECTED), tick=tick)
+    return _findings(full)
+
+
+def check(device: str, tick: Callable[[], None] | None = None) -> None:
+    """Check without writing. Raises Failed with e2fsck's words if the filesystem is not clean."""
+    answer = run(["e2fsck", "-f", "-n", device], ok=(0, UNCORRECTED, UNCORRECTED | CORRECTED), tick=tick)
+    if answer.status:
+        raise Failed(f"cannot trust the filesystem on '{device}': {_findings(answer)}")
+
+
+def _findings(answer: Completed) -> str:
+    lines = [line for line in answer.stdout.splitlines() if line.strip() and not line.startswith("Pass ")]
+    return "; ".join(lines[:5])
+
+
+def resize(device: str, size: int, tick: Callable[[], None] | None = None) -> None:
+    """Resize to a number of bytes, a multiple of 512."""
+    run(["resize2fs", device, f"{size // 512}s"], tick=tick)
+
+
+def read_file(device: str, path: str) -> str:
+    """Return a small text file of a filesystem without mounting it; "" if there is none."""
+    return run(["debugfs", "-R", f"cat {path}", device]).stdout

@@ -1,0 +1,99 @@
+"""An XFS made anew, smaller: whether that can be, what it takes, and doing it."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.filesystems import xfs, xfs_files
+from lvpack_agent.filesystems.xfs import Superblock
+from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.sizes import MIB, round_up
+from lvpack_agent.trees import quotas
+from lvpack_agent.trees import work as treework
+from lvpack_agent.undo import Undo
+
+# What is in memory of each file with several names, and of each range of shared blocks, while they are copied.
+_NAMES_NOTE = _SHARING_NOTE = 500
+
+
+class Fixed(Exception):
+    """Why a filesystem cannot be made anew, smaller; its text follows a colon."""
+
+
+def estimated(device: str) -> tuple[int, int]:
+    """Return the bytes that a new filesystem with the same files needs, and those that making it writes.
+
+    To the latter belongs what is in memory meanwhile. Blocks that files share count once, as they will be written once.
+    Raises Fixed if it has what cannot be made again, has a log to replay, or is damaged.
+    """
+    block = xfs.read(device)
+    if block.realtime_blocks:
+        raise Fixed("it has a realtime section")
+    if not block.log_start:
+        raise Fixed("its log is on another device")
+    if unknown := block.unknown():
+        raise Fixed(unknown)
+    if not xfs.is_clean(device):
+        raise Fixed("its log cannot be replayed")
+    try:
+        xfs.check(device)
+        shared = xfs.shared_ranges(device, block)
+        files = xfs_files.look(device)
+    except ToolFailed as failed:
+        # The kernel says more on the console.
+        raise Fixed(f"it cannot be looked at: {failed.message}") from None
+    except Failed as failed:
+        raise Fixed(f"it is damaged, or cannot be read: {failed.message}") from None
+    preallocated = sum(part.count for part in files.preallocated)
+    notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + treework.memory()
+    # While a file with a hint is written it has whole extents of that size, however small it is.
+    minimum = block.minimum() + round_up(files.hint * treework.workers(), MIB)
+    _refuse_unmakeable(block, minimum)
+    return minimum, block.written(preallocated) + notes
+
+
+def _refuse_unmakeable(block: Superblock, size: int) -> None:
+    """Raise Fixed if mkfs.xfs does not make such a filesystem of that size, as with large blocks and a small log."""
+    with tempfile.NamedTemporaryFile(prefix="lvpack-") as file:
+        file.truncate(size)
+        answer = run(["mkfs.xfs", "-N", *block.mkfs_options(size), file.name], ok=(0, 1))
+    if answer.status:
+        why = next(iter(answer.stderr.splitlines()), "it does not say why")
+        raise Fixed(f"mkfs.xfs does not make it smaller: {why}")
+
+
+def rebuild(device: str, original: str, size: int, folder: Path, contents: bool, tick: Callable[[], None]) -> list[str]:
+    """Make the filesystem of `original` anew on device, of size bytes, with all its files, owners, quotas and times.
+
+    Return in what the copy differs, for people; docs/xfs.md says what that can be. original is a device that may be
+    written to, since its log is replayed; folder is for mounts. With contents the files are read and held against the
+    original's, else all but their contents is. Raises Failed if the copy is another one, or does not fit.
+    """
+    block = xfs.read(original)
+    with Undo() as undo:
+        old = xfs.mounted(original, folder / "old", undo, "ro")
+        run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
+        _refuse_other(device, block, size)
+        with Undo() as writing:
+            new = xfs.mounted(device, folder / "new", writing, block.quota_options())
+            treework.copy(os.fspath(old), os.fspath(new), tick)
+            # A timer runs where written blocks are beyond a limit.
+            run(["sync"], tick=tick)
+            for kind in block.quota_kinds():
+                quotas.copy(kind, original, device, tick)
+        # Mounted again, so that what is compared is what is on the device.
+        new = xfs.mounted(device, folder / "new", undo, "ro", block.quota_options())
+        others = [quotas.NAMES[kind] for kind in block.quota_kinds() if not quotas.same_limits(kind, original, device)]
+        found = treework.compare(os.fspath(old), os.fspath(new), contents, tick)
+        return found + [f"the quotas of {name} are others" for name in others]
+
+
+def _refuse_other(device: str, block: Superblock, size: int) -> None:
+    """Raise Failed unless mkfs.xfs has made what it was told to."""
+    made = xfs.read(device)
+    if made.size != size:
+        raise Failed(f"cannot make XFS on '{device}' as it was: of {size:,} bytes mkfs.xfs has used {made.size:,}")
+    if made.features() != block.features():
+        raise Failed(f"cannot make XFS on '{device}' as it was: its features are not those of the original")

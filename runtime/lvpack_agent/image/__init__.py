@@ -1,0 +1,1 @@
+"""Image sets: what lies on a share, how it is written, read and checked."""

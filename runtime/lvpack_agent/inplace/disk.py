@@ -1,0 +1,150 @@
+"""The source's own partitions and LVs, opened for writing; what in-place mode works on."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lvpack_agent.devices import dmsetup, sfdisk
+from lvpack_agent.errors import Disagreement, Failed
+from lvpack_agent.inplace.merge import HEAD
+from lvpack_agent.inplace.steps import MoveExtents, Step, WriteTable, same_extents
+from lvpack_agent.layout.layout import Layout, PartitionTable, VolumeGroup
+from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import pvmove
+from lvpack_agent.plan.make import Plan
+from lvpack_agent.probe import open as probe
+from lvpack_agent.processes import run
+from lvpack_agent.undo import Undo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volumes:
+    """Devices of partitions by number, and of LVs by UUID; pv is the PV's, vg the VG's name, names are the LVs'.
+
+    number is that of the PV's partition, 0 if the PV is the whole disk, which has no table then.
+    """
+
+    table: PartitionTable | None
+    partitions: dict[int, str]
+    pv: str
+    number: int
+    vg: str
+    lvs: dict[str, str]
+    names: dict[str, str]
+
+    def report(self) -> lvm.Vg:
+        """Return the VG as it is now."""
+        [found] = lvm.report([self.pv])
+        return found
+
+    def extents(self) -> VolumeGroup:
+        """Return the VG as it is now, without what its LVs hold."""
+        return probe.volume_group(self.report(), {self.pv: (0, self.number)}, {})
+
+
+def heads(disk: str, layout: Layout) -> str:
+    """Return a hash of the first 4 KiB of all partitions and LVs of a disk that has this layout.
+
+    The superblocks are there: mounting a filesystem for writing changes it.
+    """
+    run(["blockdev", "--flushbufs", disk])
+    vg = layout.vgs[0]
+    first = layout.first_extent(vg.pvs[0])
+    places = [p.start for p in layout.disks[0].rows]
+    places += [first + lv.segments[0].pe * vg.extent_size for lv in vg.lvs]
+    digest = hashlib.sha256()
+    with Path(disk).open("rb", buffering=0) as file:
+        for place in places:
+            file.seek(place)
+            digest.update(file.read(HEAD))
+    return digest.hexdigest()
+
+
+@contextmanager
+def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
+    """Map the partitions of a disk by the table that is on it and activate its VG; all is closed at the end."""
+    pv = plan.source.vgs[0].pvs[0]
+    with Undo() as undo:
+        table, _, devices = probe.mapped(disk, "inplace", undo)
+        if not pv.partition:
+            devices[0] = disk
+        if pv.partition not in devices:
+            raise Failed(
+                f"cannot find partition {pv.partition} on disk '{disk}', which holds the PV",
+                hint="layout/sfdisk.dump in the journal folder on the share has the table that was there",
+            )
+        device = devices[pv.partition]
+        [vg] = lvm.report([device])
+        lvm.activate(vg.name, [device])
+        undo.callback(lvm.deactivate, vg.name, [device])
+        yield Volumes(
+            table=table,
+            partitions=devices,
+            pv=device,
+            number=pv.partition,
+            vg=vg.name,
+            lvs={lv.uuid: lv.device for lv in vg.lvs},
+            names={lv.uuid: lv.name for lv in vg.lvs},
+        )
+
+
+def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tuple[VolumeGroup, ...], done: int) -> int:
+    """Return how many steps the disk has behind it: done, or one more that was not written down any more.
+
+    A pvmove may have only its temporary LV left to be removed.
+    Raises Disagreement that says what was found if it is neither.
+    """
+    upcoming = steps[done] if done < len(steps) else None
+    if volumes.table:
+        _check_table(volumes.table, plan, upcoming)
+    found = volumes.report()
+    moving = pvmove.under_way(found)
+    if moving:
+        if isinstance(upcoming, MoveExtents) and pvmove.is_of(moving, upcoming.move):
+            return done
+        raise disagree(f"a pvmove of {', '.join(r for s in moving.segments for r in s.ranges)} is under way")
+    left = pvmove.left_over(found) if isinstance(upcoming, MoveExtents) else None
+    if left:
+        found = replace(found, lvs=tuple(lv for lv in found.lvs if lv is not left))
+    probe.refuse_unsupported(found)
+    vg = probe.volume_group(found, {volumes.pv: (0, volumes.number)}, {})
+    for count in (done, done + 1):
+        if count < len(states) and same_extents(vg, states[count]):
+            return count
+    lines = [f"{lv.name} on {', '.join(f'{s.pe}-{s.pe + s.count - 1}' for s in lv.segments)}" for lv in vg.lvs]
+    [pv] = vg.pvs
+    raise disagree(f"the PV has {pv.extents} extents and {pv.metadata_areas} metadata areas, LV " + "; LV ".join(lines))
+
+
+def _check_table(found: PartitionTable, plan: Plan, upcoming: Step | None) -> None:
+    tables = [layout.disks[0].table for layout in (plan.source, plan.target)]
+    if found.bare() in [table.bare() for table in tables if table]:
+        return
+
+    def places(table: PartitionTable) -> object:
+        return table.id, [(p.number, p.start, p.type) for p in table.partitions]
+
+    # A table takes several sectors, so it can be cut off in the middle: then sizes may be the old or the new ones.
+    if isinstance(upcoming, WriteTable) and places(found) == places(upcoming.table):
+        return
+    rows = "; ".join(f"{p.number}: {p.start:,}-{p.end:,}" for p in found.partitions)
+    raise disagree(f"the partitions (in bytes) are {rows}")
+
+
+def disagree(found: str) -> Disagreement:
+    """Return the error of a disk that is not as the journal says; found is what is there instead."""
+    return Disagreement(
+        f"cannot go on: the journal and the disk disagree: {found}",
+        hint="something else has changed this disk since the last boot; layout/ in the journal folder on the share has "
+        "what it was before the run, plan.txt in it what it shall become; see docs/in-place.md",
+    )
+
+
+def write_table(disk: str, step: WriteTable, sector: int) -> None:
+    """Write a partition table as for a disk of step.size bytes, so that it holds before and after a cut there."""
+    with Undo() as undo:
+        piece = dmsetup.Linear(device=disk, offset=0, size=step.size)
+        device = dmsetup.create("lvpack-table", dmsetup.linear_table([piece]), undo)
+        sfdisk.write(device, step.table, sector)

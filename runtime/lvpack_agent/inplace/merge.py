@@ -1,0 +1,140 @@
+"""A filesystem resized on a persistent snapshot of its device, checked there, and merged back.
+
+Until the merge begins the device is not written; from then on the store has all that the device lacks, and merging
+goes on from it after any interruption (kernel: Documentation/admin-guide/device-mapper/snapshot.rst).
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lvpack_agent.backup.journal import Merge
+from lvpack_agent.devices import dmsetup
+from lvpack_agent.devices.lsblk import size_of
+from lvpack_agent.errors import Disagreement, Failed, LvpackError
+from lvpack_agent.filesystems import ext
+from lvpack_agent.filesystems.resize import check_filesystem, resize_filesystem
+from lvpack_agent.layout.layout import Content
+from lvpack_agent.processes import run
+from lvpack_agent.progress import Progress
+from lvpack_agent.snapshots.stores import Store
+from lvpack_agent.undo import Undo
+
+SNAPSHOT, MERGING = "lvpack-snapshot", "lvpack-merge"
+POLL_SECONDS = 0.2
+# A chunk of the snapshot, which holds the superblock of every ext filesystem (at byte 1024).
+HEAD = dmsetup.CHUNK_SECTORS * dmsetup.SECTOR
+
+
+def head(device: str) -> tuple[str, ...]:
+    """Return the SHA-256 of each sector of a device's first chunk, read from the disk."""
+    run(["blockdev", "--flushbufs", device])
+    with Path(device).open("rb", buffering=0) as file:
+        chunk = file.read(HEAD)
+    sectors = [chunk[at : at + dmsetup.SECTOR] for at in range(0, HEAD, dmsetup.SECTOR)]
+    return tuple(hashlib.sha256(sector).hexdigest() for sector in sectors)
+
+
+def _is_between(found: tuple[str, ...], expected: Merge) -> bool:
+    """Return whether each sector is that of before or after the merge: the write of a chunk may be cut off as well."""
+    return all(f in pair for f, *pair in zip(found, expected.before, expected.after, strict=True))
+
+
+def flush(device: str) -> None:
+    """Have everything that was written to a device, by whatever way, on its medium (fsync(2) of a block device).
+
+    Raises Failed if the device, or the share behind it, does not take it.
+    """
+    os.sync()
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise Failed(
+            f"cannot write '{device}': {error.strerror}", hint="check the disk, the share and the network (dmesg)"
+        ) from error
+    finally:
+        os.close(fd)
+
+
+def resize(
+    device: str, name: str, new: Content, store: Store, estimate: int, folder: Path, say: Callable[[str], None]
+) -> tuple[Merge, list[str]]:
+    """Check and resize the filesystem of a device in a new snapshot, check it there, and close it.
+
+    Return what will be merged, and findings. The device stays as it is. Raises Failed if the filesystem is damaged,
+    does not come out clean, or the store (estimate in bytes, 0 if it is not known) overflows.
+    """
+    before = head(device)
+    size = size_of(device)
+    with Undo() as undo:
+        table = dmsetup.snapshot_table(device, store.device, size, persistent=True)
+        snapshot = dmsetup.create(SNAPSHOT, table, undo)
+        progress = Progress("resize (bytes in the store)", estimate, say)
+
+        def tick() -> None:
+            progress.at(_use().used)
+
+        try:
+            if damage := check_filesystem(snapshot, name, say, tick):
+                raise Failed(
+                    f"cannot resize {damage}", hint="the disk still has it as it was: repair it with e2fsck -f first"
+                )
+            findings = resize_filesystem(snapshot, name, new, folder, say, tick)
+            say(f"check {name} before it is merged (read-only)")
+            ext.check(snapshot, tick)
+            flush(snapshot)
+        except LvpackError:
+            _use()  # a tool that failed on an overflowed store is not the cause
+            raise
+        moved = _use().data
+        after = head(snapshot)
+    flush(store.device)
+    return Merge(before=before, after=after, store=store.token, size=moved), findings
+
+
+def _use() -> dmsetup.StoreUse:
+    use = dmsetup.parse_snapshot_status(run(["dmsetup", "status", SNAPSHOT]).stdout)
+    if use is None:
+        raise Failed(
+            "cannot go on: the store of the snapshot took no more: it is full, or the share or scratch device failed",
+            hint="this filesystem is still as it was; make room on the share, or use a larger scratch device",
+        )
+    return use
+
+
+def merge(device: str, name: str, expected: Merge, store: Store, say: Callable[[str], None]) -> None:
+    """Write a closed snapshot back to its device, or go on with that.
+
+    Raises Disagreement if the device was written by somebody else since, Failed if the merge fails.
+    """
+    if not _is_between(head(device), expected):
+        raise Disagreement(
+            f"cannot merge {name}: its superblock is neither the one from before the merge nor the one from after it, "
+            "so it was used in between",
+            hint="do not start this server: what is on the disk may be half of each; the journal folder on the share "
+            "has the store and the layout; see docs/in-place.md",
+        )
+    size = size_of(device)
+    with Undo() as undo:
+        dmsetup.create(MERGING, dmsetup.merge_table(device, store.device, size), undo)
+        progress = Progress(f"merge {name}", expected.size, say)
+        while left := _left(name):
+            progress.at(max(0, expected.size - left))
+            time.sleep(POLL_SECONDS)
+        flush(device)
+    if head(device) != expected.after:
+        raise Failed(f"cannot merge {name}: it was merged, but its superblock is not the new one")
+
+
+def _left(name: str) -> int:
+    use = dmsetup.parse_snapshot_status(run(["dmsetup", "status", MERGING]).stdout)
+    if use is None:
+        raise Failed(
+            f"cannot merge {name}: the kernel could not read the store or write the disk (see dmesg)",
+            hint="do not start this server yet: it is half merged. Check the share, the network and the disk, and boot "
+            "lvpack with the same options again: it goes on with the merge",
+        )
+    return use.data

@@ -1,0 +1,1 @@
+"""LVM: its commands, its metadata as text, and its labels on the disk."""

@@ -1,0 +1,293 @@
+"""LVM: what it reports, and the few commands that lvpack gives it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.layout.layout import MetadataArea, PhysicalVolume
+from lvpack_agent.lvm import pvlabel
+from lvpack_agent.processes import Completed, run
+
+# udev is not told, so that nothing else opens our volumes and no command waits for a rule that is not there;
+# nothing is written beside the metadata; no devices file: the machine is not ours.
+CONFIG = (
+    "devices/use_devicesfile=0 "
+    "activation/udev_sync=0 activation/udev_rules=0 activation/verify_udev_operations=0 activation/monitoring=0 "
+    "backup/backup=0 backup/archive=0 global/event_activation=0 global/use_lvmpolld=0"
+)
+
+_FIELDS = {
+    "vg": "vg_name,vg_uuid,vg_extent_size,vg_extent_count,vg_free_count,vg_systemid,vg_clustered,vg_shared,"
+    "vg_exported,vg_partial,vg_missing_pv_count,vg_attr,vg_tags",
+    "pv": "pv_name,pv_uuid,pv_attr,dev_size,pe_start,pv_pe_count,pv_mda_count,pv_mda_size,pv_ba_size,pv_duplicate,"
+    "pv_missing",
+    "lv": "lv_name,lv_uuid,lv_layout,lv_role,lv_attr,lv_dm_path",
+    "pvseg": "pv_uuid,pvseg_start,pvseg_size",
+    "seg": "lv_uuid,segtype,seg_start_pe,seg_size_pe,seg_pe_ranges,stripe_size",
+}
+
+
+_SKIPPED = "WARNING: Skipping clustered VG"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A segment as LVM reports it; ranges are `DEVICE:FIRST-LAST` in extents, several for a striped one.
+
+    stripe_size in bytes, 0 for a linear one.
+    """
+
+    type: str
+    start: int
+    count: int
+    ranges: tuple[str, ...]
+    stripe_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lv:
+    name: str
+    uuid: str
+    layout: str
+    role: str
+    writable: bool
+    device: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pv:
+    """A PV; device is "[unknown]" if it is missing; sizes in bytes, area_size that of the smallest metadata area.
+
+    metadata_areas are as many as the label lists, whole or not; second_area is where. LVM reports only those that are
+    whole, and not where.
+    """
+
+    device: str
+    uuid: str
+    size: int
+    pe_start: int
+    extents: int
+    metadata_areas: int
+    area_size: int
+    second_area: MetadataArea | None = None
+    bootloader_area: int
+    missing: bool
+    duplicate: bool
+    allocatable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vg:
+    """A VG as LVM reports it; name "" collects the PVs that belong to none. extent_size in bytes."""
+
+    name: str
+    uuid: str
+    extent_size: int
+    free: int
+    system_id: str
+    clustered: bool
+    exported: bool
+    partial: bool
+    writable: bool
+    tags: tuple[str, ...]
+    pvs: tuple[Pv, ...]
+    lvs: tuple[Lv, ...]
+
+
+def parse(text: str) -> tuple[Vg, ...]:
+    """Read `lvm fullreport --reportformat json --binary --units b --nosuffix` with the fields above.
+
+    A VG of clvmd, which LVM skips and only mentions in its log, has no PV and no LV.
+    """
+    answer = json.loads(text)
+    skipped = (row for row in answer.get("log", ()) if row["log_message"].startswith(_SKIPPED))
+    return tuple(_vg(report) for report in answer["report"]) + tuple(
+        _vg({"vg": [{"vg_name": row["log_object_name"], "vg_uuid": row["log_object_id"], "vg_clustered": "1"}]})
+        for row in skipped
+    )
+
+
+def _vg(report: dict[str, list[dict[str, str]]]) -> Vg:
+    vg = report["vg"][0] if report.get("vg") else {}
+    segments: dict[str, list[Segment]] = {}
+    for row in report.get("seg", ()):
+        segments.setdefault(row["lv_uuid"], []).append(
+            Segment(
+                type=row["segtype"],
+                start=int(row["seg_start_pe"] or 0),
+                count=int(row["seg_size_pe"] or 0),
+                ranges=tuple(row["seg_pe_ranges"].split()),
+                stripe_size=int(row.get("stripe_size") or 0),
+            )
+        )
+    return Vg(
+        name=vg.get("vg_name", ""),
+        uuid=vg.get("vg_uuid", ""),
+        extent_size=int(vg.get("vg_extent_size") or 0),
+        free=int(vg.get("vg_free_count") or 0),
+        system_id=vg.get("vg_systemid", ""),
+        clustered=_flag(vg, "vg_clustered") or _flag(vg, "vg_shared"),
+        exported=_flag(vg, "vg_exported"),
+        partial=_flag(vg, "vg_partial") or int(vg.get("vg_missing_pv_count") or 0) > 0,
+        # vgs(8): the first attribute bit is w or r; pvs(8): that of a PV is a if new extents may be put there.
+        writable=not vg.get("vg_attr", "").startswith("r"),
+        tags=tuple(filter(None, vg.get("vg_tags", "").split(","))),
+        pvs=tuple(_pv(row) for row in report.get("pv", ())),
+        lvs=tuple(
+            Lv(
+                name=row["lv_name"].strip("[]"),
+                uuid=row["lv_uuid"],
+                layout=row["lv_layout"],
+                role=row["lv_role"],
+                # lvs(8): the second attribute bit is r for an LV that is read-only, active or not.
+                writable=row.get("lv_attr", "-w")[1] != "r",
+                device=row["lv_dm_path"],
+                segments=tuple(sorted(segments.get(row["lv_uuid"], ()), key=lambda s: s.start)),
+            )
+            for row in report.get("lv", ())
+        ),
+    )
+
+
+def _pv(row: dict[str, Any]) -> Pv:
+    return Pv(
+        device=row["pv_name"],
+        uuid=row["pv_uuid"],
+        size=int(row["dev_size"] or 0),
+        pe_start=int(row["pe_start"] or 0),
+        extents=int(row["pv_pe_count"] or 0),
+        metadata_areas=int(row["pv_mda_count"] or 0),
+        area_size=int(row.get("pv_mda_size") or 0),
+        bootloader_area=int(row["pv_ba_size"] or 0),
+        missing=_flag(row, "pv_missing"),
+        duplicate=_flag(row, "pv_duplicate"),
+        allocatable=row.get("pv_attr", "a").startswith("a"),
+    )
+
+
+def _flag(row: dict[str, str], key: str) -> bool:
+    return row.get(key, "") not in ("", "0")
+
+
+def arguments(words: Sequence[str], devices: Sequence[str]) -> list[str]:
+    """Return the command line of an LVM command that sees these devices only."""
+    name, *rest = words
+    return ["lvm", name, "--config", CONFIG, "--devices", ",".join(devices), *rest]
+
+
+def command(words: Sequence[str], devices: Sequence[str]) -> Completed:
+    """Run an LVM command that sees these devices only."""
+    return run(arguments(words, devices))
+
+
+def report(devices: Sequence[str]) -> tuple[Vg, ...]:
+    """Return the VGs on these devices; those of other systems are reported too."""
+    if not devices:
+        return ()
+    words = ["fullreport", "--all", "--foreign", "--shared", "--binary", "--reportformat", "json"]
+    words += ["--units", "b", "--nosuffix"]
+    for kind, names in _FIELDS.items():
+        words += ["--configreport", kind, "-o", names]
+    found = parse(command(words, devices).stdout)
+    return tuple(replace(vg, pvs=tuple(_with_areas(pv) for pv in vg.pvs)) for vg in found)
+
+
+def _with_areas(pv: Pv) -> Pv:
+    if pv.missing:
+        return pv
+    areas = pvlabel.areas(pv.device)
+    return replace(pv, metadata_areas=len(areas), second_area=areas[1] if len(areas) > 1 else None)
+
+
+def activate(vg: str, devices: Sequence[str]) -> None:
+    """Make the device nodes of all LVs of a VG."""
+    # --poll n: a pvmove that was cut off goes on when the agent says so, and nothing stays behind in the background.
+    command(["vgchange", "--activate", "y", "--ignoreactivationskip", "--poll", "n", vg], devices)
+
+
+def deactivate(vg: str, devices: Sequence[str]) -> None:
+    command(["vgchange", "--activate", "n", vg], devices)
+
+
+def tag(vg: str, device: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+    """Give a VG tags and take others away, by one metadata commit; both may be done twice."""
+    words = [word for name in remove for word in ("--deltag", name)] + [word for t in add for word in ("--addtag", t)]
+    if words:
+        command(["vgchange", *words, vg], [device])
+
+
+def reduce(vg: str, lv: str, extents: int, device: str) -> None:
+    """Cut an LV to a number of extents; what its filesystem is, is not LVM's business here (lvreduce(8), --fs)."""
+    command(["lvreduce", "--yes", "--force", "--fs", "ignore", "--extents", str(extents), f"{vg}/{lv}"], [device])
+
+
+def extend(vg: str, lv: str, first: int, count: int, device: str) -> None:
+    """Give an LV count extents of a PV from first on, at its end."""
+    where = f"{device}:{first}-{first + count - 1}"
+    words = ["lvextend", "--yes", "--fs", "ignore", "--alloc", "anywhere", "--extents", f"+{count}"]
+    command([*words, f"{vg}/{lv}", where], [device])
+
+
+def update_metadata(vg: str, device: str) -> None:
+    """Write the newest metadata to all areas of a PV (vgck(8)).
+
+    Those whose header is damaged stay as they are, and LVM 2.03.31 is content.
+    """
+    command(["vgck", "--updatemetadata", vg], [device])
+
+
+def remove(vg: str, lv: str, device: str) -> None:
+    command(["lvremove", "--yes", f"{vg}/{lv}"], [device])
+
+
+def resize_pv(device: str, size: int) -> None:
+    """Let a PV with one metadata area use size bytes of its device (pvresize(8)).
+
+    It moves a second area, and for a moment the VG has no metadata then (LVM 2.03.31).
+    """
+    if len(pvlabel.areas(device)) > 1:
+        raise Failed(f"cannot resize the PV on '{device}': it has a second metadata area")
+    command(["pvresize", "--yes", "--setphysicalvolumesize", f"{size}b", device], [device])
+
+
+def metadata_text(vg: str, devices: Sequence[str], scratch: Path) -> str:
+    """Return the metadata of a VG as text (vgcfgbackup(8)); scratch is a folder for the file."""
+    path = scratch / f"{vg}.vg"
+    command(["vgcfgbackup", "--file", str(path), vg], devices)
+    # read_text() would make line feeds of carriage returns.
+    return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def restore_metadata(vg: str, pvs: Mapping[PhysicalVolume, str], text: str, scratch: Path) -> None:
+    """Write PV headers and the VG's metadata text to devices that stand for these PVs from now on.
+
+    A device ends right after the second metadata area that its PV has, so that there is one place for that only.
+    """
+    path = scratch / f"{vg}.packed.vg"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    devices = tuple(pvs.values())
+    for pv, device in pvs.items():
+        create = ["pvcreate", "--yes", "-ff", "--uuid", pv.uuid, "--restorefile", str(path)]
+        create += ["--pvmetadatacopies", str(pv.metadata_areas)]
+        if pv.area_size:
+            # LVM takes what there is before extent 0, if that is less.
+            create += ["--metadatasize", f"{pv.tail or pv.area_size}b"]
+        command([*create, device], devices)
+    _restore(vg, path, devices)
+
+
+def change_metadata(vg: str, text: str, device: str, scratch: Path) -> None:
+    """Give a VG, none of whose LVs is active, another metadata text, in one commit."""
+    path = scratch / f"{vg}.changed.vg"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    _restore(vg, path, [device])
+
+
+def _restore(vg: str, path: Path, devices: Sequence[str]) -> None:
+    command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], devices)
+    if command(["vgck", vg], devices).stderr.strip():
+        raise Failed(f"cannot restore the metadata of VG '{vg}': vgck is not content with it")

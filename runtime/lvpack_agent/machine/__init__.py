@@ -1,0 +1,1 @@
+"""The machine that the live image runs on: firmware, consoles, shells, the kernel's log."""

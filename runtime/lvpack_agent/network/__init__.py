@@ -1,0 +1,1 @@
+"""The network of the live image, brought up as the kernel command line asks."""

@@ -1,0 +1,1 @@
+"""Overlay mode: the source is never written, a copy-on-write store takes every write."""

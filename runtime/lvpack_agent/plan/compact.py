@@ -1,0 +1,213 @@
+"""Compaction: the extents of each PV collected at its start, by arithmetic alone.
+
+What lies within the first N extents of a PV, N being the number that is used, stays where it is; what lies beyond
+fills the holes among them. That is the least that any compaction moves, and no range ever overlaps the place that it
+goes to, however full the PV is. Overlay mode renders the moves as a device-mapper table, in-place mode as pvmove
+ranges, in any order. PVs of other disks can be collapsed into one: their extents all lie beyond.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import MappingProxyType
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.layout.layout import Area, LogicalVolume, Range, Segment, VolumeGroup
+
+# PVs that give up all their extents, by UUID: the PV that takes them.
+Homes = Mapping[str, str]
+AT_HOME: Homes = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """count extents of a PV, all of one area of a segment, go from extent source to target; to: of another PV.
+
+    They stay where both are equal.
+    """
+
+    pv: str
+    source: int
+    target: int
+    count: int
+    to: str = ""
+
+    @property
+    def home(self) -> str:
+        """The UUID of the PV that has them then."""
+        return self.to or self.pv
+
+    @property
+    def stays(self) -> bool:
+        return not self.to and self.source == self.target
+
+    def reversed(self) -> "Move":
+        """Return the move that takes it back."""
+        return replace(self, pv=self.home, source=self.target, target=self.source, to=self.pv if self.to else "")
+
+
+def truncated(lv: LogicalVolume, extents: int) -> LogicalVolume:
+    """Return the LV cut to its first extents, which must not be more than it has, and end with a whole stripe."""
+    assert 0 < extents <= lv.extents, (lv.name, extents)
+    assert extents == whole_stripes(lv, extents), (lv.name, extents)
+    kept = tuple(
+        s.piece(0, min(s.count, extents - s.le) // len(s.areas), s.areas) for s in lv.segments if s.le < extents
+    )
+    return replace(lv, segments=kept)
+
+
+def whole_stripes(lv: LogicalVolume, extents: int) -> int:
+    """Return the least number of extents, not below the given one, that an LV can be cut to."""
+    last = next(s for s in lv.segments if s.le < extents <= s.le + s.count)
+    stripes = len(last.areas)
+    return last.le + -(-(extents - last.le) // stripes) * stripes
+
+
+def compact(vg: VolumeGroup, homes: Homes = AT_HOME) -> tuple[Move, ...]:
+    """Return the moves that leave no hole on any PV, by PV and source; each used extent is in exactly one of them."""
+    moves: list[Move] = []
+    pieces: dict[str, list[Range]] = {pv.uuid: [] for pv in vg.pvs}
+    for area, count in _areas(vg):
+        pieces[area.pv].append(Range(start=area.pe, count=count))
+    for pv in vg.pvs:
+        _refuse_overlaps(vg, pv.uuid, pv.extents, pieces[pv.uuid])
+    for pv in vg.pvs:
+        if pv.uuid in homes:
+            continue
+        own = sorted(pieces[pv.uuid], key=lambda p: p.start)
+        beyond = [(uuid, p) for uuid, home in homes.items() if home == pv.uuid for p in pieces[uuid]]
+        used = sum(p.count for p in own) + sum(p.count for _, p in beyond)
+        holes: list[Range] = []
+        end = 0
+        for piece in own:
+            holes.append(Range(start=end, count=min(piece.start, used) - end))
+            end = piece.end
+            staying = max(0, min(end, used) - piece.start)
+            if staying:
+                moves.append(Move(pv=pv.uuid, source=piece.start, target=piece.start, count=staying))
+            beyond.append((pv.uuid, Range(start=piece.start + staying, count=piece.count - staying)))
+        holes.append(Range(start=end, count=used - end))
+        for uuid, source, target in _fill([h for h in holes if h.count > 0], [b for b in beyond if b[1].count > 0]):
+            to = "" if uuid == pv.uuid else pv.uuid
+            moves.append(Move(pv=uuid, source=source.start, target=target, count=source.count, to=to))
+    assert sum(m.count for m in moves) == sum(lv.extents for lv in vg.lvs)
+    return tuple(sorted(moves, key=lambda m: (m.pv, m.source)))
+
+
+def _areas(vg: VolumeGroup) -> Iterator[tuple[Area, int]]:
+    """Yield each area of each LV, and its number of extents."""
+    return ((area, s.length) for lv in vg.lvs for s in lv.segments for area in s.areas)
+
+
+def _refuse_overlaps(vg: VolumeGroup, pv: str, extents: int, pieces: list[Range]) -> None:
+    end = 0
+    for piece in sorted(pieces, key=lambda p: p.start):
+        if piece.start < end or piece.end > extents:
+            raise Failed(
+                f"cannot compact VG '{vg.name}': extent {piece.start} of PV {pv} is used twice or does not exist",
+                hint="check the VG with vgck",
+            )
+        end = piece.end
+
+
+def _fill(holes: list[Range], pieces: list[tuple[str, Range]]) -> Iterator[tuple[str, Range, int]]:
+    """Yield (PV, range, first extent of its new place) until pieces and holes, of the same sum, are used up.
+
+    The largest piece goes into the smallest hole that takes it whole; if none does, it fills the largest one.
+    """
+    while pieces:
+        pv, piece = max(pieces, key=lambda p: (p[1].count, -p[1].start))
+        fitting = [h for h in holes if h.count >= piece.count]
+        hole = min(fitting, key=lambda h: (h.count, h.start)) if fitting else max(holes, key=lambda h: h.count)
+        count = min(piece.count, hole.count)
+        yield pv, Range(start=piece.start, count=count), hole.start
+        pieces.remove((pv, piece))
+        holes.remove(hole)
+        if piece.count > count:
+            pieces.append((pv, Range(start=piece.start + count, count=piece.count - count)))
+        if hole.count > count:
+            holes.append(Range(start=hole.start + count, count=hole.count - count))
+    assert not holes
+
+
+def relocated(vg: VolumeGroup, *moves: Move) -> VolumeGroup:
+    """Return the VG after moves, all at once: segments are split at their ends, adjacent ones joined."""
+    lvs = (replace(lv, segments=joined(p for s in lv.segments for p in _relocated(s, moves))) for lv in vg.lvs)
+    return replace(vg, lvs=tuple(lvs))
+
+
+def _relocated(s: Segment, moves: tuple[Move, ...]) -> Iterator[Segment]:
+    """Yield what becomes of a segment; where one of its areas is cut all are, for stripes stand side by side."""
+    by_area = _by_area(s, moves)
+    for first, last in pairwise(_cuts(s, by_area)):
+        yield s.piece(first, last - first, [_place(a, first, some) for a, some in by_area])
+
+
+def _by_area(s: Segment, moves: Iterable[Move]) -> list[tuple[Area, list[Move]]]:
+    """Return each area of a segment with the moves that take extents of it."""
+    return [
+        (a, [m for m in moves if m.pv == a.pv and m.source < a.pe + s.length and a.pe < m.source + m.count])
+        for a in s.areas
+    ]
+
+
+def _cuts(s: Segment, by_area: Iterable[tuple[Area, list[Move]]]) -> list[int]:
+    """Return the offsets in each area of a segment at which moves cut it, its begin and its end among them."""
+    ends = (end - a.pe for a, some in by_area for m in some for end in (m.source, m.source + m.count))
+    return sorted({0, s.length, *(cut for cut in ends if 0 < cut < s.length)})
+
+
+def one_by_one(vg: VolumeGroup, moves: tuple[Move, ...]) -> tuple[Move, ...]:
+    """Return moves cut so that each is of one segment still after any others were made, one after another.
+
+    A move of one of its stripes cuts a segment, so that another stripe's move would be of two segments then.
+    """
+    pieces = []
+    for segment in (s for lv in vg.lvs for s in lv.segments):
+        by_area = _by_area(segment, moves)
+        for first, last in pairwise(_cuts(segment, by_area)):
+            for area, some in by_area:
+                pe = area.pe + first
+                pieces += [
+                    replace(m, source=pe, target=m.target + pe - m.source, count=last - first)
+                    for m in some
+                    if m.source <= pe < m.source + m.count
+                ]
+    return tuple(sorted(pieces, key=lambda m: (m.pv, m.source)))
+
+
+def _place(area: Area, offset: int, moves: list[Move]) -> Area:
+    """Return where an extent of an area is after moves; those that none of them takes stay."""
+    pe = area.pe + offset
+    for move in moves:
+        if move.source <= pe < move.source + move.count:
+            return Area(pv=move.home, pe=pe - move.source + move.target)
+    return Area(pv=area.pv, pe=pe)
+
+
+def moved(vg: VolumeGroup, moves: tuple[Move, ...], homes: Homes = AT_HOME) -> VolumeGroup:
+    """Return the VG after its compaction: PVs are cut to what is used, those that gave all away are gone."""
+    pvs = []
+    for pv in vg.pvs:
+        if pv.uuid not in homes:
+            used = sum(m.count for m in moves if m.home == pv.uuid)
+            # A PV without any extent is nothing that LVM makes.
+            pvs.append(replace(pv, extents=max(1, used)))
+    # All at once: one after another, those of several PVs could pass through extents that others still have.
+    return replace(relocated(vg, *moves), pvs=tuple(pvs))
+
+
+def joined(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """Return segments with those made one that follow each other in the LV and on the PV."""
+    result: list[Segment] = []
+    for s in segments:
+        last = result[-1] if result else None
+        if (
+            last
+            and last.stripe_size == s.stripe_size
+            and s.areas == tuple(replace(area, pe=area.pe + last.length) for area in last.areas)
+        ):
+            result[-1] = replace(last, count=last.count + s.count)
+        else:
+            result.append(s)
+    return tuple(result)

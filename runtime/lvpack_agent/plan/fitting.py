@@ -1,0 +1,73 @@
+"""A plan whose copy-on-write store fits the room there is, by shrinking less; arithmetic alone, as the plan itself.
+
+What an ext filesystem puts into the store falls in steps as it gets larger: where its files lie, an extent more may
+spare hundreds of MiB. So the sizes are chosen together, for the smallest disk whose store fits.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from lvpack_agent.layout.layout import Layout, LogicalVolume
+from lvpack_agent.plan.make import Plan, make_plan, rewritten
+from lvpack_agent.settings.table import Margin
+from lvpack_agent.sizes import round_up
+
+# Sizes that are looked at for each LV, and combinations that are kept from one LV to the next.
+SIZES, COMBINATIONS = 128, 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Sizes of some LVs in extents, the bytes that those take together, and what they put into the store."""
+
+    size: int
+    store: int
+    sizes: tuple[int, ...]
+
+
+def fitted(source: Layout, margin: Margin, room: int, *, kept: int = 1) -> Plan:
+    """Return the plan for a layout whose store takes at most room bytes; if there is none, the one with the least.
+
+    It is that of make_plan() if that fits; else filesystems keep more than the margin. Raises Refused as make_plan().
+    """
+    plan = make_plan(source, margin, kept=kept)
+    if plan.store <= room:
+        return plan
+    extent = {lv.uuid: vg.extent_size for vg in source.vgs for lv in vg.lvs}
+    pairs = [(a, b) for a, b in plan.lvs() if a.content.minimum is not None]
+    fixed = plan.store - sum(rewritten(a.content, b.content) for a, b in pairs)
+    best = [Choice(size=0, store=fixed, sizes=())]
+    for before, after in pairs:
+        choices = _choices(before, after.extents, extent[before.uuid])
+        best = _kept((_both(b, c) for b in best for c in choices), room)
+    sizes = next((b.sizes for b in best if b.store <= room), best[-1].sizes)
+    least = {a.uuid: n for (a, _), n in zip(pairs, sizes, strict=True)}
+    return make_plan(source, margin, least, kept=kept)
+
+
+def _choices(lv: LogicalVolume, least: int, extent: int) -> list[Choice]:
+    """Return sizes of an LV from least extents to all that it has; what a larger one spares is worth it."""
+    step = max(1, round_up(lv.extents - least, SIZES) // SIZES)
+    found: list[Choice] = []
+    for count in [*range(least, lv.extents, step), lv.extents]:
+        size = min(lv.content.size, count * extent // lv.content.block_size * lv.content.block_size)
+        store = rewritten(lv.content, replace(lv.content, size=size))
+        if not found or store < found[-1].store:
+            found.append(Choice(size=count * extent, store=store, sizes=(count,)))
+    return found
+
+
+def _both(a: Choice, b: Choice) -> Choice:
+    return Choice(size=a.size + b.size, store=a.store + b.store, sizes=a.sizes + b.sizes)
+
+
+def _kept(choices: Iterable[Choice], room: int) -> list[Choice]:
+    """Return the choices that none beats in both, by size, so many as are worth it; the last has the least store."""
+    best: list[Choice] = []
+    for choice in sorted(choices, key=lambda c: (c.size, c.store)):
+        if not best or choice.store < best[-1].store:
+            best.append(choice)
+    quantum = max(1, room // COMBINATIONS)
+    # Of those that need nearly the same, the smallest; of those that do not fit, one.
+    buckets = {min(c.store, room + quantum) // quantum: c for c in reversed(best)}
+    return sorted({*buckets.values(), best[-1]}, key=lambda c: c.size)

@@ -1,0 +1,347 @@
+"""Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lvpack_agent import parallel
+from lvpack_agent.devices import dmsetup, sfdisk
+from lvpack_agent.devices.lsblk import size_of
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.filesystems import content, ext, xfs_rebuild
+from lvpack_agent.filesystems import free as usage
+from lvpack_agent.layout.layout import (
+    EXT_TYPES,
+    PV_TYPE,
+    SUSPEND_TYPES,
+    Area,
+    Content,
+    Disk,
+    Layout,
+    LogicalVolume,
+    PartitionTable,
+    PhysicalVolume,
+    Segment,
+    VolumeGroup,
+    by_place,
+)
+from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.plan.compact import joined
+from lvpack_agent.undo import Undo
+
+# lvs(8), lv_layout and segtype.
+LV_TYPES = ("linear", "striped")
+# lvremove(8), lvconvert(8): how an LV becomes one of those, by its type.
+_WAYS_OUT = {
+    "snapshot": "remove the snapshot (lvremove), or merge it (lvconvert --merge)",
+    "origin of a snapshot": "remove its snapshots (lvremove)",
+    "cache": "take the cache off (lvconvert --splitcache)",
+    "writecache": "take the cache off (lvconvert --splitcache)",
+    "integrity": "take the checksums off (lvconvert --raidintegrity n)",
+    "mirror": "make it linear (lvconvert --mirrors 0)",
+    "raid1": "make it linear (lvconvert --mirrors 0)",
+    "pvmove": "let pvmove finish it, or stop it (pvmove --abort)",
+    "error": "one named pvmove0 is what a pvmove that was cut off at its very end has left: lvremove it",
+}
+# Where filesystems are mounted whose log the kernel replays.
+LOG_REPLAY = Path("/run/lvpack/replay")
+
+
+# A partition: the disk's index in the layout, and the partition's number there; 0 is the whole disk.
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A partition or an LV, whose key is its UUID; name is for people."""
+
+    key: Place | str
+    name: str
+    device: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """Probed disks while their mappings stand: devices of partitions, of LVs by UUID, and of the PVs.
+
+    findings: what e2fsck repaired; unclean: which filesystems (by names for people) had a journal to replay or errors.
+    """
+
+    layout: Layout
+    partitions: dict[Place, str]
+    lvs: dict[str, str]
+    pvs: tuple[str, ...]
+    findings: tuple[str, ...]
+    unclean: tuple[str, ...]
+
+    def volumes(self) -> list[Volume]:
+        """Return every partition and LV of the disks."""
+        parts = [
+            Volume(
+                key=(index, number),
+                name=self.layout.partition_name(index, number),
+                device=self.partitions[index, number],
+                content=content,
+            )
+            for index, disk in enumerate(self.layout.disks)
+            for number, _, content in disk.places()
+        ]
+        return parts + [
+            Volume(key=lv.uuid, name=f"LV {lv.name}", device=self.lvs[lv.uuid], content=lv.content)
+            for vg in self.layout.vgs
+            for lv in vg.lvs
+        ]
+
+    def ext_devices(self) -> list[tuple[str, str]]:
+        """Return (name for people, device) of every ext filesystem on the disk."""
+        return [(v.name, v.device) for v in self.volumes() if v.content.is_ext]
+
+
+@contextmanager
+def opened(
+    sources: Sequence[tuple[str, Disk | None]],
+    tag: str,
+    *,
+    repair: bool = False,
+    estimate: bool = True,
+    rebuild: bool = False,
+) -> Iterator[Opened]:
+    """Map the partitions of disk devices, activate their VGs and yield what is there; all of it is closed at the end.
+
+    Each source is a device and the real disk that lends its path, model, serial and WWN. tag names the mappings. With
+    repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
+    copy-on-write overlay. Without estimate nobody asks how small filesystems can get; with rebuild that is
+    asked of XFS on LVs too, which can only be made anew.
+    Raises Refused for what lvpack cannot pack, Failed if a tool fails.
+    """
+    with Undo() as undo:
+        reader = _Reader(repair, estimate)
+        bare, devices = _disks(sources, tag, undo)
+        named = {bare.partition_name(*place): device for place, device in devices.items()}
+        contents = dict(zip(devices, reader.read(named), strict=True))
+        disks = tuple(_with_contents(disk, index, contents) for index, disk in enumerate(bare.disks))
+        pvs = {device: place for place, device in devices.items() if contents[place].type == PV_TYPE}
+        vgs = []
+        lvs: dict[str, str] = {}
+        for vg in lvm.report(tuple(pvs)):
+            refuse_unsupported(vg)
+            lvm.activate(vg.name, tuple(pvs))
+            undo.callback(lvm.deactivate, vg.name, tuple(pvs))
+            lvs |= {lv.uuid: lv.device for lv in vg.lvs}
+            names = [lv.name for lv in vg.lvs]
+            found = dict(
+                zip(names, reader.read({f"LV {lv.name}": lv.device for lv in vg.lvs}, rebuild=rebuild), strict=True)
+            )
+            vgs.append(volume_group(vg, pvs, found))
+        layout = Layout(disks=disks, vgs=by_place(vgs))
+        yield Opened(
+            layout=layout,
+            partitions=devices,
+            lvs=lvs,
+            pvs=tuple(pvs),
+            findings=tuple(reader.findings),
+            unclean=tuple(reader.unclean),
+        )
+
+
+def mapped(device: str, tag: str, undo: Undo) -> tuple[PartitionTable | None, int, dict[int, str]]:
+    """Map the partitions of a disk device; return its table, bytes per sector, and the devices by number."""
+    table, sector = sfdisk.read(device)
+    devices = {}
+    for row in table.partitions if table else ():
+        piece = dmsetup.Linear(device=device, offset=row.start, size=row.size)
+        devices[row.number] = dmsetup.create(f"lvpack-{tag}-p{row.number}", dmsetup.linear_table([piece]), undo)
+    return table, sector, devices
+
+
+def _disks(sources: Sequence[tuple[str, Disk | None]], tag: str, undo: Undo) -> tuple[Layout, dict[Place, str]]:
+    """Return the disks as their tables have them, and the devices of their partitions, or of them if they have none."""
+    disks: list[Disk] = []
+    devices: dict[Place, str] = {}
+    for index, (device, like) in enumerate(sources):
+        table, sector, parts = mapped(device, f"{tag}{index or ''}", undo)
+        disks.append(
+            Disk(
+                path=like.path if like else device,
+                size=size_of(device),
+                sector_size=sector,
+                table=table,
+                model=like.model if like else "",
+                serial=like.serial if like else "",
+                wwn=like.wwn if like else "",
+            )
+        )
+        devices |= {(index, number): path for number, path in (parts if table else {0: device}).items()}
+    return Layout(disks=tuple(disks), vgs=()), devices
+
+
+def _with_contents(disk: Disk, index: int, contents: Mapping[Place, Content]) -> Disk:
+    if disk.table is None:
+        # The layout has PVs apart.
+        return disk if contents[index, 0].type == PV_TYPE else replace(disk, content=contents[index, 0])
+    rows = tuple(replace(row, content=contents[index, row.number]) for row in disk.table.partitions)
+    return replace(disk, table=replace(disk.table, partitions=rows))
+
+
+class _Reader:
+    """Reads what devices hold; with repair, unclean ext filesystems are checked first, and what was found is kept."""
+
+    def __init__(self, repair: bool, estimate: bool) -> None:
+        self._repair, self._estimate = repair, estimate
+        self.findings: list[str] = []
+        self.unclean: list[str] = []
+
+    def read(self, devices: dict[str, str], *, rebuild: bool = False) -> list[Content]:
+        """Return the contents of devices, which are given by names for people; rebuild: as for opened()."""
+        facts = content.identify_all(tuple(devices.values()))
+        read = parallel.each(lambda item: self._content(*item, facts[item[1]], rebuild=rebuild), devices.items())
+        for _, findings, unclean in read:
+            self.findings += findings
+            self.unclean += unclean
+        return [content for content, _, _ in read]
+
+    def _content(
+        self, name: str, device: str, facts: Mapping[str, str], *, rebuild: bool
+    ) -> tuple[Content, list[str], list[str]]:
+        findings, unclean = [], []
+        kind = facts.get("TYPE", "")
+        if kind in SUSPEND_TYPES:
+            raise Refused(
+                f"cannot pack this server: {name} holds the memory of a hibernated system",
+                hint="start the server, shut it down in full, and try again",
+            )
+        block = ext.read(device) if kind in EXT_TYPES else None
+        if block and block.external_journal:
+            raise Refused(
+                f"cannot pack this server: the journal of {name} is on another device",
+                hint="give it one of its own first: tune2fs -O ^has_journal, then tune2fs -j",
+            )
+        if self._repair and block and not block.clean:
+            unclean.append(name)
+            if finding := ext.repair(device):
+                findings.append(
+                    f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
+                )
+            block = ext.read(device)
+        if self._repair:
+            usage.replay(device, kind, LOG_REPLAY / Path(device).name)
+        found = content.read(device, facts, block, estimate=self._estimate)
+        if rebuild and kind == "xfs":
+            try:
+                minimum, rebuilt = xfs_rebuild.estimated(device)
+                found = replace(found, minimum=minimum, rebuilt=rebuilt)
+            except xfs_rebuild.Fixed as why:
+                findings.append(f"{name}, an XFS, keeps its size: {why}")
+        return found, findings, unclean
+
+
+def refuse_unsupported(vg: lvm.Vg) -> None:
+    """Raise Refused, naming the next step, for a VG that lvpack does not pack."""
+    name = f"cannot pack VG '{vg.name}'"
+    if not vg.name:
+        raise Refused(
+            "cannot pack this disk: it holds a PV without a VG", hint="remove it with pvremove, or add it to a VG"
+        )
+    if vg.partial or any(pv.missing for pv in vg.pvs):
+        raise Refused(f"{name}: a PV of it is missing", hint="attach its disk, or run vgreduce --removemissing")
+    if vg.exported:
+        raise Refused(f"{name}: it is exported", hint="run vgimport first")
+    if vg.clustered:
+        raise Refused(
+            f"{name}: it is a cluster's",
+            hint="make it local with vgchange --lock-type none (and --lockopt force if the cluster is gone)",
+        )
+    if not vg.writable:
+        raise Refused(f"{name}: it is read-only", hint="make its metadata writable first (vgs -o vg_attr)")
+    if not vg.lvs:
+        raise Refused(f"{name}: it has no LV", hint="there is nothing in it to pack")
+    if vg.system_id:
+        raise Refused(
+            f"{name}: it belongs to system '{vg.system_id}'", hint="clear it there with vgchange --systemid ''"
+        )
+    # People know the LVs that LVM shows them; the parts of one come after it.
+    for lv in sorted(vg.lvs, key=lambda lv: "private" in lv.role.split(",")):
+        if not lv.writable:
+            raise Refused(
+                f"{name}: LV '{lv.name}' is read-only", hint="make it writable first (lvchange --permission rw)"
+            )
+        if kinds := _unsupported(lv, vg):
+            ways = [way for kind, way in _WAYS_OUT.items() if kind in kinds]
+            raise Refused(
+                f"{name}: LV '{lv.name}' is of type {', '.join(kinds)}",
+                hint="; ".join(["this version packs linear and striped LVs only", *ways]),
+            )
+
+
+def _unsupported(lv: lvm.Lv, vg: lvm.Vg) -> list[str]:
+    """Return of which types an LV is, by what LVM says of it and of its parts, beside those that lvpack packs."""
+    roles = lv.role.split(",")
+    # Of an old snapshot and its origin the segments and the layout say "linear".
+    kinds = {"snapshot"}.intersection(roles) | ({"origin of a snapshot"} if "thickorigin" in roles else set())
+    kinds |= {*lv.layout.split(","), *(s.type for s in lv.segments)}
+    kinds |= {"integrity" for part in vg.lvs if part.layout == "integrity" and part.name.startswith(f"{lv.name}_")}
+    return sorted(kinds.difference(LV_TYPES))
+
+
+def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Content]) -> VolumeGroup:
+    """Return a reported VG of linear and striped LVs as the layout has it.
+
+    pvs are places by device, contents are by name of the LV; what is not named there is left open.
+    """
+    uuids = {pv.device: pv.uuid for pv in vg.pvs}
+    return VolumeGroup(
+        name=vg.name,
+        uuid=vg.uuid,
+        extent_size=vg.extent_size,
+        pvs=tuple(
+            physical_volume(pv, pvs[pv.device], vg.extent_size) for pv in sorted(vg.pvs, key=lambda pv: pvs[pv.device])
+        ),
+        lvs=tuple(
+            LogicalVolume(
+                name=lv.name,
+                uuid=lv.uuid,
+                # LVM may keep a segment in two pieces that lie one after another.
+                segments=joined(segment(s, uuids) for s in lv.segments),
+                content=contents.get(lv.name, Content()),
+            )
+            for lv in sorted(vg.lvs, key=lambda lv: lv.name)
+        ),
+    )
+
+
+def physical_volume(reported: lvm.Pv, place: Place, extent_size: int) -> PhysicalVolume:
+    """Return a PV as the layout has it."""
+    disk, partition = place
+    pv = PhysicalVolume(
+        uuid=reported.uuid,
+        disk=disk,
+        partition=partition,
+        size=reported.size,
+        pe_start=reported.pe_start,
+        extents=reported.extents,
+        metadata_areas=reported.metadata_areas,
+        area_size=reported.area_size,
+        second_area=reported.second_area,
+    )
+    return pv if partition else replace(pv, size=pv.least_size(extent_size))
+
+
+def segment(reported: lvm.Segment, uuids: dict[str, str]) -> Segment:
+    """Return a segment as the layout has it; uuids are of PVs, by device. Raises Failed if it does not add up."""
+    areas = []
+    for text in reported.ranges:
+        device, _, extents = text.rpartition(":")
+        first, last = (int(n) for n in extents.split("-"))
+        if (last - first + 1) * len(reported.ranges) != reported.count:
+            raise Failed(f"cannot read the layout: LVM reports {reported.count} extents at {' '.join(reported.ranges)}")
+        areas.append(Area(pv=uuids[device], pe=first))
+    return Segment(
+        le=reported.start,
+        pv=areas[0].pv,
+        pe=areas[0].pe,
+        count=reported.count,
+        others=tuple(areas[1:]),
+        stripe_size=reported.stripe_size if len(areas) > 1 else 0,
+    )

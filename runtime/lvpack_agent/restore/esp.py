@@ -1,0 +1,144 @@
+"""The EFI system partition (ESP) of a restored disk: how the firmware of this machine finds the boot loader on it.
+
+Firmware starts what its boot entries name, and they were left behind in the source. Of a disk that none names it
+starts \\EFI\\BOOT\\BOOTX64.EFI on an ESP, if it is there (UEFI 2.10, 3.5.1.1).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lvpack_agent.errors import LvpackError
+from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.inplace import merge as merging
+from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.machine.efi_entries import Loader
+from lvpack_agent.probe import open as probe
+from lvpack_agent.processes import run as run_tool
+from lvpack_agent.report import Run
+from lvpack_agent.undo import Undo
+
+_FALLBACK = Path("EFI/BOOT/BOOTX64.EFI")
+# Under these names systems put what shall be started first; shim also under Secure Boot, so it comes before GRUB.
+_KNOWN = ("shimx64.efi", "shim.efi", "grubx64.efi", "grub.efi", "systemd-bootx64.efi")
+# shim under the name of the fallback starts these if they are beside it. They make boot entries of their own, and some
+# restart the machine then: a machine that loses its entries would do so at each boot. Without them it starts GRUB.
+_MAKERS = ("fb", "fallback")
+
+_BY_HAND = "RESTORE.txt in the image set says how to make one by hand; lvpack.efi=fallback needs none"
+
+
+def make_bootable(disk: str, manifest: Manifest, how: str, run: Run, folder: Path) -> None:
+    """Do what lvpack.efi says (how) to a disk (a path), the manifest's boot_disk, that was restored and verified.
+
+    What does not work becomes a warning, for the data is there. folder is where partitions are mounted meanwhile.
+    """
+    entry, fallback = how in ("entry", "both"), how in ("fallback", "both")
+    here, there = efi.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
+    table = manifest.packed.disks[manifest.boot_disk].table
+    numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (efi.esps(table) if table else []))
+    if table is None or not numbers:
+        if fallback or (entry and here and there):
+            run.warn(f"disk '{disk}' has no EFI system partition: UEFI firmware will not boot it")
+        return
+    if entry and not here:
+        if there and not fallback:
+            run.warn(f"no boot entry is made: this machine booted by BIOS, the source by UEFI; {_BY_HAND}")
+        entry = False
+    if not entry and not fallback:
+        return
+    with _or_warn(run, f"cannot look for boot loaders on '{disk}'"), Undo() as undo:
+        _, _, devices = probe.mapped(disk, "esp", undo)
+        roots = {n: _mounted(devices[n], folder / str(n), undo, writable=fallback) for n in numbers}
+        found = [loader for loader in manifest.boot if _is_there(roots[loader.partition], loader)]
+        found = found or [loader for n, root in roots.items() for loader in known(root, n)]
+        if not found:
+            which = ", ".join(map(str, numbers))
+            run.warn(f"partition {which} of '{disk}' has no boot loader that is known: UEFI firmware may not boot it")
+        elif fallback:
+            with _or_warn(run, f"cannot copy a boot loader to {_FALLBACK}"):
+                run.say(put_fallback(roots[found[0].partition], found[0]))
+        for loader in reversed(found if entry else []):
+            with _or_warn(run, f"cannot make a boot entry for {loader}", _BY_HAND):
+                run.say(f"the firmware boots {efi.put_first(disk, table, loader)} first: {loader}")
+    if fallback:
+        with _or_warn(run, f"cannot flush '{disk}'"):
+            merging.flush(disk)
+
+
+@contextmanager
+def _or_warn(run: Run, what: str, hint: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (LvpackError, OSError) as error:
+        cause = error.message if isinstance(error, LvpackError) else error.strerror
+        run.warn(f"{what}: {cause}" + (f"; {hint}" if hint else ""))
+
+
+def _mounted(device: str, folder: Path, undo: Undo, *, writable: bool) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    run_tool(["mount", "-t", "vfat", "-o", "rw" if writable else "ro", device, folder])
+    undo.callback(run_tool, ["umount", folder])
+    return folder
+
+
+def _file(root: Path, loader: Loader) -> Path:
+    return root.joinpath(*loader.path.split("\\"))
+
+
+def _is_there(root: Path, loader: Loader) -> bool:
+    return ".." not in loader.path.split("\\") and _file(root, loader).is_file()
+
+
+def known(root: Path, partition: int) -> list[Loader]:
+    """Return the loaders of the systems on a mounted ESP, by its number: one of each, the one written last first.
+
+    The fallback counts only if there is no other.
+    """
+    found = []
+    for folder in (root / "EFI").glob("*/"):
+        files = {path.name.lower(): path for path in folder.iterdir()}
+        if folder.name.upper() != "BOOT" and (names := [name for name in _KNOWN if name in files]):
+            found.append(files[names[0]])
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    if not found and (root / _FALLBACK).is_file():
+        found = [root / _FALLBACK]
+    return [
+        Loader(
+            # What firmware calls an entry that it makes for the fallback.
+            title="UEFI OS" if path == root / _FALLBACK else path.parent.name,
+            partition=partition,
+            path="".join(f"\\{part}" for part in path.relative_to(root).parts),
+        )
+        for path in found
+    ]
+
+
+def put_fallback(root: Path, loader: Loader) -> str:
+    """Copy a loader of a mounted ESP to the name of the fallback, with the programs beside it; say so.
+
+    shim needs GRUB beside it. What is there stays as it is. Raises OSError, and then leaves no file behind.
+    """
+    source, target = _file(root, loader), root / _FALLBACK
+    if target.exists():
+        return f"partition {loader.partition} has {_FALLBACK} already: it stays as it is"
+    beside = [path for path in source.parent.glob("*") if path.suffix.lower() == ".efi" and path != source]
+    beside = [path for path in beside if not path.name.lower().startswith(_MAKERS)]
+    copies = {path: target.with_name(path.name) for path in sorted(beside)} | {source: target}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Undo() as made:
+        for old, new in copies.items():
+            if not new.exists():
+                made.callback(new.unlink, missing_ok=True)
+                _copy(old, new)
+        made.pop_all()
+    also = f", with {', '.join(path.name for path in sorted(beside))} beside it" if beside else ""
+    return f"copied {loader} to {_FALLBACK}{also}"
+
+
+def _copy(old: Path, new: Path) -> None:
+    shutil.copyfile(old, new)
+    with new.open("rb+") as file:
+        os.fsync(file.fileno())

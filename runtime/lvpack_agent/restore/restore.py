@@ -1,0 +1,248 @@
+"""lvpack.action=restore: an image set written to disks that are empty or may be overwritten, then read again."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from lvpack_agent.backup import tables as rescue
+from lvpack_agent.devices import lsblk, sfdisk
+from lvpack_agent.devices.emptiness import what_holds
+from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.errors import Failed, LvpackError, Refused
+from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.manifest import Image, Manifest
+from lvpack_agent.layout.layout import Disk
+from lvpack_agent.probe.verify import verified
+from lvpack_agent.processes import run as run_tool
+from lvpack_agent.progress import Progress
+from lvpack_agent.report import Run
+from lvpack_agent.restore import esp
+from lvpack_agent.restore.target import HEAD, Target
+from lvpack_agent.settings.table import Settings
+from lvpack_agent.shares import mounted as shares
+from lvpack_agent.sizes import MIB, human
+from lvpack_agent.undo import Undo
+
+
+def restore(settings: Settings, run: Run, scratch: Path) -> str:
+    """Write an image set to its target disks and verify them; return the closing message."""
+    with Undo() as undo:
+        with run.phase("share"):
+            url, name = shares.parse(settings.source).parent()
+            share = undo.enter_context(shares.mounted(url, scratch / "share", run.say, read_only=True))
+            run.name = name
+            manifest = imageset.read_manifest(share / name)
+            imageset.check_files(share / name, manifest)
+        with run.phase("probe"):
+            targets = choose_targets(lsblk.read(), manifest, settings, run.say)
+            run.disk = targets[0].path
+            for disk in targets:
+                run.say(f"target: {disk.describe()}")
+            paths = [disk.path for disk in targets]
+            lsblk.set_read_only(tuple(d for d in lsblk.read() if d.path not in paths), undo)
+        run.sizes |= {
+            "target_disk": sum(disk.size for disk in targets),
+            "packed_disk": manifest.packed_size,
+            "image": manifest.stored_size,
+        }
+        # To the end: when a descriptor that may write is closed, udev reads the partition table, and partitions are
+        # gone for a moment.
+        held = undo.enter_context(opened(paths, paths))
+        again = [f"/proc/self/fd/{fd}" for fd in held]
+        # O_EXCL: fails while the disk is in use. The kernel zeroes and discards only for who has claimed it so
+        # (block/bdev.c: truncate_bdev_range()); verifying has to be able to claim it as well.
+        with opened(again, paths, os.O_EXCL) as fds, unusable_if_cut_off(held, paths), run.phase("write"):
+            written = write_disks(fds, share / name, manifest, targets, run)
+        with unusable_if_cut_off(held, paths), run.phase("verify"):
+            if settings.readback:
+                _read_again(written, paths, run)
+            _verify(manifest, targets, run)
+        with run.phase("boot"):
+            esp.make_bootable(paths[manifest.boot_disk], manifest, settings.efi, run, scratch / "esp")
+    where = f"disk{'s' if len(paths) > 1 else ''} {' and '.join(paths)}"
+    return f"restored image set {name} ({human(manifest.packed_size)}) to {where}"
+
+
+def choose_targets(
+    all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings, say: Callable[[str], object]
+) -> tuple[BlockDevice, ...]:
+    """Return the disks to write, one for each of the set, in its order; say which and why if none is named.
+
+    Raises Refused if it is not clear which, or one of them is too small or not empty.
+    """
+    wanted = manifest.packed.disks
+    candidates = lsblk.select(all_disks, settings.disk)
+    known = "; ".join(d.describe() for d in candidates) or "there is none"
+    if len(wanted) > 1 and (settings.disk == lsblk.AUTO or len(candidates) != len(wanted)):
+        needs = "; ".join(f"{d.model or d.path}: {d.size:,} bytes" for d in wanted)
+        raise Refused(
+            f"cannot choose the target disks: the set has {len(wanted)} ({needs})",
+            hint=f"name as many different disks in that order, each with lvpack.disk=: {known}",
+        )
+    if settings.disk == lsblk.AUTO:
+        candidates = _chosen(candidates, manifest, say)
+    if len(candidates) != len(wanted):
+        raise Refused(
+            f"cannot choose the target disk: there are {len(candidates)}", hint=f"name one with lvpack.disk=: {known}"
+        )
+    for target, packed in zip(candidates, wanted, strict=True):
+        _refuse_unfit(target, packed, settings)
+    return candidates
+
+
+def _chosen(
+    found: tuple[BlockDevice, ...], manifest: Manifest, say: Callable[[str], object]
+) -> tuple[BlockDevice, ...]:
+    """Return what lvpack.disk=auto means: the only disk, or of several the one that the set came from; else all."""
+    machine = rescue.machine().get("product_uuid")
+    same_machine = machine is not None and machine == manifest.machine.get("product_uuid")
+    origins = {d: why for d in found if (why := _origin(d, manifest.plan.source.disks, same_machine))}
+    # The disks of a collapsed set: one that is still there may hold the other half of what the set has.
+    collapsed = len(manifest.plan.source.disks) > len(manifest.packed.disks)
+    if len(found) > 1 and (len(origins) != 1 or collapsed):
+        return found
+    for disk in origins or found:
+        only = "the only disk that there is" if len(found) == 1 else ""
+        origin = f"the one that the set came from, by its {origins[disk]}" if origins else ""
+        say(f"lvpack.disk=auto is {disk.path}: {' and '.join(filter(None, [only, origin]))}")
+    return tuple(origins) or found
+
+
+def _origin(disk: BlockDevice, sources: Sequence[Disk], same_machine: bool) -> str:
+    """Return by what a disk is known to be one that the set came from, "" if it is not.
+
+    A WWN is of one disk in the world; a serial number may be "drive-scsi0" in every virtual machine.
+    """
+    for source in sources:
+        if disk.wwn and source.wwn:
+            if disk.wwn == source.wwn:
+                return f"WWN {disk.wwn}"
+        elif same_machine and disk.serial and (disk.serial, disk.model) == (source.serial, source.model):
+            return f"serial {disk.serial}"
+    return ""
+
+
+def _refuse_unfit(target: BlockDevice, packed: Disk, settings: Settings) -> None:
+    if target.size < packed.size:
+        raise Refused(
+            f"cannot restore to '{target.path}': it has {target.size:,} bytes, the image needs {packed.size:,}",
+            hint=f"use a disk of at least {human(packed.size)}",
+        )
+    if target.sector_size != packed.sector_size:
+        raise Refused(
+            f"cannot restore to '{target.path}': its sectors are {target.sector_size} bytes, the source's were "
+            f"{packed.sector_size}",
+            hint="partition tables and filesystems depend on it: use a disk with the same sector size",
+        )
+    if target.read_only:
+        raise Refused(f"cannot restore to '{target.path}': it is read-only", hint="remove its write protection")
+    held = what_holds(target)
+    if held and not settings.overwrite:
+        raise Refused(
+            f"cannot restore to '{target.path}': it is not empty, it holds {held}",
+            hint="lvpack.overwrite=yes writes over it; everything on it is lost then",
+        )
+
+
+@contextmanager
+def opened(paths: Sequence[str], names: Sequence[str], flags: int = 0) -> Iterator[list[int]]:
+    """Yield descriptors of disks that may be written; names are for people. Raises Refused if one cannot be opened."""
+    with ExitStack() as undo:
+        fds = []
+        for path, name in zip(paths, names, strict=True):
+            try:
+                fds.append(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags))
+            except OSError as error:
+                raise Refused(
+                    f"cannot restore to '{name}': {error.strerror}", hint="something uses this disk"
+                ) from error
+            undo.callback(os.close, fds[-1])
+        yield fds
+
+
+def write_disks(
+    fds: Sequence[int], folder: Path, manifest: Manifest, targets: Sequence[BlockDevice], run: Run
+) -> list[Target]:
+    """Write all disks but for their heads, which come when all the rest has arrived: the first disk's last."""
+    written = []
+    for fd, image, disk in zip(fds, manifest.images, targets, strict=True):
+        with _naming(disk):
+            written.append(_write_disk(fd, folder, image, disk, run))
+    for target, disk in reversed(tuple(zip(written, targets, strict=True))):
+        with _naming(disk):
+            target.finish()
+    return written
+
+
+@contextmanager
+def _naming(disk: BlockDevice) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failed(
+            f"cannot write '{disk.path}': {error.strerror}", hint="look at dmesg: is the disk sound?"
+        ) from error
+
+
+def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, run: Run) -> Target:
+    promised = image.checksums.raw_size
+    progress = Progress("restore", promised, run.say)
+    queue = Path("/sys/block") / Path(disk.path).name / "queue"
+    target = Target(fd, queue, image.block_map, promised, progress.add)
+    os.pwrite(fd, bytes(HEAD), 0)
+    if disk.size > promised:  # an old backup GPT or md superblock may stand at the very end
+        tail = min(MIB, disk.size - promised)
+        os.pwrite(fd, bytes(tail), disk.size - tail)
+    with progress.ticking():
+        imageset.check_image(folder, image, lambda _: None, target.put)
+    if progress.done != promised:
+        raise Failed(f"cannot restore: {progress.done:,} bytes written, {promised:,} promised")
+    run.say(progress.line())
+    return target
+
+
+def _read_again(written: Sequence[Target], paths: Sequence[str], run: Run) -> None:
+    for target, path in zip(written, paths, strict=True):
+        run_tool(["blockdev", "--flushbufs", path])
+        progress = Progress("read again", target.size, run.say)
+        with progress.ticking():
+            target.read_again(path, progress.add)
+
+
+def _verify(manifest: Manifest, targets: Sequence[BlockDevice], run: Run) -> None:
+    """Put backup GPTs in their places, and probe the disks: they must be what the manifest says, and pass e2fsck."""
+    restored = []
+    for packed, disk in zip(manifest.packed.disks, targets, strict=True):
+        if packed.table and packed.table.label == "gpt" and disk.size > packed.size:
+            sfdisk.move_backup_gpt(disk.path)
+        restored.append(replace(packed, path=disk.path, size=disk.size))
+    with verified([disk.path for disk in restored], replace(manifest.packed, disks=tuple(restored)), run.say):
+        pass
+    for disk in targets:
+        run_tool(["blockdev", "--flushbufs", disk.path])
+
+
+@contextmanager
+def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[None]:
+    """Whatever ends a restore early leaves disks without a partition table, and an error that says so.
+
+    They are written through descriptors that were open before: a path may be another disk's by then.
+    """
+    zeros = bytes(HEAD)  # when memory has run out, there is none for them
+    try:
+        yield
+    except BaseException as error:
+        for fd in fds:
+            with suppress(OSError):  # a disk that takes no write is the error that is reported already
+                os.pwrite(fd, zeros, 0)
+                os.fsync(fd)
+        if not isinstance(error, LvpackError):
+            raise
+        names = "' and '".join(paths)
+        which = f"target disks '{names}' are" if len(paths) > 1 else f"target disk '{names}' is"
+        raise Failed(
+            f"{error.message}; {which} unusable: {'their' if len(paths) > 1 else 'its'} partition table was removed",
+            hint=error.hint or "restore again, from an image set that lvpack.action=verify accepts",
+        ) from error

@@ -1,0 +1,160 @@
+"""Writing a restore's target disk: what the block map says, many pieces at a time, and reading that again."""
+
+import errno
+import fcntl
+import os
+import struct
+import threading
+import zlib
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.image.blockmap import Lookup
+from lvpack_agent.image.checksums import is_zero
+from lvpack_agent.image.frames import PIECE, Piece, worker_count
+from lvpack_agent.layout.layout import Range
+from lvpack_agent.sizes import KIB, MIB
+from lvpack_agent.window import Window
+
+# The first MiB holds the boot sector and the partition table. It is written last, when all the rest has arrived
+# unharmed: a restore that was cut off leaves a disk that nothing takes for a good one.
+HEAD = MIB
+SYNC_EVERY = 64 * MIB
+# A gap that is shorter is written as the zeros that it holds: a call of its own would take longer.
+SHORT_GAP = 64 * KIB
+# What leftovers at the ends of a hole could be taken for is at most so far from them (ZFS labels: 512 KiB).
+EDGE = MIB
+
+# kernel: include/uapi/linux/fs.h, _IO(0x12, 119) and _IO(0x12, 127); both take start and length in bytes.
+BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F
+
+
+class Target:
+    """An open disk that gets the pieces of an image of size bytes; done is told the bytes that are dealt with.
+
+    Holes become zeros where the disk has a command for that; else they are discarded, or stay as they are but for
+    their ends, as with bmaptool(1). Raises OSError as the disk does.
+    """
+
+    def __init__(
+        self, fd: int, queue: Path, block_map: Sequence[Range], size: int, done: Callable[[int], object]
+    ) -> None:
+        self._fd, self.size, self._done = fd, size, done
+        self._map = Lookup([Range(start=0, count=min(HEAD, size)), *block_map])
+        self._zeroes, self._discards = (_limit(queue / f"{name}_max_bytes") > 0 for name in ("write_zeroes", "discard"))
+        self._head = bytearray(min(HEAD, size))
+        self._lock = threading.Lock()
+        self._unsynced = 0
+        # Of each piece that was written: where it is, how long, and its checksum.
+        self._written = array("Q"), array("Q"), array("I")
+
+    def put(self, at: int, piece: Piece) -> None:
+        """Write a piece to a byte offset, but for the head. Raises Failed if the image promised fewer bytes."""
+        count = piece if isinstance(piece, int) else len(piece)
+        if at + count > self.size:
+            raise Failed(f"cannot restore: the image is longer than the {self.size:,} bytes that were promised")
+        data = None if isinstance(piece, int) else memoryview(piece)
+        checksum = 0
+        end = at
+        for run in self._runs(at, count):
+            self._hole(end, run.start - end)
+            end = run.end
+            part = data[run.start - at : run.end - at] if data else bytes(run.count)
+            checksum = zlib.crc32(part, checksum)
+            head = max(0, min(HEAD, run.end) - run.start)
+            self._head[run.start : run.start + head] = part[:head]
+            self._write(part[head:], run.start + head)
+        self._hole(end, at + count - end)
+        with self._lock:
+            for column, value in zip(self._written, (at, count, checksum), strict=True):
+                column.append(value)
+            self._unsynced += count
+            due = self._unsynced >= SYNC_EVERY
+            self._unsynced = 0 if due else self._unsynced
+        if due:
+            os.fdatasync(self._fd)  # keeps progress honest, and dirty pages few
+        self._done(count)
+
+    def finish(self) -> None:
+        """Write the head, and all that the disk still holds in its cache."""
+        os.fdatasync(self._fd)
+        os.pwrite(self._fd, self._head, 0)
+        os.fsync(self._fd)
+
+    def read_again(self, path: str, done: Callable[[int], object]) -> None:
+        """Read what was written from the disk. Raises Failed if that is not what was written."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with Window(worker_count(), "read") as readers:
+                for at, count, checksum in zip(*self._written, strict=True):
+                    readers.submit(self._compare, fd, path, at, count, checksum, done)
+        finally:
+            os.close(fd)
+
+    def _compare(self, fd: int, path: str, at: int, count: int, checksum: int, done: Callable[[int], object]) -> None:
+        found = 0
+        try:
+            for run in self._runs(at, count):
+                for start in range(run.start, run.end, PIECE):
+                    length = min(PIECE, run.end - start)
+                    data = os.pread(fd, length, start)
+                    os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
+                    found = zlib.crc32(data, found)
+        except OSError as error:
+            raise Failed(
+                f"cannot read disk '{path}' near byte {at:,}: {error.strerror}", hint="look at dmesg: is it sound?"
+            ) from error
+        if found != checksum:
+            raise Failed(
+                f"cannot trust disk '{path}': it does not read back what was written to it near byte {at:,}",
+                hint="the disk, its cable or the memory is faulty: test them before using this machine",
+            )
+        done(count)
+
+    def _runs(self, at: int, count: int) -> list[Range]:
+        """Return what to write of a piece: mapped ranges, with short gaps between them."""
+        found: list[Range] = []
+        for part in self._map.within(at, count):
+            start = part.start
+            if found and start - found[-1].end < SHORT_GAP:
+                start = found.pop().start
+            found.append(Range(start=start, count=part.end - start))
+        return found
+
+    def _write(self, data: bytes | memoryview, offset: int) -> None:
+        if self._zeroes and len(data) and is_zero(data):
+            self._call(BLKZEROOUT, offset, len(data))
+            return
+        rest = memoryview(data)
+        while rest:
+            count = os.pwrite(self._fd, rest, offset)
+            rest, offset = rest[count:], offset + count
+
+    def _hole(self, start: int, count: int) -> None:
+        if count <= 0:
+            return
+        if self._zeroes:
+            self._call(BLKZEROOUT, start, count)
+            return
+        if self._discards:
+            try:
+                self._call(BLKDISCARD, start, count)
+            except OSError:  # a disk may announce what it then refuses; it is advice only
+                self._discards = False
+        edge = min(EDGE, count)
+        for offset in {start, start + count - edge}:
+            self._write(bytes(edge), offset)
+
+    def _call(self, command: int, start: int, count: int) -> None:
+        fcntl.ioctl(self._fd, command, struct.pack("QQ", start, count))
+
+
+def _limit(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):
+            raise
+        return 0

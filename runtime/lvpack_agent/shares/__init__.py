@@ -1,0 +1,1 @@
+"""Shares: where image sets live."""

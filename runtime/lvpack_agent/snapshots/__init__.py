@@ -1,0 +1,1 @@
+"""Copy-on-write stores and what stands on them."""
