@@ -17,7 +17,8 @@ from pathlib import Path
 from lvpack_agent.filesystems import content, ext
 from lvpack_agent.filesystems import free as usage
 from lvpack_agent.image import blockmap
-from lvpack_agent.layout.layout import EXT_TYPES, Range
+from lvpack_agent.layout.content import EXT_TYPES
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.processes import run
 
 PLACE = Path("/run/aged")

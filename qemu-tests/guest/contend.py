@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lvpack_agent.image import blockmap
-from lvpack_agent.image.blockmap import complement
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.layout.ranges import Range, complement
 from lvpack_agent.network import options as netoptions
 from lvpack_agent.network import up as network
 from lvpack_agent.probe.open import Volume, mapped, opened

@@ -16,7 +16,8 @@ from random import Random
 from lvpack_agent.errors import Failed
 from lvpack_agent.inplace import steps
 from lvpack_agent.inplace.steps import ReduceLv, Step, same_extents
-from lvpack_agent.layout.layout import Area, LogicalVolume, MetadataArea, PhysicalVolume, Segment, VolumeGroup
+from lvpack_agent.layout.extents import Area, Segment
+from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
 from lvpack_agent.lvm import pvlabel
 from lvpack_agent.lvm.vgtext import Section, parse
 from lvpack_agent.plan.make import Plan

@@ -20,7 +20,7 @@ from lvpack_agent.backup.journal import PROGRESS, RECORD, Progress, Record
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.inplace.steps import AddArea, ExtendLv, MoveExtents, ReduceLv, RemoveArea, ResizePv, Step
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout.layout import VolumeGroup
+from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import KIB, MIB

@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, sha256
-from lvpack_agent.image import blockmap, frames
+from lvpack_agent.image import frames
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.checksums import is_zero
-from lvpack_agent.layout.layout import Range, differences
+from lvpack_agent.layout import ranges
+from lvpack_agent.layout.layout import differences
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB, human, round_up
@@ -102,7 +104,7 @@ def test_zstd_and_dd_alone_restore_the_same_bytes(packed: Path, restored: Path, 
     run(["bash", "-c", f"set -o pipefail; {script}", "restore", packed, by_hand])
     manifest = imageset.read_manifest(packed)
     with by_hand.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        holes = blockmap.complement(manifest.block_map, len(raw))
+        holes = ranges.complement(manifest.block_map, len(raw))
         assert sum(hole.count for hole in holes) > 100 * MIB
         assert all(is_zero(raw[hole.start : hole.end]) for hole in holes)
     run(["cmp", "--bytes", str(by_hand.stat().st_size), by_hand, restored])
@@ -189,7 +191,7 @@ def without(image_set: Path, offset: int) -> tuple[Range, ...]:
         at += count
     size = image.checksums.raw_size
     hole = Range(start=at + offset, count=frames.PIECE)
-    return blockmap.complement([*blockmap.complement(image.block_map, size), hole], size)
+    return ranges.complement([*ranges.complement(image.block_map, size), hole], size)
 
 
 def spoil(image_set: Path, folder: Path, **changes: object) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.devices import sfdisk
-from lvpack_agent.layout.layout import Partition, PartitionTable
+from lvpack_agent.layout.disks import Partition, PartitionTable
 from lvpack_agent.machine import efi_entries as efi
 from lvpack_agent.machine.efi_entries import Entry, Loader
 

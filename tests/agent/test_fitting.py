@@ -6,18 +6,12 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvpack_agent.layout.layout import (
-    Content,
-    Disk,
-    Layout,
-    LogicalVolume,
-    Partition,
-    PartitionTable,
-    PhysicalVolume,
-    Range,
-    Segment,
-    VolumeGroup,
-)
+from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.disks import Disk, Partition, PartitionTable
+from lvpack_agent.layout.extents import Segment
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.ranges import Range
+from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
 from lvpack_agent.plan.fitting import fitted
 from lvpack_agent.plan.make import STORE_FLOOR, as_text, cost_of_fitting, make_plan
 from lvpack_agent.settings.table import Margin

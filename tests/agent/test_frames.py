@@ -14,36 +14,40 @@ from lvpack_agent.image import checksums as streams
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.pacing import Pace
-from lvpack_agent.layout.layout import Content, Disk, Layout, Partition, PartitionTable, Range
+from lvpack_agent.layout import ranges
+from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.disks import Disk, Partition, PartitionTable
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.settings.table import Compression
 from lvpack_agent.sizes import KIB, MIB
 
 ZSTD = Compression(method="zstd", level=3)
-ranges = st.lists(st.builds(Range, start=st.integers(0, 20), count=st.integers(0, 6)))
+some_ranges = st.lists(st.builds(Range, start=st.integers(0, 20), count=st.integers(0, 6)))
 
 
-@given(ranges, st.integers(0, 20))
+@given(some_ranges, st.integers(0, 20))
 def test_complement_holds_exactly_what_the_ranges_do_not(parts: list[Range], size: int) -> None:
     inside = {n for r in parts for n in range(r.start, r.end) if n < size}
-    outside = [n for r in blockmap.complement(parts, size) for n in range(r.start, r.end)]
+    outside = [n for r in ranges.complement(parts, size) for n in range(r.start, r.end)]
     assert sorted({*inside, *outside}) == list(range(size))
     assert len(outside) == len(set(outside)) == size - len(inside)
 
 
-@given(ranges)
+@given(some_ranges)
 def test_joined_ranges_are_apart_and_the_same_bytes(parts: list[Range]) -> None:
-    found = blockmap.joined(parts)
+    found = ranges.joined(parts)
     assert [n for r in found for n in range(r.start, r.end)] == sorted(
         {n for r in parts for n in range(r.start, r.end)}
     )
     assert all(a.end < b.start for a, b in pairwise(found))
 
 
-@given(ranges, st.integers(0, 20), st.integers(0, 10))
+@given(some_ranges, st.integers(0, 20), st.integers(0, 10))
 def test_a_piece_is_what_is_within_the_ranges_and_what_is_outside(parts: list[Range], at: int, count: int) -> None:
-    lookup, inside = blockmap.Lookup(parts), {n for r in parts for n in range(r.start, r.end)}
+    lookup, inside = ranges.Lookup(parts), {n for r in parts for n in range(r.start, r.end)}
     within, outside = lookup.within(at, count), lookup.outside(at, count)
     piece = range(at, at + count)
     assert [n for r in within for n in range(r.start, r.end)] == [n for n in piece if n in inside]
@@ -61,7 +65,7 @@ def test_pieces_are_the_ranges_with_zeros_between(
     parts = [
         Range(start=min(a, b) * 512, count=abs(a - b) * 512) for a, b in data.draw(st.lists(st.tuples(where, where)))
     ]
-    wanted = blockmap.joined(parts)
+    wanted = ranges.joined(parts)
     path = tmp_path_factory.mktemp("pieces") / "device"
     content = bytes(range(1, 252)) * (size // 251 + 1)
     path.write_bytes(content[:size])
@@ -81,7 +85,7 @@ def image_of(tmp_path: Path, compression: Compression, level: int) -> tuple[Path
     size = 9 * frames.PIECE + 512
     device.write_bytes(bytes(range(256)) * (size // 256))
     holes = (Range(start=frames.PIECE // 2, count=5 * frames.PIECE),)
-    used = blockmap.complement(holes, size)
+    used = ranges.complement(holes, size)
     progress, pace = Progress("", size, lambda _: None), Pace(workers=2, fixed=level)
     promised = imageset.write_image(device, image, compression, used, size, progress, pace)
     raw = bytearray(device.read_bytes())
@@ -163,7 +167,7 @@ def test_a_filesystem_that_claims_too_much_frees_nothing_of_its_neighbour() -> N
     layout = Layout(disks=(Disk(path="", size=4 * MIB, sector_size=512, table=table),), vgs=())
     free = (Range(start=KIB, count=KIB), Range(start=MIB // 2, count=3 * MIB), Range(start=5 * MIB, count=MIB))
     found = blockmap.of_disk(layout, (), {(0, 1): free})
-    assert blockmap.complement(found, 4 * MIB) == (
+    assert ranges.complement(found, 4 * MIB) == (
         Range(start=MIB + KIB, count=KIB),
         Range(start=MIB + MIB // 2, count=MIB // 2),
     )

@@ -16,7 +16,9 @@ from lvpack_agent.image.checksums import SUFFIXES, Checksums
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout.layout import Disk, Layout, PartitionTable, Range
+from lvpack_agent.layout.disks import Disk, PartitionTable
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.plan.make import Plan
 from lvpack_agent.progress import Progress

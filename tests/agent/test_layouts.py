@@ -12,7 +12,7 @@ from lvpack_agent.devices import lsblk, sfdisk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.filesystems import content, ext
-from lvpack_agent.layout.layout import PV_TYPE
+from lvpack_agent.layout.content import PV_TYPE
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
 from lvpack_agent.probe import open as probe

@@ -9,26 +9,15 @@ from hypothesis import strategies as st
 from lvpack_agent.devices import dmsetup, sfdisk
 from lvpack_agent.errors import Refused
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout.layout import (
-    Area,
-    Content,
-    Disk,
-    Layout,
-    LogicalVolume,
-    MetadataArea,
-    Partition,
-    PartitionTable,
-    PhysicalVolume,
-    Range,
-    Segment,
-    VolumeGroup,
-    by_place,
-    differences,
-    with_partition,
-)
+from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.disks import Disk, Partition, PartitionTable, with_partition
+from lvpack_agent.layout.extents import Area, Segment, joined_segments
+from lvpack_agent.layout.layout import Layout, differences
+from lvpack_agent.layout.ranges import Range
+from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup, by_place
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.overlay import shrink as overlay
-from lvpack_agent.plan.compact import compact, joined, moved, relocated, truncated, whole_stripes
+from lvpack_agent.plan.compact import compact, moved, relocated, truncated, whole_stripes
 from lvpack_agent.plan.make import Piece, Plan, as_text, make_plan
 from lvpack_agent.probe import open as probe
 from lvpack_agent.settings.table import Margin
@@ -220,7 +209,7 @@ def test_compaction_keeps_every_extent_and_leaves_no_hole(vg: VolumeGroup, data:
 @given(vgs(), st.data())
 def test_moves_one_by_one_lead_to_the_same(vg: VolumeGroup, data: st.DataObject) -> None:
     moves = compact(vg)
-    stepwise = replace(vg, lvs=tuple(replace(lv, segments=joined(lv.segments)) for lv in vg.lvs))
+    stepwise = replace(vg, lvs=tuple(replace(lv, segments=joined_segments(lv.segments)) for lv in vg.lvs))
     for move in data.draw(st.permutations([m for m in moves if not m.stays])):
         stepwise = relocated(stepwise, move)
     assert stepwise.lvs == moved(vg, moves).lvs

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout.layout import MetadataArea
+from lvpack_agent.layout.volumes import MetadataArea
 from lvpack_agent.lvm import pvlabel, vgtext
 from lvpack_agent.sizes import KIB, MIB
 

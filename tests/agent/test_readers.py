@@ -6,7 +6,7 @@ from lvpack_agent.devices import dmsetup, lsblk, sfdisk
 from lvpack_agent.devices.dmsetup import StoreUse
 from lvpack_agent.errors import Refused
 from lvpack_agent.filesystems import content, ext, swap
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.sizes import GIB, MIB, human, parse_size
 
 

@@ -13,7 +13,9 @@ from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.manifest import SCHEMA_SEVERAL, Image, Manifest
 from lvpack_agent.image.pacing import Pace
-from lvpack_agent.layout.layout import Disk, Layout, Range
+from lvpack_agent.layout.disks import Disk
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.plan.make import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run

@@ -19,18 +19,12 @@ from lvpack_agent.inplace.steps import (
     WriteTable,
     same_extents,
 )
-from lvpack_agent.layout.layout import (
-    PV_TYPE,
-    Content,
-    Disk,
-    Layout,
-    MetadataArea,
-    Partition,
-    PartitionTable,
-    VolumeGroup,
-)
+from lvpack_agent.layout.content import PV_TYPE, Content
+from lvpack_agent.layout.disks import Disk, Partition, PartitionTable
+from lvpack_agent.layout.extents import Move
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.volumes import MetadataArea, VolumeGroup
 from lvpack_agent.lvm import pvmove
-from lvpack_agent.plan.compact import Move
 from lvpack_agent.plan.make import Plan, make_plan
 from lvpack_agent.sizes import KIB, MIB
 from tests.agent.test_plan import MARGIN, blog_layout, ext, vgs

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import blockmap, frames
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.image import frames
+from lvpack_agent.layout import ranges
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.restore import target
 from lvpack_agent.restore.target import Target
 from lvpack_agent.sizes import KIB, MIB
@@ -50,13 +51,13 @@ def restored(folder: Path, block_map: tuple[Range, ...], image: bytes, seed: int
 def test_mapped_ranges_are_written_and_no_edge_of_a_hole_stays(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int]], seed: int
 ) -> None:
-    block_map = blockmap.joined(Range(start=min(p) * UNIT, count=abs(p[0] - p[1]) * UNIT) for p in pairs)
+    block_map = ranges.joined(Range(start=min(p) * UNIT, count=abs(p[0] - p[1]) * UNIT) for p in pairs)
     image = random.Random(1).randbytes(SIZE)
     path, disk = restored(tmp_path_factory.mktemp("target"), block_map, image, seed)
     found = path.read_bytes()
     for part in block_map:
         assert found[part.start : part.end] == image[part.start : part.end]
-    for gap in blockmap.complement([Range(start=0, count=target.HEAD), *block_map], SIZE):
+    for gap in ranges.complement([Range(start=0, count=target.HEAD), *block_map], SIZE):
         rest = found[gap.start : gap.end]
         assert set(rest) <= {0, OLD[0]} and rest[0] == rest[-1] == 0
         assert gap.count >= target.SHORT_GAP or set(rest) == {0}

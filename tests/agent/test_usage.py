@@ -9,7 +9,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import ext
 from lvpack_agent.filesystems import free as usage
 from lvpack_agent.image import blockmap
-from lvpack_agent.layout.layout import Content
+from lvpack_agent.layout.content import Content
 
 
 def test_the_free_blocks_of_ext_are_those_that_partclone_finds(blog: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from lvpack_agent.errors import Disagreement, Refused
 from lvpack_agent.inplace.disk import Volumes, position
 from lvpack_agent.inplace.steps import MarkVg, MoveExtents, states
+from lvpack_agent.layout.extents import Move
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
-from lvpack_agent.plan.compact import Move
 from lvpack_agent.plan.make import Plan
 from lvpack_agent.probe import open as probe
 from tests.agent.test_layouts import reported

@@ -10,7 +10,7 @@ from lvpack_agent.devices import lsblk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.inplace.steps import MERGE_TAG, TAG
-from lvpack_agent.layout.layout import Disk
+from lvpack_agent.layout.disks import Disk
 from lvpack_agent.plan.fitting import fitted
 from lvpack_agent.plan.make import Plan, leaving_out, make_plan
 from lvpack_agent.probe.discover import Found, find

@@ -5,7 +5,7 @@ from typing import Any
 
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.filesystems import content
-from lvpack_agent.layout.layout import Partition, PartitionTable
+from lvpack_agent.layout.disks import Partition, PartitionTable
 from lvpack_agent.processes import ToolFailed, run
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import ext, swap, xfs
 from lvpack_agent.filesystems.ext import Superblock
-from lvpack_agent.layout.layout import Content
+from lvpack_agent.layout.content import Content
 from lvpack_agent.processes import run
 
 # blkid(8): 2 is "nothing found", 8 "ambivalent": several signatures that exclude each other.

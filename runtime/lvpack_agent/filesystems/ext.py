@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image.blockmap import joined
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.processes import Completed, run
 
 # e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".

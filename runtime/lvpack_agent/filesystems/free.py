@@ -16,8 +16,7 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import content, xfs, xfs_files
-from lvpack_agent.image.blockmap import joined
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lvpack_agent.filesystems import dirtimes, ext, swap
-from lvpack_agent.layout.layout import Content
+from lvpack_agent.layout.content import Content
 from lvpack_agent.sizes import human
 
 

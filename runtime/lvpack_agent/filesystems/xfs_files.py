@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import xfs
-from lvpack_agent.image.blockmap import joined
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.trees import extents, inodes
 from lvpack_agent.trees.walk import FOLDER
 from lvpack_agent.undo import Undo

@@ -4,60 +4,14 @@ What no filesystem is known to leave free counts as data: partition tables, boot
 on a volume that nothing can map.
 """
 
-import bisect
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from lvpack_agent.layout.layout import Content, Layout, Range, Segment, VolumeGroup
-
-
-def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Return ranges in ascending order, those that touch or overlap made one, empty ones left out."""
-    result: list[Range] = []
-    for part in sorted((r for r in ranges if r.count > 0), key=lambda r: r.start):
-        if result and part.start <= result[-1].end:
-            result[-1] = Range(start=result[-1].start, count=max(result[-1].end, part.end) - result[-1].start)
-        else:
-            result.append(part)
-    return tuple(result)
-
-
-def complement(ranges: Iterable[Range], size: int) -> tuple[Range, ...]:
-    """Return what of 0 to size is in none of the ranges."""
-    result, at = [], 0
-    for part in joined(ranges):
-        result.append(Range(start=at, count=min(part.start, size) - at))
-        at = part.end
-    result.append(Range(start=at, count=size - at))
-    return tuple(r for r in result if r.count > 0)
-
-
-class Lookup:
-    """Ranges in which those of a piece of the disk are found quickly."""
-
-    def __init__(self, ranges: Iterable[Range]) -> None:
-        self._ranges = joined(ranges)
-        self._ends = [r.end for r in self._ranges]
-
-    def within(self, at: int, count: int) -> list[Range]:
-        """Return what of count bytes from at on is in the ranges, in ascending order."""
-        found = []
-        for index in range(bisect.bisect_right(self._ends, at), len(self._ranges)):
-            part = self._ranges[index]
-            start, end = max(at, part.start), min(at + count, part.end)
-            if start >= end:
-                break
-            found.append(Range(start=start, count=end - start))
-        return found
-
-    def outside(self, at: int, count: int) -> list[Range]:
-        """Return what of count bytes from at on is in none of the ranges, in ascending order."""
-        found, end = [], at
-        for part in (*self.within(at, count), Range(start=at + count, count=0)):
-            if part.start > end:
-                found.append(Range(start=end, count=part.start - end))
-            end = part.end
-        return found
+from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.extents import Segment
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.ranges import Range, complement, joined
+from lvpack_agent.layout.volumes import VolumeGroup
 
 
 def free_in(content: Content) -> tuple[Range, ...]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.sizes import round_up
 
 BLOCK = 4096

@@ -19,7 +19,7 @@ from lvpack_agent.image import checksums as streams
 from lvpack_agent.image import zstd
 from lvpack_agent.image.checksums import Checksums, Digest, is_zero
 from lvpack_agent.image.pacing import Pace
-from lvpack_agent.layout.layout import Range
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.settings.table import Compression
 from lvpack_agent.sizes import MIB
 from lvpack_agent.window import Window

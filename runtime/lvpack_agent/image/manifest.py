@@ -13,13 +13,13 @@ from lvpack_agent import VERSION
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import checksums as streams
 from lvpack_agent.image import frames
-from lvpack_agent.image.blockmap import Lookup
 from lvpack_agent.image.checksums import SUFFIXES, Checksums, is_zero
 from lvpack_agent.image.frames import Piece
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.image.zstd import Damaged
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.layout.layout import Layout, Range
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.ranges import Lookup, Range
 from lvpack_agent.machine import efi_entries as efi
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.plan.make import LEAVE_OUT, Plan

@@ -10,7 +10,9 @@ from lvpack_agent.devices import dmsetup, sfdisk
 from lvpack_agent.errors import Disagreement, Failed
 from lvpack_agent.inplace.merge import HEAD
 from lvpack_agent.inplace.steps import MoveExtents, Step, WriteTable, same_extents
-from lvpack_agent.layout.layout import Layout, PartitionTable, VolumeGroup
+from lvpack_agent.layout.disks import PartitionTable
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
 from lvpack_agent.plan.make import Plan

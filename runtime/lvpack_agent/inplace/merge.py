@@ -16,7 +16,7 @@ from lvpack_agent.devices.lsblk import size_of
 from lvpack_agent.errors import Disagreement, Failed, LvpackError
 from lvpack_agent.filesystems import ext
 from lvpack_agent.filesystems.resize import check_filesystem, resize_filesystem
-from lvpack_agent.layout.layout import Content
+from lvpack_agent.layout.content import Content
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.snapshots.stores import Store

@@ -42,7 +42,8 @@ from lvpack_agent.inplace.steps import (
     Step,
     WriteTable,
 )
-from lvpack_agent.layout.layout import SUSPEND_TYPES, VolumeGroup
+from lvpack_agent.layout.content import SUSPEND_TYPES
+from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvlabel, pvmove
 from lvpack_agent.lvm import rewrite as metadata

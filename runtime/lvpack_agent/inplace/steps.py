@@ -7,16 +7,11 @@ disk how far an earlier one came, and notice a disk that is none of these.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from lvpack_agent.layout.layout import (
-    Content,
-    LogicalVolume,
-    MetadataArea,
-    PartitionTable,
-    PhysicalVolume,
-    Segment,
-    VolumeGroup,
-)
-from lvpack_agent.plan.compact import Move, joined, one_by_one, relocated, truncated
+from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.disks import PartitionTable
+from lvpack_agent.layout.extents import Move, Segment, joined_segments
+from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
+from lvpack_agent.plan.compact import one_by_one, relocated, truncated
 from lvpack_agent.plan.make import GPT_ENTRIES, Plan
 from lvpack_agent.sizes import human
 
@@ -280,7 +275,7 @@ def after(vg: VolumeGroup, step: Step) -> VolumeGroup:
         case ExtendLv():
             lv = _lv(vg, step.lv)
             assert lv.extents == step.segment.le, step
-            return _with_lv(vg, replace(lv, segments=joined((*lv.segments, step.segment))))
+            return _with_lv(vg, replace(lv, segments=joined_segments((*lv.segments, step.segment))))
         case MoveExtents():
             return relocated(vg, step.move)
         case ResizePv():
@@ -306,6 +301,6 @@ def same_extents(one: VolumeGroup, other: VolumeGroup) -> bool:
 
     def shape(vg: VolumeGroup) -> object:
         pvs = {pv.uuid: (pv.pe_start, pv.extents, pv.metadata_areas) for pv in vg.pvs}
-        return vg.uuid, vg.extent_size, pvs, {lv.uuid: joined(lv.segments) for lv in vg.lvs}
+        return vg.uuid, vg.extent_size, pvs, {lv.uuid: joined_segments(lv.segments) for lv in vg.lvs}
 
     return shape(one) == shape(other)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout.layout import MetadataArea, PhysicalVolume
+from lvpack_agent.layout.volumes import MetadataArea, PhysicalVolume
 from lvpack_agent.lvm import pvlabel
 from lvpack_agent.processes import Completed, run
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout.layout import MetadataArea
+from lvpack_agent.layout.volumes import MetadataArea
 from lvpack_agent.lvm.vgtext import parse
 from lvpack_agent.sizes import round_up
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.layout.extents import Move
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.plan.compact import Move
 from lvpack_agent.processes import PIPE, run, spawn
 from lvpack_agent.progress import Progress
 

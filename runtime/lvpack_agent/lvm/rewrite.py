@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from lvpack_agent.devices.dmsetup import SECTOR
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout.layout import LogicalVolume, PhysicalVolume, Segment, VolumeGroup
+from lvpack_agent.layout.extents import Segment
+from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
 from lvpack_agent.lvm.vgtext import Section, parse, render
 
 

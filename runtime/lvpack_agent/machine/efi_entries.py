@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lvpack_agent.devices import sfdisk
 from lvpack_agent.errors import Failed, LvpackError
-from lvpack_agent.layout.layout import PartitionTable
+from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.processes import run
 
 FIRMWARE = Path("/sys/firmware/efi")

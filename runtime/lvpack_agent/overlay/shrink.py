@@ -16,7 +16,8 @@ from lvpack_agent.devices.lsblk import size_of
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.filesystems import xfs_rebuild
 from lvpack_agent.filesystems.resize import check_filesystem, make_swap, resize_filesystem
-from lvpack_agent.layout.layout import LogicalVolume, Range
+from lvpack_agent.layout.ranges import Range
+from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm.rewrite import rewrite
 from lvpack_agent.plan.make import Plan

@@ -7,43 +7,18 @@ ranges, in any order. PVs of other disks can be collapsed into one: their extent
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.layout.layout import Area, LogicalVolume, Range, Segment, VolumeGroup
+from lvpack_agent.layout.extents import Area, Move, Segment, joined_segments
+from lvpack_agent.layout.ranges import Range
+from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
 
 # PVs that give up all their extents, by UUID: the PV that takes them.
 Homes = Mapping[str, str]
 AT_HOME: Homes = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """count extents of a PV, all of one area of a segment, go from extent source to target; to: of another PV.
-
-    They stay where both are equal.
-    """
-
-    pv: str
-    source: int
-    target: int
-    count: int
-    to: str = ""
-
-    @property
-    def home(self) -> str:
-        """The UUID of the PV that has them then."""
-        return self.to or self.pv
-
-    @property
-    def stays(self) -> bool:
-        return not self.to and self.source == self.target
-
-    def reversed(self) -> "Move":
-        """Return the move that takes it back."""
-        return replace(self, pv=self.home, source=self.target, target=self.source, to=self.pv if self.to else "")
 
 
 def truncated(lv: LogicalVolume, extents: int) -> LogicalVolume:
@@ -132,7 +107,7 @@ def _fill(holes: list[Range], pieces: list[tuple[str, Range]]) -> Iterator[tuple
 
 def relocated(vg: VolumeGroup, *moves: Move) -> VolumeGroup:
     """Return the VG after moves, all at once: segments are split at their ends, adjacent ones joined."""
-    lvs = (replace(lv, segments=joined(p for s in lv.segments for p in _relocated(s, moves))) for lv in vg.lvs)
+    lvs = (replace(lv, segments=joined_segments(p for s in lv.segments for p in _relocated(s, moves))) for lv in vg.lvs)
     return replace(vg, lvs=tuple(lvs))
 
 
@@ -195,19 +170,3 @@ def moved(vg: VolumeGroup, moves: tuple[Move, ...], homes: Homes = AT_HOME) -> V
             pvs.append(replace(pv, extents=max(1, used)))
     # All at once: one after another, those of several PVs could pass through extents that others still have.
     return replace(relocated(vg, *moves), pvs=tuple(pvs))
-
-
-def joined(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Return segments with those made one that follow each other in the LV and on the PV."""
-    result: list[Segment] = []
-    for s in segments:
-        last = result[-1] if result else None
-        if (
-            last
-            and last.stripe_size == s.stripe_size
-            and s.areas == tuple(replace(area, pe=area.pe + last.length) for area in last.areas)
-        ):
-            result[-1] = replace(last, count=last.count + s.count)
-        else:
-            result.append(s)
-    return tuple(result)

@@ -7,7 +7,8 @@ spare hundreds of MiB. So the sizes are chosen together, for the smallest disk w
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from lvpack_agent.layout.layout import Layout, LogicalVolume
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.plan.make import Plan, make_plan, rewritten
 from lvpack_agent.settings.table import Margin
 from lvpack_agent.sizes import round_up

@@ -5,17 +5,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.layout.layout import (
-    PV_TYPE,
-    Content,
-    Disk,
-    Layout,
-    LogicalVolume,
-    Partition,
-    PhysicalVolume,
-    VolumeGroup,
-)
-from lvpack_agent.plan.compact import Homes, Move, compact, moved, truncated, whole_stripes
+from lvpack_agent.layout.content import PV_TYPE, Content
+from lvpack_agent.layout.disks import Disk, Partition
+from lvpack_agent.layout.extents import Move
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
+from lvpack_agent.plan.compact import Homes, compact, moved, truncated, whole_stripes
 from lvpack_agent.settings.table import Margin
 from lvpack_agent.sizes import KIB, MIB, human, round_up
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
-from lvpack_agent.layout.layout import PV_TYPE
+from lvpack_agent.layout.content import PV_TYPE
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.probe import open as probe
 from lvpack_agent.sizes import KIB

@@ -11,23 +11,12 @@ from lvpack_agent.devices.lsblk import size_of
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.filesystems import content, ext, xfs_rebuild
 from lvpack_agent.filesystems import free as usage
-from lvpack_agent.layout.layout import (
-    EXT_TYPES,
-    PV_TYPE,
-    SUSPEND_TYPES,
-    Area,
-    Content,
-    Disk,
-    Layout,
-    LogicalVolume,
-    PartitionTable,
-    PhysicalVolume,
-    Segment,
-    VolumeGroup,
-    by_place,
-)
+from lvpack_agent.layout.content import EXT_TYPES, PV_TYPE, SUSPEND_TYPES, Content
+from lvpack_agent.layout.disks import Disk, PartitionTable
+from lvpack_agent.layout.extents import Area, Segment, joined_segments
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup, by_place
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.plan.compact import joined
 from lvpack_agent.undo import Undo
 
 # lvs(8), lv_layout and segtype.
@@ -303,7 +292,7 @@ def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Co
                 name=lv.name,
                 uuid=lv.uuid,
                 # LVM may keep a segment in two pieces that lie one after another.
-                segments=joined(segment(s, uuids) for s in lv.segments),
+                segments=joined_segments(segment(s, uuids) for s in lv.segments),
                 content=contents.get(lv.name, Content()),
             )
             for lv in sorted(vg.lvs, key=lambda lv: lv.name)

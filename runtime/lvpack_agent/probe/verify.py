@@ -7,7 +7,8 @@ from dataclasses import replace
 from lvpack_agent import parallel
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import ext
-from lvpack_agent.layout.layout import Layout, by_place, differences
+from lvpack_agent.layout.layout import Layout, differences
+from lvpack_agent.layout.volumes import by_place
 from lvpack_agent.probe.open import Opened, opened
 
 

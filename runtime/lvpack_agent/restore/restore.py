@@ -13,7 +13,7 @@ from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.manifest import Image, Manifest
-from lvpack_agent.layout.layout import Disk
+from lvpack_agent.layout.disks import Disk
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.progress import Progress
