@@ -9,7 +9,7 @@ from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.frames import Piece
 from lvpack_agent.image.manifest import Image, Manifest
-from lvpack_agent.plan import make as plan
+from lvpack_agent.plan import text
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import human
 
@@ -45,7 +45,7 @@ def _image_lines(image: Image, manifest: Manifest) -> Iterator[str]:
 
 def plan_text(manifest: Manifest) -> str:
     """Return the plan that the set was packed by."""
-    return plan.as_text(manifest.plan)
+    return text.as_text(manifest.plan)
 
 
 def verify(folder: Path, say: Callable[[str], None]) -> Manifest:

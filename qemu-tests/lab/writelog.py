@@ -20,7 +20,7 @@ from lvpack_agent.layout.extents import Area, Segment
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
 from lvpack_agent.lvm import pvlabel
 from lvpack_agent.lvm.vgtext import Section, parse
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.values import Plan
 from lvpack_builder.lab.demo import sparse_copy
 
 SECTOR = 512

@@ -13,7 +13,9 @@ from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
 from lvpack_agent.plan.fitting import fitted
-from lvpack_agent.plan.make import STORE_FLOOR, as_text, cost_of_fitting, make_plan
+from lvpack_agent.plan.make import make_plan
+from lvpack_agent.plan.sizes import STORE_FLOOR
+from lvpack_agent.plan.text import as_text, cost_of_fitting
 from lvpack_agent.settings.table import Margin
 from lvpack_agent.sizes import MIB
 

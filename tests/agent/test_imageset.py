@@ -20,7 +20,7 @@ from lvpack_agent.layout.disks import Disk, PartitionTable
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine.efi_entries import Loader
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.settings.table import Compression
 from lvpack_agent.sizes import KIB, MIB

@@ -18,7 +18,10 @@ from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVol
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.overlay import shrink as overlay
 from lvpack_agent.plan.compact import compact, moved, relocated, truncated, whole_stripes
-from lvpack_agent.plan.make import Piece, Plan, as_text, make_plan
+from lvpack_agent.plan.make import make_plan
+from lvpack_agent.plan.stretches import stretches
+from lvpack_agent.plan.text import as_text
+from lvpack_agent.plan.values import Plan, Stretch
 from lvpack_agent.probe import open as probe
 from lvpack_agent.settings.table import Margin
 from lvpack_agent.sizes import GIB, KIB, MIB
@@ -262,7 +265,7 @@ def places(plan: Plan, index: int) -> dict[int, Place]:
     """Return where each block of 4 KiB of a packed disk is from, as (disk, byte)."""
     found: dict[int, Place] = {}
     at = 0
-    for piece in plan.pieces(index):
+    for piece in stretches(plan, index):
         for offset in range(0, piece.size, 4 * KIB):
             found[at + offset] = (piece.disk, piece.offset + offset)
         at += piece.size
@@ -323,7 +326,7 @@ def test_every_byte_of_each_disk_that_is_packed_by_itself_is_the_source_s(source
         (pv.uuid, pv.disk, pv.partition) for pv in source.vgs[0].pvs
     ]
     for index in range(len(source.disks)):
-        assert {piece.disk for piece in plan.pieces(index)} <= {index, None}, "nothing goes to another disk"
+        assert {piece.disk for piece in stretches(plan, index)} <= {index, None}, "nothing goes to another disk"
     assert_the_source_s(plan)
 
 
@@ -345,9 +348,11 @@ def test_disks_without_lvm_are_packed_beside_the_server_s(server: Layout, added:
     assert_the_source_s(plan)
     for index, disk in enumerate(added, 1):
         if disk.rows:
-            assert max(piece.offset + piece.size for piece in plan.pieces(index) if piece.disk == index) <= disk.size
+            assert (
+                max(piece.offset + piece.size for piece in stretches(plan, index) if piece.disk == index) <= disk.size
+            )
         else:
-            assert plan.pieces(index) == (Piece(size=disk.size, disk=index),)
+            assert stretches(plan, index) == (Stretch(size=disk.size, disk=index),)
             assert ("keep", disk.size) in [(step.verb, step.after) for step in plan.steps]
     assert plan.target.vgs == tuple(
         replace(vg, pvs=tuple(replace(pv, disk=0) for pv in vg.pvs)) for vg in make_plan(server, MARGIN).target.vgs
@@ -361,7 +366,7 @@ def test_a_second_metadata_area_stands_at_the_new_end(blog: Path) -> None:
     plan = make_plan(replace(layout, vgs=(replace(vg, pvs=(pv,)),)), MARGIN)
     partition = plan.target.disks[0].rows[1]
     assert partition.size == plan.target.vgs[0].pvs[0].size == MIB + 28 * 32 * MIB + 1020 * KIB
-    zeros, last = plan.pieces()[-1], plan.pieces()[-2]
+    zeros, last = stretches(plan)[-1], stretches(plan)[-2]
     assert (zeros.disk, zeros.size) == (None, 4 * KIB)
     assert (last.disk, last.offset + last.size) == (0, layout.disks[0].rows[1].end)
     assert last.size == 1020 * KIB

@@ -16,7 +16,7 @@ from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.restore.restore import choose_targets, opened, unusable_if_cut_off, write_disks

@@ -25,7 +25,8 @@ from lvpack_agent.layout.extents import Move
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import MetadataArea, VolumeGroup
 from lvpack_agent.lvm import pvmove
-from lvpack_agent.plan.make import Plan, make_plan
+from lvpack_agent.plan.make import make_plan
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.sizes import KIB, MIB
 from tests.agent.test_plan import MARGIN, blog_layout, ext, vgs
 

@@ -11,7 +11,7 @@ from lvpack_agent.layout.extents import Move
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe import open as probe
 from tests.agent.test_layouts import reported
 

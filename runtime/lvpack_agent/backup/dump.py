@@ -15,7 +15,7 @@ from lvpack_agent.image.manifest import Image
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine import efi_entries as efi
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.open import Opened, Place
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.progress import Progress

@@ -24,7 +24,7 @@ from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.inplace.steps import Step
 from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.values import Plan
 
 # 1 (lvpack 0.1.0): a folder inplace-VGUUID, whose journal.json does not have the steps.
 SCHEMA = 2

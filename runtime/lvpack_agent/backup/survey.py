@@ -12,7 +12,9 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.inplace.steps import MERGE_TAG, TAG
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.plan.fitting import fitted
-from lvpack_agent.plan.make import Plan, leaving_out, make_plan
+from lvpack_agent.plan.make import make_plan
+from lvpack_agent.plan.rows import leaving_out
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.discover import Found, find
 from lvpack_agent.probe.open import Opened, opened
 from lvpack_agent.report import Run

@@ -22,7 +22,7 @@ from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Lookup, Range
 from lvpack_agent.machine import efi_entries as efi
 from lvpack_agent.machine.efi_entries import Loader
-from lvpack_agent.plan.make import LEAVE_OUT, Plan
+from lvpack_agent.plan.values import LEAVE_OUT, Plan
 from lvpack_agent.processes import ToolFailed
 from lvpack_agent.progress import Progress
 from lvpack_agent.settings.table import Compression

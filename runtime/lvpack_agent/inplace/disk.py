@@ -15,7 +15,7 @@ from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe import open as probe
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo

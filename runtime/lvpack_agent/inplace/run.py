@@ -48,8 +48,8 @@ from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvlabel, pvmove
 from lvpack_agent.lvm import rewrite as metadata
 from lvpack_agent.overlay import shrink as overlay
-from lvpack_agent.plan import make as plan
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan import sizes, text
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe import open as probe
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.probe.open import Opened
@@ -231,7 +231,7 @@ def _begin(
         with run.phase("plan"):
             survey = source_undo.enter_context(surveyed(found, over.devices, settings, run))
             planned, source = survey.plan, survey.source
-            text = plan.as_text(planned, plan.inplace_costs(planned))
+            text = text.as_text(planned, text.inplace_costs(planned))
             run.say(text)
         name = set_name(settings.name, survey.host)
         if settings.dump:
@@ -253,8 +253,8 @@ def _begin(
             hint="make it so with pvchange --allocatable y",
         )
     with run.phase("journal"):
-        needed = plan.STORE_FLOOR + max(
-            (plan.rewritten(s.old, s.new) for s in todo if isinstance(s, ResizeFilesystem)), default=0
+        needed = sizes.STORE_FLOOR + max(
+            (sizes.rewritten(s.old, s.new) for s in todo if isinstance(s, ResizeFilesystem)), default=0
         )
         if needed > store.room():
             raise Refused(
@@ -576,7 +576,7 @@ class _Work:
         found = content.identify(device)
         if found.get("UUID", "") != step.old.uuid:
             raise volumes.disagree(f"{step.name} holds {found.get('TYPE', 'nothing')} {found.get('UUID', '')}")
-        estimate = plan.rewritten(step.old, step.new) if step.old.free else 0
+        estimate = sizes.rewritten(step.old, step.new) if step.old.free else 0
         token = ""
         try:
             with Undo() as undo:

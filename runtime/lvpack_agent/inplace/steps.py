@@ -12,7 +12,8 @@ from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.extents import Move, Segment, joined_segments
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
 from lvpack_agent.plan.compact import one_by_one, relocated, truncated
-from lvpack_agent.plan.make import GPT_ENTRIES, Plan
+from lvpack_agent.plan.partitions import GPT_ENTRIES
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.sizes import human
 
 TAG = "lvpack-inplace"

@@ -46,3 +46,7 @@ class Content:
             at = max(at, part.end)
             total -= count
         return total * self.block_size
+
+
+# What nobody has looked at.
+UNKNOWN = Content()

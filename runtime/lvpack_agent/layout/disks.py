@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.content import UNKNOWN, Content
 from lvpack_agent.layout.ranges import Range
 
 # Types of an extended partition of an msdos table: CHS, LBA, Linux.
@@ -21,7 +21,7 @@ class Partition:
     name: str = ""
     attributes: str = ""
     bootable: bool = False
-    content: Content = Content()
+    content: Content = UNKNOWN
 
     @property
     def end(self) -> int:
@@ -66,7 +66,7 @@ class Disk:
     size: int
     sector_size: int
     table: PartitionTable | None
-    content: Content = Content()
+    content: Content = UNKNOWN
     model: str = field(default="", compare=False)
     serial: str = field(default="", compare=False)
     wwn: str = field(default="", compare=False)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.content import UNKNOWN, Content
 from lvpack_agent.layout.extents import Segment
 from lvpack_agent.sizes import MIB, round_up
 
@@ -15,7 +15,7 @@ class LogicalVolume:
     name: str
     uuid: str
     segments: tuple[Segment, ...]
-    content: Content = Content()
+    content: Content = UNKNOWN
 
     @property
     def extents(self) -> int:

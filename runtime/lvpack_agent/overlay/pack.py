@@ -15,7 +15,7 @@ from lvpack_agent.image import manifest as imageset
 from lvpack_agent.inplace import run as inplace
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.overlay import shrink as overlay
-from lvpack_agent.plan import make as plan
+from lvpack_agent.plan import text
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.report import Run
 from lvpack_agent.settings.table import Settings
@@ -54,7 +54,7 @@ def _plan(settings: Settings, run: Run, scratch: Path, undo: Undo) -> str:
     with run.phase("plan"), surveyed(found, overlaid.devices, settings, run, room) as survey:
         planned = survey.plan
         if settings.mode == "inplace":
-            run.say(plan.as_text(planned, plan.inplace_costs(planned)))
+            run.say(text.as_text(planned, text.inplace_costs(planned)))
         else:
             _show(survey, store, run)
             if room and planned.store > room():
@@ -115,11 +115,11 @@ def _room(store: Store) -> Callable[[], int]:
 
 def _show(survey: Survey, store: Store, run: Run) -> str:
     """Say the plan and what it needs; return the text."""
-    text = plan.as_text(survey.plan, plan.overlay_costs(survey.plan, store.size, store.place))
-    run.say(text)
+    shown = text.as_text(survey.plan, text.overlay_costs(survey.plan, store.size, store.place))
+    run.say(shown)
     if survey.plan.packed_size > survey.wished.packed_size:
-        run.warn(plan.cost_of_fitting(survey.plan, survey.wished))
-    return text
+        run.warn(text.cost_of_fitting(survey.plan, survey.wished))
+    return shown
 
 
 def _store(

@@ -20,7 +20,8 @@ from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm.rewrite import rewrite
-from lvpack_agent.plan.make import Plan
+from lvpack_agent.plan.stretches import stretches
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.open import Opened
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
@@ -136,8 +137,8 @@ def _original(uuid: str, source: Opened, disks: Sequence[str], folder: Path, und
 def packed_table(plan: Plan, sources: Sequence[str], index: int = 0) -> str:
     """Return a packed disk as a device-mapper table over the overlay's devices: arithmetic, nothing moves."""
     pieces = [
-        Linear(device="" if piece.disk is None else sources[piece.disk], offset=piece.offset, size=piece.size)
-        for piece in plan.pieces(index)
+        Linear(device="" if part.disk is None else sources[part.disk], offset=part.offset, size=part.size)
+        for part in stretches(plan, index)
     ]
     assert sum(p.size for p in pieces) == plan.target.disks[index].size
     return dmsetup.linear_table(pieces)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import LogicalVolume
-from lvpack_agent.plan.make import Plan, make_plan, rewritten
+from lvpack_agent.plan.make import make_plan
+from lvpack_agent.plan.sizes import rewritten
+from lvpack_agent.plan.values import Plan
 from lvpack_agent.settings.table import Margin
 from lvpack_agent.sizes import round_up
 

@@ -1,0 +1,76 @@
+"""A plan as a value: what a layout becomes, and the rows of its table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lvpack_agent.layout.extents import Move
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.volumes import LogicalVolume
+
+# GRUB manual, "BIOS installation": the type of the partition of a GPT that has what an msdos disk has in its gap.
+BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
+
+# The verb of steps whose object the packed disk has not.
+LEAVE_OUT = "leave out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the plan: what happens to what, its size before and after in bytes, and why."""
+
+    verb: str
+    object: str
+    type: str
+    before: int
+    after: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """size bytes of the packed disk: those of a source disk, by its index, from offset on; disk None is zeros."""
+
+    size: int
+    disk: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """From source to target; store is the estimate in bytes of what the copy-on-write store takes.
+
+    The target's disks are the packed ones: what becomes of the first disks of the source, in their order. The other
+    disks of the source are collapsed into the first. moves are those of all PVs.
+    """
+
+    source: Layout
+    target: Layout
+    steps: tuple[Row, ...]
+    moves: tuple[Move, ...]
+    store: int
+
+    @property
+    def packed_size(self) -> int:
+        """The bytes of all packed disks."""
+        return sum(disk.size for disk in self.target.disks)
+
+    @property
+    def moving(self) -> int:
+        """The bytes that compaction moves in in-place mode."""
+        return sum(m.count for m in self.moves if not m.stays) * self.source.vgs[0].extent_size
+
+    def lvs(self) -> Iterator[tuple[LogicalVolume, LogicalVolume]]:
+        """Yield each LV as it is and as it will be."""
+        for old, new in zip(self.source.vgs, self.target.vgs, strict=True):
+            yield from zip(old.lvs, new.lvs, strict=True)
+
+    def shrunk_lvs(self) -> frozenset[str]:
+        """Return the UUIDs of the LVs that lose extents."""
+        return frozenset(old.uuid for old, new in self.lvs() if new.extents < old.extents)
+
+    def moved_boot_loaders(self) -> Iterator[str]:
+        """Yield the names of BIOS boot partitions that move: GRUB knows the place of its second part by sector."""
+        for index, packed in enumerate(self.target.disks):
+            for old, new in zip(self.source.disks[index].rows, packed.rows, strict=True):
+                if old.type.upper() == BIOS_BOOT and old.start != new.start:
+                    yield self.source.partition_name(index, old.number)
