@@ -11,7 +11,7 @@ import click
 
 from lvpack_agent import VERSION
 from lvpack_agent.errors import LvpackError
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check
 from lvpack_agent.settings import table as options
 from lvpack_builder import sets
 
@@ -156,7 +156,7 @@ def run(
 @_reported
 def plan(image_set: Path) -> None:
     """Show the plan that an image set was packed by."""
-    click.echo(sets.plan_text(imageset.read_manifest(image_set)))
+    click.echo(sets.plan_text(check.read_manifest(image_set)))
 
 
 @main.command()
@@ -164,7 +164,7 @@ def plan(image_set: Path) -> None:
 @_reported
 def inspect(image_set: Path) -> None:
     """Show what an image set holds."""
-    click.echo(sets.describe(imageset.read_manifest(image_set)))
+    click.echo(sets.describe(check.read_manifest(image_set)))
 
 
 @main.command()

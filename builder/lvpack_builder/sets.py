@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check
 from lvpack_agent.image.frames import Piece
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.plan import text
@@ -50,8 +50,8 @@ def plan_text(manifest: Manifest) -> str:
 
 def verify(folder: Path, say: Callable[[str], None]) -> Manifest:
     """Check a set in full. Raises Failed or Refused that says what is wrong with it."""
-    manifest = imageset.read_manifest(folder)
-    imageset.check_images(folder, manifest, say)
+    manifest = check.read_manifest(folder)
+    check.check_images(folder, manifest, say)
     return manifest
 
 
@@ -69,7 +69,7 @@ def convert(folder: Path, out: Path, say: Callable[[str], None]) -> tuple[Path, 
         raise Refused(f"cannot convert to '{out}': it is not a .qcow2 file", hint="name it OUT.qcow2")
     if out.exists():
         raise _existing(out)
-    manifest = imageset.read_manifest(folder)
+    manifest = check.read_manifest(folder)
     files = outputs(manifest, out)
     for file in files:
         if file.exists():
@@ -99,7 +99,7 @@ def _converted(folder: Path, image: Image, scratch: Path, say: Callable[[str], N
             if not isinstance(piece, int):
                 os.pwrite(file.fileno(), piece, at)
 
-        imageset.check_image(folder, image, say, put)
+        check.check_image(folder, image, say, put)
         file.truncate(image.checksums.raw_size)
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, new])
     raw.unlink()

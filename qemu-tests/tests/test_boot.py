@@ -8,7 +8,7 @@ import pytest
 
 from lab.runs import Lab, sha256
 from lab.wire import ADDRESS, INTERFACE, boot_server, wire
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB
 from lvpack_builder.boot.loaders import GRUB_CD
@@ -121,7 +121,7 @@ def there_and_back(
     report = pack(source, "lvpack.action=backup", "lvpack.name=one")
     assert report.status == "ok", report
     assert firmware in (lab.share / "one/agent.log").read_text()
-    size = imageset.read_manifest(lab.share / "one").packed.disks[0].size
+    size = check.read_manifest(lab.share / "one").packed.disks[0].size
     target = create_disk(lab.folder / "target.img", size + 100 * MIB)
     report = pack(target, "lvpack.action=restore", "lvpack.source=one")
     assert report.status == "ok", report

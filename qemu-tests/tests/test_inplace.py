@@ -17,7 +17,7 @@ import pytest
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
 from lab.writelog import Timeline, WriteLog, areas_of, merges_on
 from lvpack_agent.backup.journal import PROGRESS, RECORD, Progress, Record
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check
 from lvpack_agent.inplace.steps import AddArea, ExtendLv, MoveExtents, ReduceLv, RemoveArea, ResizePv, Step
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout.volumes import VolumeGroup
@@ -111,7 +111,7 @@ def test_striped_lv_is_packed_and_gets_every_extent_back(image: LiveImage, lab: 
     before = inventory.take(image, Drive(path=disk))
     report = lab.run([Drive(path=disk)], *IN_PLACE, "lvpack.margin=24M", "lvpack.regrow=yes")
     assert report.status == "ok", report
-    packed = imageset.read_manifest(lab.share / "one").packed.vgs[0]
+    packed = check.read_manifest(lab.share / "one").packed.vgs[0]
     [fast] = [lv for lv in packed.lvs if lv.name == "fast"]
     assert fast.extents <= 40 and len(fast.segments) > 1, "of its first segment a part is left, and that is cut"
     assert all(s.others and s.stripe_size == 16 * KIB for s in fast.segments)
@@ -153,7 +153,7 @@ def test_second_metadata_area_goes_with_the_end_of_the_pv(image: LiveImage, lab:
     after = inventory.take(image, Drive(path=target))
     assert inventory.differing_files(before, after) == []
     assert after.identities() == before.identities()
-    [pv] = imageset.read_manifest(lab.share / "one").packed.vgs[0].pvs
+    [pv] = check.read_manifest(lab.share / "one").packed.vgs[0].pvs
     assert pv.second_area and pv.second_area.start + pv.second_area.size == pv.size
     assert metadata_areas(lab, target)[2:] == [
         f"mda_header_2.start {pv.second_area.start}",
@@ -192,7 +192,7 @@ def test_metadata_area_that_is_not_of_use(lab: Lab, two_areas: Path, command: st
         lab.prepare([Drive(path=two_areas)], f"{hint} areas")
     report = lab.run([Drive(path=two_areas)], *how, "lvpack.margin=8M")
     assert report.status == "ok", report
-    [pv] = imageset.read_manifest(lab.share / "one").packed.vgs[0].pvs
+    [pv] = check.read_manifest(lab.share / "one").packed.vgs[0].pvs
     assert pv.second_area
 
 

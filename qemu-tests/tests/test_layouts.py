@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from lvpack_builder.image.build import LiveImage
@@ -47,7 +47,7 @@ def test_disk_comes_back(
     assert report.status == "ok", report
     assert fingerprint(source) == untouched
     assert [p.name for p in lab.share.iterdir()] == ["one"], "a store on the share goes with the run"
-    manifest = imageset.read_manifest(lab.share / "one")
+    manifest = check.read_manifest(lab.share / "one")
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
 
     size = manifest.packed.disks[0].size + 300 * MIB
@@ -122,7 +122,7 @@ def assert_comes_back(image: LiveImage, lab: Lab, recipe: str, sources: list[Pat
     assert report.status == "ok", report
     assert [fingerprint(disk) for disk in sources] == untouched
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
-    manifest = imageset.read_manifest(lab.share / "one")
+    manifest = check.read_manifest(lab.share / "one")
     [packed] = manifest.packed.disks
     assert packed.size < sum(disk.stat().st_size for disk in sources)
 
@@ -175,7 +175,7 @@ def test_each_disk_is_packed_by_itself(image: LiveImage, lab: Lab) -> None:
     assert report.status == "ok", report
     assert [fingerprint(disk) for disk in sources] == untouched
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
-    manifest = imageset.read_manifest(lab.share / "one")
+    manifest = check.read_manifest(lab.share / "one")
     sizes = [disk.size for disk in manifest.packed.disks]
     assert len(sizes) == 2 and report.sizes["packed_disk"] == sum(sizes)
     assert all(size < disk.stat().st_size for size, disk in zip(sizes, sources, strict=True))
@@ -243,7 +243,7 @@ def test_further_disks_come_too(image: LiveImage, lab: Lab) -> None:
     assert "left out" not in " ".join(report.warnings)
     assert [fingerprint(disk) for disk in sources] == untouched
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
-    manifest = imageset.read_manifest(lab.share / "one")
+    manifest = check.read_manifest(lab.share / "one")
     assert [disk.serial for disk in manifest.plan.source.disks] == ["S0", "S4", "S2", "S3", "S1"], "S1 is collapsed"
     sizes = [disk.size for disk in manifest.packed.disks]
     assert len(sizes) == 4 and sizes[2] == 400 * MIB, "a filesystem without a partition is kept as it is"

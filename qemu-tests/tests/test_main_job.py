@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, sha256
-from lvpack_agent.image import frames
+from lvpack_agent.image import check, frames, write
 from lvpack_agent.image import manifest as imageset
-from lvpack_agent.image.checksums import is_zero
 from lvpack_agent.layout import ranges
 from lvpack_agent.layout.layout import differences
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB, human, round_up
@@ -41,7 +41,7 @@ def restored(image: LiveImage, packed: Path, tmp_path_factory: pytest.TempPathFa
     """A disk smaller than the source's, restored from the set."""
     folder = tmp_path_factory.mktemp("restored")
     lab = Lab(image=image, folder=folder, share=packed.parent)
-    manifest = imageset.read_manifest(packed)
+    manifest = check.read_manifest(packed)
     target = create_disk(folder / "target.img", manifest.packed.disks[0].size + 100 * MIB)
     words = ("lvpack.action=restore", f"lvpack.source={packed.name}")
     report = lab.run([Drive(path=target)], *words, firmware="uefi", boot="iso")
@@ -70,7 +70,7 @@ def test_second_boot_of_a_day_packs_nothing(packed: Path, lab: Lab, source: Path
 def test_packed_disk_is_small_and_has_no_hole(
     packed: Path, before: Inventory, restored: Path, image: LiveImage
 ) -> None:
-    manifest = imageset.read_manifest(packed)
+    manifest = check.read_manifest(packed)
     extent = manifest.packed.vgs[0].extent_size
     filesystems = sum(
         round_up(int(size * 1.05), extent) for name, size in before.minimum.items() if name.startswith("LV")
@@ -102,7 +102,7 @@ def test_zstd_and_dd_alone_restore_the_same_bytes(packed: Path, restored: Path, 
     by_hand = tmp_path / "by-hand.img"
     script = 'zstd -dc "$1/disk.img.zst" | dd of="$2" bs=4M conv=sparse status=none'
     run(["bash", "-c", f"set -o pipefail; {script}", "restore", packed, by_hand])
-    manifest = imageset.read_manifest(packed)
+    manifest = check.read_manifest(packed)
     with by_hand.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
         holes = ranges.complement(manifest.block_map, len(raw))
         assert sum(hole.count for hole in holes) > 100 * MIB
@@ -111,7 +111,7 @@ def test_zstd_and_dd_alone_restore_the_same_bytes(packed: Path, restored: Path, 
 
 
 def test_bmaptool_restores_the_same_bytes(packed: Path, tmp_path: Path) -> None:
-    by_bmap, size = tmp_path / "by-bmap.img", imageset.read_manifest(packed).checksums.raw_size
+    by_bmap, size = tmp_path / "by-bmap.img", check.read_manifest(packed).checksums.raw_size
     create_disk(by_bmap, size)
     run(["bmaptool", "copy", "--bmap", packed / "disk.img.bmap", packed / "disk.img.zst", by_bmap])
     raw = tmp_path / "disk.img"
@@ -132,7 +132,7 @@ def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
     for words in (["inspect", packed], ["plan", packed], ["verify", packed], ["convert", packed, out]):
         answer = cli.invoke(main, [str(word) for word in words])
         assert answer.exit_code == 0, answer.output
-    size = imageset.read_manifest(packed).packed.disks[0].size
+    size = check.read_manifest(packed).packed.disks[0].size
     assert json.loads(run(["qemu-img", "info", "--output=json", out]).stdout)["virtual-size"] == size
     assert runs.drive(out).format == "qcow2"
 
@@ -152,8 +152,8 @@ def test_small_machine_is_packed_by_shrinking_less(
     assert report.status == "ok", report
     assert sha256(source) == source_sha256
     assert report.sizes["store_used"] <= report.sizes["store"]
-    wished = imageset.read_manifest(packed).packed.disks[0].size
-    manifest = imageset.read_manifest(lab.share / "small")
+    wished = check.read_manifest(packed).packed.disks[0].size
+    manifest = check.read_manifest(lab.share / "small")
     assert wished < manifest.packed.disks[0].size < report.sizes["source_disk"]
     assert f"would make it {human(wished)}" in " ".join(report.warnings)
     target = create_disk(lab.folder / "target.img", manifest.packed.disks[0].size)
@@ -172,7 +172,7 @@ def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
         file.seek(-1000000, 2)
         file.write(b"altered")
     for action in ("verify", "restore"):
-        target = create_disk(lab.folder / f"{action}.img", imageset.read_manifest(packed).packed.disks[0].size)
+        target = create_disk(lab.folder / f"{action}.img", check.read_manifest(packed).packed.disks[0].size)
         report = lab.run([Drive(path=target)], f"lvpack.action={action}", "lvpack.source=bad")
         assert_ended(report, "failed", "image set 'bad'", "disk.img.zst is damaged")
         assert ("unusable" in report.message) == (action == "restore")
@@ -182,7 +182,7 @@ def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
 
 def without(image_set: Path, offset: int) -> tuple[Range, ...]:
     """Return the block map of a set without 2 MiB of data, from so many bytes after the begin of a piece on."""
-    [image] = imageset.read_manifest(image_set).images
+    [image] = check.read_manifest(image_set).images
     sizes = frames.read_table(image_set / image.image)
     at = 0
     for (stored, count), (following, _) in pairwise(zip(sizes[::2], sizes[1::2], strict=True)):
@@ -196,18 +196,18 @@ def without(image_set: Path, offset: int) -> tuple[Range, ...]:
 
 def spoil(image_set: Path, folder: Path, **changes: object) -> Path:
     """Make a copy of a set with something else in its manifest, which is right by its checksum; return its image."""
-    manifest = replace(imageset.read_manifest(image_set), **changes)  # type: ignore[arg-type]
+    manifest = replace(check.read_manifest(image_set), **changes)  # type: ignore[arg-type]
     shutil.copytree(image_set, folder, ignore=shutil.ignore_patterns(manifest.image))
     image = folder / manifest.image
     image.hardlink_to(image_set / manifest.image)
     imageset.write_manifest(folder, manifest)
-    imageset.write_sums(folder, manifest.images)
+    write.write_sums(folder, manifest.images)
     return image
 
 
 def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveImage, lab: Lab) -> None:
     """But for data in a piece where the map has none: that is not known before, and then the disk is unusable."""
-    good = imageset.read_manifest(packed)
+    good = check.read_manifest(packed)
     spoil(packed, lab.share / "good")
     spoil(packed, lab.share / "missing").unlink()
     cut = spoil(packed, lab.share / "cut")
@@ -262,7 +262,7 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
 
 @pytest.mark.saved_guest
 def test_restore_refuses_disks(packed: Path, lab: Lab) -> None:
-    size = imageset.read_manifest(packed).packed.disks[0].size
+    size = check.read_manifest(packed).packed.disks[0].size
     small = create_disk(lab.folder / "small.img", size - MIB)
     full = create_disk(lab.folder / "full.img", size + 512 * MIB)
     with full.open("r+b") as file:
@@ -289,7 +289,7 @@ def in_place(image: LiveImage, pristine: Path, tmp_path_factory: pytest.TempPath
 
 
 def test_both_modes_reach_the_same_layout(in_place: tuple[Path, Path, Report], packed: Path) -> None:
-    ours, overlay = imageset.read_manifest(in_place[1]), imageset.read_manifest(packed)
+    ours, overlay = check.read_manifest(in_place[1]), check.read_manifest(packed)
     assert differences(overlay.packed, ours.packed) == []
     assert overlay.plan.moves == ours.plan.moves
 
@@ -315,7 +315,7 @@ def test_disk_that_is_cut_boots(in_place: tuple[Path, Path, Report], image: Live
 
 
 def test_dump_restores_and_boots(in_place: tuple[Path, Path, Report], image: LiveImage, lab: Lab) -> None:
-    target = create_disk(lab.folder / "target.img", imageset.read_manifest(in_place[1]).packed.disks[0].size)
+    target = create_disk(lab.folder / "target.img", check.read_manifest(in_place[1]).packed.disks[0].size)
     words = ("lvpack.action=restore", "lvpack.source=one")
     report = lab.run([Drive(path=target)], *words, share=in_place[1].parent, boot="pxe")
     assert report.status == "ok", report

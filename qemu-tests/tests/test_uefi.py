@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.runs import IN_PLACE, Lab, cut_to_size
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check, write
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
@@ -72,7 +72,7 @@ def uefi_set(image: LiveImage, server: Path, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def target(uefi_set: Path, lab: Lab) -> Path:
-    return create_disk(lab.folder / "target.img", imageset.read_manifest(uefi_set).packed.disks[0].size + 100 * MIB)
+    return create_disk(lab.folder / "target.img", check.read_manifest(uefi_set).packed.disks[0].size + 100 * MIB)
 
 
 @pytest.mark.core
@@ -102,7 +102,7 @@ def test_disk_that_is_packed_in_place_boots_by_the_entry_that_it_had(
 
 @pytest.mark.full
 def test_boot_entry_is_in_the_set(uefi_set: Path) -> None:
-    manifest = imageset.read_manifest(uefi_set)
+    manifest = check.read_manifest(uefi_set)
     assert manifest.boot == (SHIM,)
     assert SHIM.title in (uefi_set / "layout/efibootmgr.txt").read_text()
     assert INSTALLER.replace("/dev/vda", "/dev/sdX") in (uefi_set / "RESTORE.txt").read_text()
@@ -119,7 +119,7 @@ def test_empty_variables_get_a_boot_entry(
         manifest = json.loads((folder / "manifest.json").read_text())
         del manifest["boot"]
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        imageset.write_sums(folder, imageset.read_manifest(uefi_set).images)
+        write.write_sums(folder, check.read_manifest(uefi_set).images)
     nvram = new_nvram(lab.folder / "nvram")
     report = lab.run([Drive(path=target)], *RESTORE, firmware="uefi", nvram=nvram)
     assert report.status == "ok" and report.warnings == (), report

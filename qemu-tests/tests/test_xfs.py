@@ -10,7 +10,7 @@ import pytest
 
 from lab import xfslab
 from lab.runs import Lab, fingerprint
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check
 from lvpack_agent.sizes import GIB, MIB
 from lvpack_agent.trees import inodes
 from lvpack_builder.image.build import LiveImage
@@ -106,7 +106,7 @@ def test_xfs_is_made_anew_and_boots(image: LiveImage, lab: Lab, source: Path) ->
     assert report.status == "ok", report
     assert fingerprint(source) == untouched
     assert report.name.startswith("xfsserver-")
-    manifest = imageset.read_manifest(lab.share / report.name)
+    manifest = check.read_manifest(lab.share / report.name)
     lvs = {old.name: (old, new) for old, new in manifest.plan.lvs()}
     for name in ("root", "data"):
         old, new = lvs[name]

@@ -11,9 +11,8 @@ from typing import NoReturn
 
 from lvpack_agent import VERSION
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.image import manifest as imageset
-from lvpack_agent.machine import efi_entries as efi
-from lvpack_agent.machine import kernellog, menu, shells
+from lvpack_agent.image import check
+from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, shells
 from lvpack_agent.machine.console import Console, command_line, set_speeds
 from lvpack_agent.network import options as netoptions
 from lvpack_agent.network import up as network
@@ -21,7 +20,9 @@ from lvpack_agent.overlay.pack import backup
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Report, Run
 from lvpack_agent.restore.restore import restore
-from lvpack_agent.settings.table import Settings, as_text, parse, words
+from lvpack_agent.settings.read import parse, words
+from lvpack_agent.settings.table import as_text
+from lvpack_agent.settings.values import Settings
 from lvpack_agent.shares import mounted as shares
 from lvpack_agent.undo import Undo
 
@@ -38,8 +39,8 @@ def verify_set(settings: Settings, run: Run) -> str:
     url, name = shares.parse(settings.source).parent()
     run.name = name
     with run.phase("verify"), shares.mounted(url, RUN / "share", run.say, read_only=True) as share:
-        manifest = imageset.read_manifest(share / name)
-        imageset.check_images(share / name, manifest, run.say)
+        manifest = check.read_manifest(share / name)
+        check.check_images(share / name, manifest, run.say)
     return f"image set {name} is complete and unchanged"
 
 
@@ -59,7 +60,7 @@ def fetch(url: str, console: Console) -> str:
 
 def perform(settings: Settings, run: Run) -> Report:
     """Run an action and return its report; no error leaves this function but as a report."""
-    run.say(f"firmware: {efi.firmware()}")
+    run.say(f"firmware: {firmware.firmware()}")
     run.say(f"action: {settings.action}")
     try:
         with run.speaking(), Undo() as undo:
@@ -111,7 +112,7 @@ def follow(what: str, console: Console, disk: str = "") -> None:
     """Do what lvpack.after or lvpack.onerror says; disk is the one that was packed or restored, "" if none was."""
     if what == "reboot":
         # A machine that booted from the network first would come back here.
-        efi.boot_next(disk, console.say)
+        efi_boot.boot_next(disk, console.say)
     console.say(f"then: {what}")
     time.sleep(0.2)  # the last line is still on its way through the serial port
     if what == "shell":

@@ -8,6 +8,7 @@ import pytest
 
 from lvpack_agent.devices import sfdisk
 from lvpack_agent.layout.disks import Partition, PartitionTable
+from lvpack_agent.machine import efi_boot
 from lvpack_agent.machine import efi_entries as efi
 from lvpack_agent.machine.efi_entries import Entry, Loader
 
@@ -67,9 +68,9 @@ def test_the_disk_that_boots_need_not_be_the_first() -> None:
     )
     found = tuple(entries().values())
     debian = Loader(title="debian", partition=3, path="\\EFI\\debian\\grubx64.efi")
-    assert efi.boots(found, [None, by_type, by_entry]) == (2, (debian,))
-    assert efi.boots((), [None, other, by_type, by_entry]) == (2, ())
-    assert efi.boots((), [other, None]) == (0, ())
+    assert efi_boot.boots(found, [None, by_type, by_entry]) == (2, (debian,))
+    assert efi_boot.boots((), [None, other, by_type, by_entry]) == (2, ())
+    assert efi_boot.boots((), [other, None]) == (0, ())
 
 
 def test_path_in_several_nodes_and_data_after_it() -> None:
@@ -92,28 +93,28 @@ def test_a_loader_is_the_same_under_another_title_and_in_other_case() -> None:
 
 def test_an_entry_that_names_a_partition_of_the_disk_comes_first() -> None:
     found = entries()
-    assert efi.choose([*found.values()], 2, DISK, efi.place_of(SYSFS, None), HERE) == found[0xAB]
+    assert efi_boot.choose([*found.values()], 2, DISK, efi_boot.place_of(SYSFS, None), HERE) == found[0xAB]
 
 
 def test_else_the_entry_of_the_disk_where_it_is_attached() -> None:
     found = entries()
     del found[0xAB]
-    assert efi.choose([*found.values()], 2, DISK, efi.place_of(SYSFS, None), HERE) == found[3]
+    assert efi_boot.choose([*found.values()], 2, DISK, efi_boot.place_of(SYSFS, None), HERE) == found[3]
 
 
 def test_neither_a_dvd_nor_the_network_nor_a_stick_is_taken_for_the_disk() -> None:
     found = entries()
     del found[0xAB], found[3]
-    assert efi.choose([*found.values()], 2, DISK, efi.place_of(SYSFS, None), HERE) is None
-    assert efi.choose([*found.values()], 2, DISK, (), HERE) is None
+    assert efi_boot.choose([*found.values()], 2, DISK, efi_boot.place_of(SYSFS, None), HERE) is None
+    assert efi_boot.choose([*found.values()], 2, DISK, (), HERE) is None
     # The disk at the next port of the DVD drive's controller.
-    assert efi.choose([*found.values()], 2, DISK, ((0x1F, 2), (1,)), HERE) is None
+    assert efi_boot.choose([*found.values()], 2, DISK, ((0x1F, 2), (1,)), HERE) is None
 
 
 def test_two_disks_of_one_controller_are_not_guessed_between() -> None:
     first, second = (Entry(number=n, active=True, title="RAID volume", place=((3, 0), (0, 0))) for n in (1, 2))
-    assert efi.choose([first], None, frozenset(), ((3, 0), (0, 0)), frozenset()) == first
-    assert efi.choose([first, second], None, frozenset(), ((3, 0), (0, 0)), frozenset()) is None
+    assert efi_boot.choose([first], None, frozenset(), ((3, 0), (0, 0)), frozenset()) == first
+    assert efi_boot.choose([first, second], None, frozenset(), ((3, 0), (0, 0)), frozenset()) is None
 
 
 def test_a_server_whose_esp_is_on_another_disk_boots_from_there() -> None:
@@ -121,16 +122,16 @@ def test_a_server_whose_esp_is_on_another_disk_boots_from_there() -> None:
     stick = Entry(number=8, active=True, title="lvpack", partition=STICK)
     off = Entry(number=9, active=False, title="debian", partition=OTHER)
     esp = Entry(number=10, active=True, title="debian", partition=ESP)
-    assert efi.choose([gone, stick, off, esp], 8, frozenset(("ab12cd34-02",)), ((3, 0),), HERE) == esp
-    assert efi.choose([gone, stick, off], 8, frozenset(("ab12cd34-02",)), ((3, 0),), HERE) is None
+    assert efi_boot.choose([gone, stick, off, esp], 8, frozenset(("ab12cd34-02",)), ((3, 0),), HERE) == esp
+    assert efi_boot.choose([gone, stick, off], 8, frozenset(("ab12cd34-02",)), ((3, 0),), HERE) is None
 
 
 def test_place_of_disks() -> None:
-    assert efi.place_of("/sys/devices/pci0000:00/0000:00:1f.2/ata3/host2/target2:0:0/2:0:0:0/block/sda", 2) == (
+    assert efi_boot.place_of("/sys/devices/pci0000:00/0000:00:1f.2/ata3/host2/target2:0:0/2:0:0:0/block/sda", 2) == (
         (0x1F, 2),
         (2,),
     )
-    assert efi.place_of("/sys/devices/pci0000:40/0000:40:01.1/0000:41:00.0/nvme/nvme0/nvme0n1", None) == (
+    assert efi_boot.place_of("/sys/devices/pci0000:40/0000:40:01.1/0000:41:00.0/nvme/nvme0/nvme0n1", None) == (
         (1, 1),
         (0, 0),
     )

@@ -16,7 +16,7 @@ from lvpack_agent.plan.fitting import fitted
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.plan.sizes import STORE_FLOOR
 from lvpack_agent.plan.text import as_text, cost_of_fitting
-from lvpack_agent.settings.table import Margin
+from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import MIB
 
 BLOCK = 4096

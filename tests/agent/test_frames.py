@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import blockmap, bmap, frames, zstd
-from lvpack_agent.image import checksums as streams
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import blockmap, bmap, files, frames, write, zstd
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout import ranges
@@ -21,7 +19,7 @@ from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
-from lvpack_agent.settings.table import Compression
+from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import KIB, MIB
 
 ZSTD = Compression(method="zstd", level=3)
@@ -81,13 +79,13 @@ def test_pieces_are_the_ranges_with_zeros_between(
 
 def image_of(tmp_path: Path, compression: Compression, level: int) -> tuple[Path, Checksums, bytearray]:
     """Write the image of a device of ten pieces with a hole; return it, its checksums and what it decompresses to."""
-    device, image = tmp_path / "device", tmp_path / ("disk.img" + streams.SUFFIXES[compression.method])
+    device, image = tmp_path / "device", tmp_path / ("disk.img" + files.SUFFIXES[compression.method])
     size = 9 * frames.PIECE + 512
     device.write_bytes(bytes(range(256)) * (size // 256))
     holes = (Range(start=frames.PIECE // 2, count=5 * frames.PIECE),)
     used = ranges.complement(holes, size)
     progress, pace = Progress("", size, lambda _: None), Pace(workers=2, fixed=level)
-    promised = imageset.write_image(device, image, compression, used, size, progress, pace)
+    promised = write.write_image(device, image, compression, used, size, progress, pace)
     raw = bytearray(device.read_bytes())
     raw[holes[0].start : holes[0].end] = bytes(holes[0].count)
     return image, promised, raw

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import frames
+from lvpack_agent.image import check, files, frames, restore_text, write
 from lvpack_agent.image import manifest as imageset
-from lvpack_agent.image.checksums import SUFFIXES, Checksums
+from lvpack_agent.image.checksums import Checksums
+from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.jsonform import from_json, to_json
@@ -22,7 +23,7 @@ from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
-from lvpack_agent.settings.table import Compression
+from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import KIB, MIB
 
 SHIM = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")
@@ -66,11 +67,11 @@ def test_manifests_with_and_without_wwn_are_read() -> None:
 
 def test_restore_text_has_the_command_that_makes_the_entry() -> None:
     other = Loader(title="it's", partition=2, path="\\a b.efi")
-    text = imageset.restore_text(manifest((SHIM, other)))
+    text = restore_text.restore_text(manifest((SHIM, other)))
     first = r"efibootmgr --create --disk /dev/sdX --part 1 --label debian --loader '\EFI\debian\shimx64.efi'"
     second = r"""efibootmgr --create --disk /dev/sdX --part 2 --label 'it'"'"'s' --loader '\a b.efi'"""
     assert 0 < text.index(second) < text.index(first), "what is made last comes first"
-    assert "efibootmgr" not in imageset.restore_text(manifest(()))
+    assert "efibootmgr" not in restore_text.restore_text(manifest(()))
 
 
 def several() -> Manifest:
@@ -98,8 +99,8 @@ def of_disks(*disks: Disk) -> Manifest:
 def written(folder: Path, made: Manifest) -> Manifest:
     """Write what belongs to a set beside its images, and read it."""
     imageset.write_manifest(folder, made)
-    imageset.write_sums(folder, made.images)
-    return imageset.read_manifest(folder)
+    write.write_sums(folder, made.images)
+    return check.read_manifest(folder)
 
 
 def test_a_set_of_several_disks_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -108,11 +109,11 @@ def test_a_set_of_several_disks_is_read_as_it_was_written(tmp_path: Path) -> Non
     assert [image.image for image in made.images] == ["disk.img.zst", "disk1.img.zst"]
     assert [image.bmap for image in made.images] == ["disk.img.bmap", "disk1.img.bmap"]
     assert (made.packed_size, made.stored_size) == (12 * MIB, 3)
-    sums = (tmp_path / imageset.SUMS).read_text()
+    sums = (tmp_path / files.SUMS).read_text()
     assert "a  disk.img.zst" in sums and "b  disk1.img.zst" in sums
-    (tmp_path / imageset.SUMS).write_text(sums.replace("b  disk1", "c  disk1"))
+    (tmp_path / files.SUMS).write_text(sums.replace("b  disk1", "c  disk1"))
     with pytest.raises(Failed, match=r"disagree about disk1\.img\.zst"):
-        imageset.read_manifest(tmp_path)
+        check.read_manifest(tmp_path)
 
 
 def test_a_manifest_that_lacks_an_image_is_not_trusted(tmp_path: Path) -> None:
@@ -122,11 +123,11 @@ def test_a_manifest_that_lacks_an_image_is_not_trusted(tmp_path: Path) -> None:
 
 def test_the_manifest_of_one_disk_is_as_it_was(tmp_path: Path) -> None:
     written(tmp_path, manifest(()))
-    assert "further" not in (tmp_path / imageset.MANIFEST).read_text()
+    assert "further" not in (tmp_path / files.MANIFEST).read_text()
 
 
 def test_restore_text_has_a_command_for_each_disk() -> None:
-    text = imageset.restore_text(several())
+    text = restore_text.restore_text(several())
     assert "zstd -dc disk.img.zst | dd of=/dev/TARGET0 " in text
     assert "zstd -dc disk1.img.zst | dd of=/dev/TARGET1 " in text
     assert "sfdisk --relocate gpt-bak-std /dev/TARGET1 " in text
@@ -149,7 +150,7 @@ def stored(folder: Path, method: str) -> Manifest:
     device, name = folder / "device", "disk.img" + SUFFIXES[method]
     device.write_bytes(random.Random(1).randbytes(SIZE))
     how, progress = Compression(method=method, level=1), Progress("dump", SIZE, silent)
-    sums = imageset.write_image(device, folder / name, how, MAP, SIZE, progress, Pace(workers=1, fixed=1))
+    sums = write.write_image(device, folder / name, how, MAP, SIZE, progress, Pace(workers=1, fixed=1))
     device.unlink()
     disk = Disk(path="/dev/vda", size=SIZE, sector_size=512, table=None)
     sizes = {"packed_disk": SIZE, "image": sums.stored_size, "mapped": sum(part.count for part in MAP)}
@@ -165,8 +166,8 @@ def silent(_: str) -> None:
 @pytest.mark.parametrize("method", SUFFIXES)
 def test_a_good_set_passes(tmp_path: Path, method: str) -> None:
     made = stored(tmp_path, method)
-    imageset.check_files(tmp_path, made)
-    imageset.check_images(tmp_path, made, silent)
+    check.check_files(tmp_path, made)
+    check.check_images(tmp_path, made, silent)
 
 
 def resized(layout: Layout, size: int) -> Layout:
@@ -217,17 +218,17 @@ def test_missing_and_cut_images_are_seen_before_they_are_read(tmp_path: Path, me
     with path.open("r+b") as file:
         file.truncate(made.stored_size - 1)
     with pytest.raises(Failed, match=f"has {made.stored_size - 1:,} bytes, not {made.stored_size:,}"):
-        imageset.check_files(tmp_path, made)
+        check.check_files(tmp_path, made)
     path.unlink()
     with pytest.raises(Failed, match=rf"{made.image} cannot be read: No such file"):
-        imageset.check_files(tmp_path, made)
+        check.check_files(tmp_path, made)
 
 
 def test_the_second_image_is_missed_before_the_first_is_read(tmp_path: Path) -> None:
     made = replace(stored(tmp_path, "zstd"), further=several().further)
-    for check in (imageset.check_files, lambda folder, made: imageset.check_images(folder, made, pytest.fail)):
+    for checked in (check.check_files, lambda folder, made: check.check_images(folder, made, pytest.fail)):
         with pytest.raises(Failed, match=r"disk1\.img\.zst cannot be read: No such file"):
-            check(tmp_path, made)
+            checked(tmp_path, made)
 
 
 def size_of_table(made: Manifest) -> Manifest:
@@ -252,9 +253,9 @@ def test_map_and_seek_table_are_compared_before_the_image_is_read(
     tmp_path: Path, spoil: Callable[[Manifest], Manifest], cause: str
 ) -> None:
     made = written(tmp_path, spoil(stored(tmp_path, "zstd")))
-    for check in (imageset.check_files, lambda folder, made: imageset.check_images(folder, made, pytest.fail)):
+    for checked in (check.check_files, lambda folder, made: check.check_images(folder, made, pytest.fail)):
         with pytest.raises(Failed, match=rf"disk\.img\.zst is damaged: .*{cause}"):
-            check(tmp_path, made)
+            checked(tmp_path, made)
 
 
 @pytest.mark.starts_processes
@@ -266,6 +267,6 @@ def test_data_that_the_map_leaves_out_is_found_while_the_image_is_read(tmp_path:
         (((0, 2 * MIB + 4 * KIB - 1), (4 * MIB, 8 * MIB), (SIZE - 512, SIZE)), "2,101,247 to "),
     ):
         made = written(tmp_path, mapping(*ranges)(stored(tmp_path, method)))
-        imageset.check_files(tmp_path, made)
+        check.check_files(tmp_path, made)
         with pytest.raises(Failed, match=rf"{made.image} has data in bytes {found}"):
-            imageset.check_images(tmp_path, made, silent)
+            check.check_images(tmp_path, made, silent)

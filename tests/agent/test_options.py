@@ -4,7 +4,9 @@ import pytest
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.settings import table as options
-from lvpack_agent.settings.table import OPTIONS, Compression, parse, words
+from lvpack_agent.settings.read import parse, words
+from lvpack_agent.settings.table import OPTIONS
+from lvpack_agent.settings.values import Compression
 from lvpack_agent.shares import mounted as shares
 
 

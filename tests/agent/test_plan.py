@@ -23,7 +23,7 @@ from lvpack_agent.plan.stretches import stretches
 from lvpack_agent.plan.text import as_text
 from lvpack_agent.plan.values import Plan, Stretch
 from lvpack_agent.probe import open as probe
-from lvpack_agent.settings.table import Margin
+from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import GIB, KIB, MIB
 
 MARGIN = Margin(percent=5)

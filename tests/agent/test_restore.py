@@ -9,7 +9,7 @@ import pytest
 from lvpack_agent.backup import tables as rescue
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import files, write
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.manifest import SCHEMA_SEVERAL, Image, Manifest
 from lvpack_agent.image.pacing import Pace
@@ -20,7 +20,8 @@ from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.restore.restore import choose_targets, opened, unusable_if_cut_off, write_disks
-from lvpack_agent.settings.table import Compression, Settings, parse
+from lvpack_agent.settings.read import parse
+from lvpack_agent.settings.values import Compression, Settings
 from lvpack_agent.sizes import MIB
 
 SIZES = (5 * MIB, 7 * MIB)
@@ -213,11 +214,11 @@ def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
     for n, content in enumerate(contents):
         (folder / "device").write_bytes(content)
         whole = (Range(start=0, count=len(content)),)
-        name = imageset.image_name(n, "")
+        name = files.image_name(n, "")
         progress = Progress("dump", len(content), silent)
         how = Compression(method="none", level=0)
         pace = Pace(workers=1, fixed=0)
-        sums = imageset.write_image(folder / "device", folder / name, how, whole, len(content), progress, pace)
+        sums = write.write_image(folder / "device", folder / name, how, whole, len(content), progress, pace)
         images.append(Image(image=name, block_map=whole, checksums=sums))
     first, second = images
     made = replace(two_disks(), block_map=first.block_map, checksums=first.checksums, further=(second,))

@@ -2,7 +2,7 @@ from collections.abc import Generator
 
 import pytest
 
-from lvpack_agent.image import checksums as streams
+from lvpack_agent import pipes
 
 
 @pytest.mark.starts_processes
@@ -13,7 +13,7 @@ def test_a_sink_that_fails_closes_the_source(command: list[str]) -> None:
     def source() -> Generator[bytes]:
         try:
             while True:
-                yield bytes(streams.BLOCK)
+                yield bytes(pipes.BLOCK)
         finally:
             closed.append(True)
 
@@ -21,14 +21,14 @@ def test_a_sink_that_fails_closes_the_source(command: list[str]) -> None:
         raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        streams.pump(command, streams.tapped(source()), sink)
+        pipes.pump(command, pipes.tapped(source()), sink)
     assert closed == [True]
 
 
-@pytest.mark.parametrize("size", [0, 1, streams.BLOCK - 1, streams.BLOCK, 2 * streams.BLOCK + 5])
+@pytest.mark.parametrize("size", [0, 1, pipes.BLOCK - 1, pipes.BLOCK, 2 * pipes.BLOCK + 5])
 def test_zeros_are_told_from_data(size: int) -> None:
-    assert streams.is_zero(bytes(size)) and streams.is_zero(memoryview(bytearray(size)))
+    assert pipes.is_zero(bytes(size)) and pipes.is_zero(memoryview(bytearray(size)))
     for at in {0, size // 2, size - 1} if size else ():
         data = bytearray(size)
         data[at] = 1
-        assert not streams.is_zero(data)
+        assert not pipes.is_zero(data)

@@ -12,7 +12,7 @@ from lvpack_agent import VERSION
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.network import options as netoptions
 from lvpack_agent.processes import ToolFailed, run
-from lvpack_agent.settings import table as options
+from lvpack_agent.settings import read
 from lvpack_agent.sizes import GIB, human
 from lvpack_builder.boot import iso, netboot
 from lvpack_builder.boot.loaders import PACKAGES
@@ -113,7 +113,7 @@ def build(
     recipe = recipe or Recipe()
     check_host(out)
     for words in (arguments, *(host.arguments for host in hosts)):
-        options.check_words(words)
+        read.check_words(words)
         netoptions.parse(words)
         netboot.check_words(words)
     recipe.check()

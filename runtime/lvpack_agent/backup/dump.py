@@ -8,19 +8,19 @@ from lvpack_agent import VERSION
 from lvpack_agent.backup import tables as rescue
 from lvpack_agent.devices.lsblk import size_of
 from lvpack_agent.filesystems import free as usage
-from lvpack_agent.image import blockmap, bmap, frames
+from lvpack_agent.image import blockmap, bmap, check, files, frames, restore_text, write
 from lvpack_agent.image import manifest as imageset
-from lvpack_agent.image.checksums import SUFFIXES
+from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.manifest import Image
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
-from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.machine import efi_boot
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.open import Opened, Place
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
-from lvpack_agent.settings.table import Compression, Settings
+from lvpack_agent.settings.values import Compression, Settings
 from lvpack_agent.sizes import human
 
 
@@ -46,10 +46,10 @@ def _dump_disk(
     folder: Path, device: str, index: int, block_map: tuple[Range, ...], compress: Compression, run: Run
 ) -> Image:
     """Write the image of a packed disk, by its index, to the new image set."""
-    name, size = imageset.image_name(index, SUFFIXES[compress.method]), size_of(device)
+    name, size = files.image_name(index, SUFFIXES[compress.method]), size_of(device)
     progress = Progress("dump" if not index else f"dump {name}", size, run.say)
     pace = Pace(workers=frames.worker_count(), fixed=compress.level)
-    checksums = imageset.write_image(Path(device), folder / name, compress, block_map, size, progress, pace)
+    checksums = write.write_image(Path(device), folder / name, compress, block_map, size, progress, pace)
     run.say(progress.line())
     if compress.method == "zstd":
         run.compression = "; ".join(filter(None, [run.compression, pace.summary()]))
@@ -88,7 +88,7 @@ def dump(
         check_store()
     run.sizes["image"] = sum(image.checksums.stored_size for image in images)
     first, *further = images
-    boot_disk, loaders = efi.booted([disk.table for disk in planned.source.disks[: len(packed)]])
+    boot_disk, loaders = efi_boot.booted([disk.table for disk in planned.source.disks[: len(packed)]])
     manifest = imageset.Manifest(
         schema=imageset.SCHEMA_SEVERAL if further else imageset.SCHEMA,
         lvpack=VERSION,
@@ -110,12 +110,12 @@ def dump(
     )
     imageset.write_manifest(folder, manifest)
     for image in images:
-        imageset.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
-    imageset.write_text(folder, imageset.RESTORE, imageset.restore_text(manifest))
-    imageset.write_text(folder, "agent.log", log.read_text(encoding="utf-8", errors="replace"))
-    imageset.write_sums(folder, images)
+        files.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
+    files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))
+    files.write_text(folder, "agent.log", log.read_text(encoding="utf-8", errors="replace"))
+    write.write_sums(folder, images)
     if not settings.readback:
         run.say("the image is not read back: lvpack.readback=no")
         return
     with run.phase("read back"):
-        imageset.check_images(folder, imageset.read_manifest(folder), run.say)
+        check.check_images(folder, check.read_manifest(folder), run.say)

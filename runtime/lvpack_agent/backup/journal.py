@@ -21,7 +21,7 @@ from lvpack_agent.backup.claim import PREFIX as CLAIM
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import files
 from lvpack_agent.inplace.steps import Step
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.plan.values import Plan
@@ -231,8 +231,8 @@ def begin(folder: Path, claim: Claim, record: Record, layout: Path) -> Journal:
     progress = Progress()
     try:
         _clear(folder, claim)
-        imageset.write_text(folder, "README.txt", _README)
-        imageset.copy_layout(layout, folder)
+        files.write_text(folder, "README.txt", _README)
+        files.copy_layout(layout, folder)
         _replace(folder / PROGRESS, to_json(progress))
         _replace(folder / RECORD, to_json(record))
     except OSError as error:
@@ -280,7 +280,7 @@ def now() -> str:
 def _replace(path: Path, data: object) -> None:
     """Write a file so that at any moment its name has the old or the new text, whole."""
     new = path.with_suffix(".new")
-    imageset.write_text(path.parent, new.name, json.dumps(data) + "\n")
+    files.write_text(path.parent, new.name, json.dumps(data) + "\n")
     new.rename(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

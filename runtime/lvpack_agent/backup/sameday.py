@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.image.manifest import MANIFEST, PARTIAL
+from lvpack_agent.image.files import MANIFEST, PARTIAL
 
 
 def refuse_second(share: Path, vg_uuid: str, now: float) -> None:

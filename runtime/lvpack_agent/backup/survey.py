@@ -18,7 +18,7 @@ from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.discover import Found, find
 from lvpack_agent.probe.open import Opened, opened
 from lvpack_agent.report import Run
-from lvpack_agent.settings.table import Settings
+from lvpack_agent.settings.values import Settings
 from lvpack_agent.undo import Undo
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from lvpack_agent.filesystems import ext, xfs
 from lvpack_agent.filesystems.content import AMBIVALENT, NOTHING
-from lvpack_agent.image import manifest as imageset
-from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.machine import efi_boot, firmware
 from lvpack_agent.probe.open import Opened, Volume
 from lvpack_agent.processes import run
 
@@ -16,7 +15,7 @@ DMI = Path("/sys/class/dmi/id")
 
 def machine() -> dict[str, str]:
     """Return who made this machine, which it is, and how it booted (kernel: ABI/testing/sysfs-firmware-dmi-tables)."""
-    facts = {"firmware": str(efi.firmware())}
+    facts = {"firmware": str(firmware.firmware())}
     for name in ("sys_vendor", "product_name", "product_serial", "product_uuid", "board_name", "bios_version"):
         try:
             facts[name] = (DMI / name).read_text().strip()
@@ -52,16 +51,16 @@ def write(folder: Path, source: Opened, vg_texts: Mapping[str, str], plan_text: 
     """Write the source's tables, as its own tools print them, to layout/ of an image set; vg_texts by VG name."""
     disks, devices = source.layout.disks, (*source.partitions.values(), *source.lvs.values())
     columns = "NAME,SIZE,TYPE,FSTYPE,LABEL,UUID,PARTUUID,MODEL,SERIAL"
-    files = {
+    tables = {
         "lsblk.txt": run(["lsblk", "-o", columns, *(disk.path for disk in disks)]).stdout,
         "blkid.txt": run(["blkid", "--probe", "-o", "full", *devices], ok=(0, NOTHING, AMBIVALENT)).stdout,
         "plan.txt": plan_text + "\n",
     }
     for number, disk in enumerate(disks):
         if disk.table:
-            files[f"sfdisk{number or ''}.dump"] = run(["sfdisk", "--dump", disk.path]).stdout
-    files |= {f"{name}.vgcfgbackup": text for name, text in vg_texts.items()}
-    if entries := efi.described():
-        files["efibootmgr.txt"] = entries
-    for name, text in files.items():
-        imageset.write_text(folder, f"layout/{name}", text)
+            tables[f"sfdisk{number or ''}.dump"] = run(["sfdisk", "--dump", disk.path]).stdout
+    tables |= {f"{name}.vgcfgbackup": text for name, text in vg_texts.items()}
+    if entries := efi_boot.described():
+        tables["efibootmgr.txt"] = entries
+    for name, text in tables.items():
+        files.write_text(folder, f"layout/{name}", text)

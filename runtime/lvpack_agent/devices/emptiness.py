@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.image.checksums import is_zero
+from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import KIB
 

@@ -1,17 +1,10 @@
-"""Streams: files through a decompressor into a sink, hashed on the way; memory bounded."""
+"""Sizes and checksums of what flows past, and of files."""
 
 import hashlib
-import os
-import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent.errors import Failed
-from lvpack_agent.processes import PIPE, Completed, check, spawn
-
-BLOCK = 1 << 20
+from lvpack_agent import pipes
 
 
 class Digest:
@@ -41,94 +34,8 @@ class Checksums:
     raw_size: int
 
 
-_ZEROS = bytes(BLOCK)
-
-
-def is_zero(data: bytes | bytearray | memoryview) -> bool:
-    """Return whether all bytes are zero; a comparison is many times faster than any(), and this one copies nothing."""
-    view = memoryview(data)
-    return all(_ZEROS.startswith(view[at : at + BLOCK]) for at in range(0, len(view), BLOCK))
-
-
-SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
-
-
-def decompressor(name: str) -> list[str]:
-    """Return the command that decompresses a file of that name, [] if it is not compressed."""
-    return {".zst": ["zstd", "--decompress", "--stdout", "--quiet"], ".gz": ["gzip", "--decompress", "--stdout"]}.get(
-        Path(name).suffix, []
-    )
-
-
-def pump(command: Sequence[str], source: Generator[bytes], sink: Callable[[bytes], None]) -> str:
-    """Feed source to a program (none: straight on) and its output to sink; return what it says on stderr.
-
-    The first error of all three is raised.
-
-    The source is closed in any case: a device that it still held open could not be given back.
-    """
-    if not command:
-        with closing(source):
-            for data in source:
-                sink(data)
-        return ""
-    process = spawn(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-    assert process.stdin and process.stdout and process.stderr
-    errors: list[Exception] = []
-    said: list[bytes] = []
-
-    def feed() -> None:
-        assert process.stdin
-        try:
-            with process.stdin as pipe, closing(source):
-                for data in source:
-                    pipe.write(data)
-        except BrokenPipeError:
-            pass  # the program ended early: its status or the sink tells why
-        except Exception as error:
-            errors.append(error)
-            process.kill()
-
-    threads = [
-        threading.Thread(target=feed, daemon=True),
-        threading.Thread(target=lambda: said.append(process.stderr.read()), daemon=True),  # type: ignore[union-attr]
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        while data := process.stdout.read(BLOCK):
-            sink(data)
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        for thread in threads:
-            thread.join()
-        process.stdout.close()
-        process.stderr.close()
-        status = process.wait()
-    if errors:
-        raise errors[0]
-    completed = Completed(status=status, stdout="", stderr=b"".join(said).decode(errors="replace"))
-    check(command, completed)
-    return completed.stderr
-
-
-def tapped(source: Generator[bytes], *taps: Callable[[bytes], object]) -> Generator[bytes]:
-    """Yield the source's blocks after showing each to the taps; close the source at the end."""
-    with closing(source):
-        for data in source:
-            for tap in taps:
-                tap(data)
-            yield data
-
-
-def file_blocks(path: Path) -> Generator[bytes]:
-    """Yield a file block by block, from the server or disk and not from this machine's cache."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            while data := file.read(BLOCK):
-                yield data
-    except OSError as error:
-        raise Failed(f"cannot read '{path.name}': {error.strerror}") from error
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    for data in pipes.file_blocks(path):
+        digest.update(data)
+    return digest.hexdigest()

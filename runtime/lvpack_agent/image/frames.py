@@ -14,13 +14,14 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from lvpack_agent import pipes
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import checksums as streams
-from lvpack_agent.image import zstd
-from lvpack_agent.image.checksums import Checksums, Digest, is_zero
+from lvpack_agent.image import files, zstd
+from lvpack_agent.image.checksums import Checksums, Digest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
-from lvpack_agent.settings.table import Compression
+from lvpack_agent.pipes import is_zero
+from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
 from lvpack_agent.window import Window
 
@@ -179,8 +180,8 @@ def read(
             hasher.submit(stored.add, data)
             on_stored(len(data))
 
-        blocks = streams.tapped(streams.file_blocks(path), tap)
-        raw = _framed(path, blocks, put) if path.suffix == streams.SUFFIXES["zstd"] else _streamed(path, blocks, put)
+        blocks = pipes.tapped(pipes.file_blocks(path), tap)
+        raw = _framed(path, blocks, put) if path.suffix == files.SUFFIXES["zstd"] else _streamed(path, blocks, put)
     return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw)
 
 
@@ -192,7 +193,7 @@ def _streamed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], 
         put(at, len(data) if is_zero(data) else data)
         at += len(data)
 
-    streams.pump(streams.decompressor(path.name), blocks, take)
+    pipes.pump(files.decompressor(path.name), blocks, take)
     return at
 
 

@@ -24,7 +24,7 @@ from lvpack_agent.devices.lsblk import BlockDevice, size_of
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 from lvpack_agent.filesystems import content, ext, swap
 from lvpack_agent.filesystems import resize as shrink
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check, files, write
 from lvpack_agent.inplace import disk as volumes
 from lvpack_agent.inplace import merge as merging
 from lvpack_agent.inplace import steps
@@ -56,7 +56,7 @@ from lvpack_agent.probe.open import Opened
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Run
-from lvpack_agent.settings.table import Settings
+from lvpack_agent.settings.values import Settings
 from lvpack_agent.sizes import MIB, human
 from lvpack_agent.snapshots import stores
 from lvpack_agent.snapshots.stores import DeviceStore, FileStore
@@ -231,16 +231,16 @@ def _begin(
         with run.phase("plan"):
             survey = source_undo.enter_context(surveyed(found, over.devices, settings, run))
             planned, source = survey.plan, survey.source
-            text = text.as_text(planned, text.inplace_costs(planned))
-            run.say(text)
+            shown = text.as_text(planned, text.inplace_costs(planned))
+            run.say(shown)
         name = set_name(settings.name, survey.host)
         if settings.dump:
-            for taken in (name, name + imageset.PARTIAL):
-                imageset.refuse_taken(share, taken)
+            for taken in (name, name + files.PARTIAL):
+                write.refuse_taken(share, taken)
         _refuse_overlay_only(planned)
         _refuse_metadata(source)
         todo = steps.shrinking(planned, source.unclean)
-        rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, text)
+        rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, shown)
         with run.phase("check"):
             _refuse_damage(source, todo, run)
     begun = _Begun(name=name, plan=planned, layout=scratch / "layout", journal=None)
@@ -618,18 +618,18 @@ class _Work:
         planned, entry = self._begun.plan, self._begun.journal
         if entry and (share / self._run.name).exists():
             # Power went between the set's last rename and the journal's next line; else the name is somebody else's.
-            manifest = imageset.read_manifest(share / self._run.name)
+            manifest = check.read_manifest(share / self._run.name)
             if manifest.plan == planned and manifest.created >= entry.record.created:
-                imageset.check_images(share / self._run.name, manifest, self._run.say)
+                check.check_images(share / self._run.name, manifest, self._run.say)
                 return
         mine = entry is not None and entry.progress.dumping
-        with imageset.Writer(share) as writer, Undo() as undo:
+        with write.Writer(share) as writer, Undo() as undo:
             if entry and not mine:
-                _remove_if_abandoned(share / (self._run.name + imageset.PARTIAL), entry.folder)
+                _remove_if_abandoned(share / (self._run.name + files.PARTIAL), entry.folder)
             folder = writer.begin(self._run.name, leftover=mine)
             if entry and not mine:
                 entry.advance(dumping=True)
-            imageset.copy_layout(self._begun.layout, folder)
+            files.copy_layout(self._begun.layout, folder)
             dump(folder, [self._packed(undo)], planned, settings, self._run, log)
 
 

@@ -11,14 +11,14 @@ from lvpack_agent.backup.survey import Survey, find_source, refuse_marked, surve
 from lvpack_agent.devices import dmsetup
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import write
 from lvpack_agent.inplace import run as inplace
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.overlay import shrink as overlay
 from lvpack_agent.plan import text
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.report import Run
-from lvpack_agent.settings.table import Settings
+from lvpack_agent.settings.values import Settings
 from lvpack_agent.shares import mounted as shares
 from lvpack_agent.sizes import human
 from lvpack_agent.snapshots import stores
@@ -67,7 +67,7 @@ def _disks(found: Found) -> str:
 
 
 def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, undo: Undo) -> str:
-    writer = undo.enter_context(imageset.Writer(share))
+    writer = undo.enter_context(write.Writer(share))
     with run.phase("probe"):
         all_disks, found = find_source(settings, run, undo)
         journal.refuse_unfinished(share, found.vg_uuid, journal.identity(found.disk))

@@ -12,7 +12,7 @@ from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.plan.sizes import rewritten
 from lvpack_agent.plan.values import Plan
-from lvpack_agent.settings.table import Margin
+from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import round_up
 
 # Sizes that are looked at for each LV, and combinations that are kept from one LV to the next.

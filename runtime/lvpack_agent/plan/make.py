@@ -14,7 +14,7 @@ from lvpack_agent.plan.refuse import refuse_other_disks
 from lvpack_agent.plan.rows import of_disk, of_partitions, of_pvs
 from lvpack_agent.plan.sizes import shrunk_lvs, store_needed
 from lvpack_agent.plan.values import Plan, Row
-from lvpack_agent.settings.table import Margin
+from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import KIB
 
 # The label and what LVM 2.03.31 takes at least for a metadata area (lib/format_text/layout.h: LABEL_SCAN_SIZE in whole

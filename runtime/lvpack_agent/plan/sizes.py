@@ -7,7 +7,7 @@ from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
 from lvpack_agent.plan.compact import truncated, whole_stripes
 from lvpack_agent.plan.values import Plan, Row
-from lvpack_agent.settings.table import Margin
+from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import MIB, human, round_up
 
 # A snapshot's chunk of 4 KiB costs 16 bytes in its exception table (kernel: dm-snap-persistent, dm-snap-transient);

@@ -13,6 +13,7 @@ from pathlib import Path
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.inplace import merge as merging
+from lvpack_agent.machine import efi_boot, firmware
 from lvpack_agent.machine import efi_entries as efi
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.probe import open as probe
@@ -36,7 +37,7 @@ def make_bootable(disk: str, manifest: Manifest, how: str, run: Run, folder: Pat
     What does not work becomes a warning, for the data is there. folder is where partitions are mounted meanwhile.
     """
     entry, fallback = how in ("entry", "both"), how in ("fallback", "both")
-    here, there = efi.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
+    here, there = firmware.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
     table = manifest.packed.disks[manifest.boot_disk].table
     numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (efi.esps(table) if table else []))
     if table is None or not numbers:
@@ -62,7 +63,7 @@ def make_bootable(disk: str, manifest: Manifest, how: str, run: Run, folder: Pat
                 run.say(put_fallback(roots[found[0].partition], found[0]))
         for loader in reversed(found if entry else []):
             with _or_warn(run, f"cannot make a boot entry for {loader}", _BY_HAND):
-                run.say(f"the firmware boots {efi.put_first(disk, table, loader)} first: {loader}")
+                run.say(f"the firmware boots {efi_boot.put_first(disk, table, loader)} first: {loader}")
     if fallback:
         with _or_warn(run, f"cannot flush '{disk}'"):
             merging.flush(disk)

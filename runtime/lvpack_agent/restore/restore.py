@@ -11,7 +11,7 @@ from lvpack_agent.devices import lsblk, sfdisk
 from lvpack_agent.devices.emptiness import what_holds
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image import check
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.probe.verify import verified
@@ -20,7 +20,7 @@ from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
 from lvpack_agent.restore import esp
 from lvpack_agent.restore.target import HEAD, Target
-from lvpack_agent.settings.table import Settings
+from lvpack_agent.settings.values import Settings
 from lvpack_agent.shares import mounted as shares
 from lvpack_agent.sizes import MIB, human
 from lvpack_agent.undo import Undo
@@ -33,8 +33,8 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             url, name = shares.parse(settings.source).parent()
             share = undo.enter_context(shares.mounted(url, scratch / "share", run.say, read_only=True))
             run.name = name
-            manifest = imageset.read_manifest(share / name)
-            imageset.check_files(share / name, manifest)
+            manifest = check.read_manifest(share / name)
+            check.check_files(share / name, manifest)
         with run.phase("probe"):
             targets = choose_targets(lsblk.read(), manifest, settings, run.say)
             run.disk = targets[0].path
@@ -196,7 +196,7 @@ def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, run: Run
         tail = min(MIB, disk.size - promised)
         os.pwrite(fd, bytes(tail), disk.size - tail)
     with progress.ticking():
-        imageset.check_image(folder, image, lambda _: None, target.put)
+        check.check_image(folder, image, lambda _: None, target.put)
     if progress.done != promised:
         raise Failed(f"cannot restore: {progress.done:,} bytes written, {promised:,} promised")
     run.say(progress.line())

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image.checksums import is_zero
 from lvpack_agent.image.frames import PIECE, Piece, worker_count
 from lvpack_agent.layout.ranges import Lookup, Range
+from lvpack_agent.pipes import is_zero
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_agent.window import Window
 

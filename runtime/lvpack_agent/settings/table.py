@@ -2,71 +2,19 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lvpack_agent.errors import Refused
-from lvpack_agent.sizes import human, parse_size
+from lvpack_agent.settings.values import Compression, Margin, Settings
+from lvpack_agent.sizes import parse_size
 
 PREFIX = "lvpack."
 SHARE_SCHEMES = ("nfs",)
-_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+CONTROL = re.compile(r"[\0-\x1f\x7f]")
 # A name has labels of at most 63 characters (RFC 1035, 2.3.4); looking another one up raises no OSError.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)(:[0-9]{1,5})?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compression:
-    """How the image is compressed: method is zstd, gzip or none; level 0 is none, or for zstd what keeps pace."""
-
-    method: str
-    level: int
-
-    def __str__(self) -> str:
-        return f"{self.method}:{self.level}" if self.level else {"zstd": "auto"}.get(self.method, self.method)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Margin:
-    """Free space to leave in a shrunk filesystem: percent of its minimum size, or bytes; one of them is 0."""
-
-    percent: float = 0
-    size: int = 0
-
-    def of(self, minimum: int) -> int:
-        """Return the margin in bytes for a filesystem whose minimum size is given in bytes."""
-        return self.size or int(minimum * self.percent / 100)
-
-    def __str__(self) -> str:
-        return human(self.size) if self.size else f"{self.percent:g}%"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the kernel command line asks for; one field for each row of OPTIONS."""
-
-    action: str
-    target: str
-    source: str
-    name: str
-    mode: str
-    disk: tuple[str, ...]
-    vg: str
-    collapse: bool
-    compress: Compression
-    margin: Margin
-    scratch: str
-    dump: bool
-    readback: bool
-    regrow: bool
-    grow: str
-    efi: str
-    overwrite: bool
-    after: str
-    onerror: str
-    config: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +59,7 @@ def _url(text: str) -> str:
         path = unquote(path, errors="strict")
     except UnicodeDecodeError:
         raise ValueError("its path is not UTF-8") from None
-    if ".." in path.split("/") or _CONTROL.search(path):
+    if ".." in path.split("/") or CONTROL.search(path):
         raise ValueError("its path must not hold '..' or control characters")
     return text
 
@@ -329,115 +277,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 
-_BY_NAME = {option.name: option for option in OPTIONS}
-assert set(_BY_NAME) == {f.name for f in fields(Settings)}
-
-
-def words(command_line: str) -> list[str]:
-    """Split a kernel command line at white space outside double quotes and drop the quotes (kernel: next_arg())."""
-    return [w.replace('"', "") for w in re.findall(r'(?:[^\s"]|"[^"]*"?)+', command_line)]
-
-
-def check_words(arguments: Iterable[str]) -> None:
-    """Raise Refused for the first unknown or malformed `lvpack.*` word; what is missing may still be added at boot."""
-    _settings(_given(arguments))
-
-
-def parse(arguments: Iterable[str], fetch: Callable[[str], str] | None = None) -> Settings | None:
-    """Read the `lvpack.*` words of a command line; None if there is none of them.
-
-    As in the kernel, the last of several values wins, except for repeatable options. fetch returns the text behind
-    the URL of lvpack.config; without it that file stays unread. Raises Refused that names the first unknown or
-    malformed option, or the one that the action needs and has not.
-    """
-    given = _given(arguments)
-    if not given:
-        return None
-    settings = _settings(given)
-    if settings.config and fetch:
-        settings = _settings({**_given(_file_words(fetch(settings.config))), **given})
-    needed = {"backup": "target", "restore": "source", "verify": "source"}.get(settings.action)
-    if needed and not getattr(settings, needed):
-        raise Refused(
-            f"cannot {settings.action}: option '{PREFIX}{needed}' is missing",
-            hint=f"give {PREFIX}{needed}={_BY_NAME[needed].values}",
-        )
-    _refuse_contradictions(settings)
-    return settings
-
-
-def _refuse_contradictions(settings: Settings) -> None:
-    if settings.mode == "inplace" and settings.scratch == "ram":
-        raise Refused(
-            f"cannot shrink in place with '{PREFIX}scratch=ram': a power loss would take the store away in the middle",
-            hint=f"leave {PREFIX}scratch out (the store is on the share then), or name an empty disk or partition",
-        )
-    if settings.mode == "overlay" and (settings.regrow or not settings.dump):
-        option = f"{PREFIX}regrow=yes" if settings.regrow else f"{PREFIX}dump=no"
-        raise Refused(
-            f"cannot use option '{option}' in overlay mode: it leaves the source as it is",
-            hint=f"give {PREFIX}mode=inplace as well, or leave {option} out; {PREFIX}action=plan shows a plan only",
-        )
-    if settings.regrow and not (settings.dump and settings.readback):
-        option = f"{PREFIX}readback=no" if settings.dump else f"{PREFIX}dump=no"
-        raise Refused(
-            f"cannot use option '{PREFIX}regrow=yes' with '{option}': the source gets its former sizes back only when "
-            "an image is known to be good",
-            hint="leave one of them out",
-        )
-
-
-def _file_words(text: str) -> Iterator[str]:
-    for number, line in enumerate(text.splitlines(), 1):
-        key, equals, value = (part.strip() for part in line.partition("#")[0].partition("="))
-        if not key:
-            continue
-        if not equals or not key.startswith(PREFIX) or key == f"{PREFIX}config":
-            raise Refused(
-                f"cannot use line {number} of {PREFIX}config: '{line.strip()}'",
-                hint=f"a line is {PREFIX}KEY = VALUE, and KEY is not config",
-            )
-        yield f"{key}={value}"
-
-
-def _given(arguments: Iterable[str]) -> dict[str, list[str]]:
-    given: dict[str, list[str]] = {}
-    for word in arguments:
-        if not word.startswith(PREFIX):
-            continue
-        key, equals, text = word.removeprefix(PREFIX).partition("=")
-        if key not in _BY_NAME:
-            raise Refused(
-                f"cannot use option '{PREFIX}{key}': there is no such option",
-                hint=f"the options are {', '.join(PREFIX + name for name in _BY_NAME)}",
-            )
-        if not equals:
-            raise Refused(f"cannot use option '{word}': it has no value", hint=f"write {word}=VALUE")
-        given.setdefault(key, []).append(text)
-    return given
-
-
-def _settings(given: dict[str, list[str]]) -> Settings:
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        texts = given.get(option.name, [option.default])
-        read = [_value(option, text, explicit=option.name in given) for text in texts]
-        values[option.name] = tuple(read) if option.repeatable else read[-1]
-    return Settings(**values)
-
-
-def _value(option: Option, text: str, *, explicit: bool) -> Any:
-    if not explicit and not text:
-        return ""
-    try:
-        if _CONTROL.search(text):
-            raise ValueError("it has control characters")
-        return option.read(text)
-    except ValueError as error:
-        raise Refused(
-            f"cannot use option '{PREFIX}{option.name}={text}': {error}",
-            hint=f"{PREFIX}{option.name} takes {option.values}",
-        ) from None
+BY_NAME = {option.name: option for option in OPTIONS}
+assert set(BY_NAME) == {f.name for f in fields(Settings)}
 
 
 def as_text() -> str:

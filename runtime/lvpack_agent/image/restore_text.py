@@ -1,0 +1,78 @@
+"""RESTORE.txt: how a set is restored by hand."""
+
+import shlex
+
+from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.machine import efi_boot
+from lvpack_agent.machine.efi_entries import Loader
+from lvpack_agent.plan.values import LEAVE_OUT
+from lvpack_agent.sizes import human
+
+
+def restore_text(manifest: Manifest) -> str:
+    """Return RESTORE.txt: how to restore by hand."""
+    several = len(manifest.images) > 1
+    # No kernel has such a device: nobody can paste a line of several disks unread.
+    devices = [f"/dev/TARGET{n}" if several else "/dev/sdX" for n in range(len(manifest.images))]
+    parts = tuple(zip(manifest.images, manifest.packed.disks, devices, strict=True))
+    opener = {"zstd": "zstd -dc", "gzip": "gzip -dc", "none": "cat"}[manifest.compression.method]
+    commands = [f"   {opener} {image.image} | dd of={device} bs=4M conv=fsync\n" for image, _, device in parts]
+    commands += [
+        f"   sfdisk --relocate gpt-bak-std {device}   # the disk is bigger: put its backup GPT at its end\n"
+        for _, disk, device in parts
+        if disk.table and disk.table.label == "gpt"
+    ]
+    bmaps = [f"   bmaptool copy --bmap {image.bmap} {image.image} {device}\n" for image, _, device in parts]
+    with_disks = " lvpack.disk=TARGET0 …, the disks in this order" if several else ""
+    return (
+        f"{manifest.name}: {f'{len(parts)} disks' if several else 'a disk'} packed by lvpack {manifest.lvpack} on "
+        f"{manifest.created}\n\n"
+        f"{_needs_text(manifest)}"
+        "   sha256sum -c SHA256SUMS\n"
+        f"{''.join(commands)}\n"
+        f"bmaptool writes only what holds data:\n\n{''.join(bmaps)}\n"
+        f"{_boot_text(manifest.boot, devices[manifest.boot_disk])}"
+        "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER"
+        f"{with_disks}\n\n"
+        f"{_left_out(manifest)}"
+        "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
+        "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
+    )
+
+
+def _needs_text(manifest: Manifest) -> str:
+    needs = [
+        f"{disk.size:,} bytes ({human(disk.size)}), sectors of {disk.sector_size} bytes"
+        for disk in manifest.packed.disks
+    ]
+    if len(needs) == 1:
+        return (
+            f"The target needs at least {needs[0]},\nand everything on it will be lost. Boot any Linux on it, then:\n\n"
+        )
+    lines = [f"   /dev/TARGET{number}: {need}\n" for number, need in enumerate(needs)]
+    return (
+        f"The targets, which all have to be restored, need at least\n\n{''.join(lines)}\n"
+        "and everything on them will be lost. Boot any Linux there, then, with the names of the disks:\n\n"
+    )
+
+
+def _boot_text(loaders: tuple[Loader, ...], device: str) -> str:
+    if not loaders:
+        return ""
+    commands = [f"   {shlex.join(efi_boot.creating(device, loader))}\n" for loader in reversed(loaders)]
+    return (
+        "The source booted by UEFI. If the machine has no boot entry for the disk, boot that Linux by UEFI, too, and\n"
+        f"make it:\n\n{''.join(commands)}\n"
+        "Or do without one: copy that file, on its partition, to EFI/BOOT/BOOTX64.EFI, and the other .efi files\n"
+        "beside it to EFI/BOOT, but those that begin with fb.\n\n"
+    )
+
+
+def _left_out(manifest: Manifest) -> str:
+    """Return what the server has and the image has not, for people; "" if that is nothing."""
+    lines = [
+        f"   {step.object}: {human(step.before - step.after)}, {step.reason}\n"
+        for step in manifest.plan.steps
+        if step.verb == LEAVE_OUT
+    ]
+    return "".join(["Not in this image:\n\n", *lines, "\n"]) if lines else ""

@@ -1,0 +1,114 @@
+"""Writing an image set, so that a folder called NAME is always a complete one."""
+
+import os
+import shutil
+from pathlib import Path
+
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.image import frames
+from lvpack_agent.image.checksums import Checksums, sha256_of
+from lvpack_agent.image.files import PARTIAL, SUMS, write_text
+from lvpack_agent.image.manifest import Image
+from lvpack_agent.image.pacing import Pace
+from lvpack_agent.layout.ranges import Range
+from lvpack_agent.progress import Progress
+from lvpack_agent.settings.values import Compression
+
+
+class Writer:
+    """Writes a set as NAME.partial; at its end renamed to NAME if all went well, removed if not.
+
+    Made before what the backup sets up, so that the set gets its name only when that has been taken down in order.
+    """
+
+    def __init__(self, share: Path) -> None:
+        self._share = share
+        self._partial: Path | None = None
+
+    def begin(self, name: str, *, leftover: bool = False) -> Path:
+        """Make the folder and return it. Raises Refused if NAME or NAME.partial exists, Failed if it cannot be made.
+
+        leftover: a NAME.partial is known to be of an earlier boot of this very run, and gives way.
+        """
+        partial = self._share / (name + PARTIAL)
+        refuse_taken(self._share, name)
+        if leftover:
+            shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir()
+        except FileExistsError:
+            raise Refused(
+                f"cannot write image set '{name}': '{partial.name}' exists on the share",
+                hint="another backup is writing it, or was cut off; if none is running, remove that folder",
+            ) from None
+        except OSError as error:
+            raise Failed(
+                f"cannot write to the share: {error.strerror}",
+                hint="check that the server lets root of this machine write there",
+            ) from error
+        self._partial = partial
+        return partial
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._partial is None:
+            return
+        try:
+            if error is None:
+                self._partial.rename(self._partial.with_name(self._partial.name.removesuffix(PARTIAL)))
+                return
+        except OSError as late:
+            error = late
+        shutil.rmtree(self._partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise Failed(
+                f"cannot write image set '{self._partial.name}' to the share: {error.strerror}",
+                hint="check the space on the share and the network, and try again",
+            ) from error
+
+
+def refuse_taken(share: Path, name: str) -> None:
+    """Raise Refused if there is an image set, or anything, of that name on the share."""
+    if (share / name).exists():
+        raise Refused(
+            f"cannot write image set '{name}': it exists on the share",
+            hint="choose another lvpack.name, or remove the old set",
+        )
+
+
+def write_image(
+    device: Path,
+    path: Path,
+    compression: Compression,
+    ranges: tuple[Range, ...],
+    size: int,
+    progress: Progress,
+    pace: Pace,
+) -> Checksums:
+    """Stream the ranges of a device, size bytes in all with zeros between, to an image file, and sync it."""
+    with path.open("wb", buffering=0) as file, progress.ticking():
+
+        def sink(data: bytes | bytearray) -> None:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+        pieces = frames.pieces(device, ranges, size, frames.longest_hole(compression), pace.read)
+        checksums = frames.write(pieces, compression, sink, progress.add, pace)
+        os.fsync(file.fileno())
+    if checksums.raw_size != size:
+        raise Failed(f"cannot dump '{device}': {checksums.raw_size:,} bytes read, {size:,} promised")
+    return checksums
+
+
+def write_sums(folder: Path, images: tuple[Image, ...]) -> None:
+    """Write SHA256SUMS over all files of the set; the images' sums are known from their dumps."""
+    known = {image.image: image.checksums.stored_sha256 for image in images}
+    lines = [f"{sha256}  {name}" for name, sha256 in known.items()]
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name not in (*known, SUMS):
+            lines.append(f"{sha256_of(path)}  {name}")
+    write_text(folder, SUMS, "\n".join(lines) + "\n")

@@ -1,0 +1,57 @@
+"""Settings as values: what the kernel command line asks for."""
+
+from dataclasses import dataclass
+
+from lvpack_agent.sizes import human
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compression:
+    """How the image is compressed: method is zstd, gzip or none; level 0 is none, or for zstd what keeps pace."""
+
+    method: str
+    level: int
+
+    def __str__(self) -> str:
+        return f"{self.method}:{self.level}" if self.level else {"zstd": "auto"}.get(self.method, self.method)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """Free space to leave in a shrunk filesystem: percent of its minimum size, or bytes; one of them is 0."""
+
+    percent: float = 0
+    size: int = 0
+
+    def of(self, minimum: int) -> int:
+        """Return the margin in bytes for a filesystem whose minimum size is given in bytes."""
+        return self.size or int(minimum * self.percent / 100)
+
+    def __str__(self) -> str:
+        return human(self.size) if self.size else f"{self.percent:g}%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the kernel command line asks for; one field for each row of OPTIONS."""
+
+    action: str
+    target: str
+    source: str
+    name: str
+    mode: str
+    disk: tuple[str, ...]
+    vg: str
+    collapse: bool
+    compress: Compression
+    margin: Margin
+    scratch: str
+    dump: bool
+    readback: bool
+    regrow: bool
+    grow: str
+    efi: str
+    overwrite: bool
+    after: str
+    onerror: str
+    config: str
