@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from lvpack_agent.devices import blkid
 from lvpack_agent.filesystems import content, ext
 from lvpack_agent.filesystems import free as usage
 from lvpack_agent.image import blockmap
@@ -81,7 +82,7 @@ def inventory() -> dict[str, str]:
 def free_of(device: str, kind: str) -> tuple[Range, ...]:
     if kind in EXT_TYPES:
         ext.check(device)
-        facts, block = content.identify(device), ext.read(device)
+        facts, block = blkid.identify(device), ext.read(device)
         return blockmap.free_in(content.read(device, facts, block, estimate=False))
     return usage.free(device, kind)
 
@@ -102,7 +103,7 @@ def poison(device: str, ranges: Iterable[Range]) -> None:
 
 def main(seed: str, rounds: str, *devices: str) -> None:
     for device in devices:
-        kind = content.identify(device)["TYPE"]
+        kind = blkid.identify(device)["TYPE"]
         chance = random.Random(f"{seed} {kind}")
         for number in range(int(rounds) + 1):
             full = number == int(rounds)

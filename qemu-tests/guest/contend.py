@@ -21,7 +21,8 @@ from lvpack_agent.network import up as network
 from lvpack_agent.probe.open import Volume, mapped, opened
 from lvpack_agent.processes import run, spawn
 from lvpack_agent.report import RESULT_MARK, parse_result
-from lvpack_agent.shares import mounted as shares
+from lvpack_agent.shares import url as urls
+from lvpack_agent.shares.mounted import mounted
 from lvpack_agent.undo import Undo
 
 SHARE, SET = Path("/run/bench"), "packed"
@@ -297,7 +298,7 @@ def scale(contest: Contest) -> None:
 def main(job_path: str, results: str) -> None:
     job = json.loads(Path(job_path).read_text())
     network.ask(netoptions.parse([]))
-    with shares.mounted(shares.parse(job["share"]), SHARE, print, read_only=False):
+    with mounted(urls.parse(job["share"]), SHARE, print, read_only=False):
         contest = Contest(job, Path(results))
         {"race": race, "margins": margins, "scale": scale}[job["what"]](contest)
 

@@ -9,14 +9,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lvpack_agent.devices import lsblk
+from lvpack_agent.devices import blockdev, lsblk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
-from lvpack_agent.overlay import shrink as overlay
+from lvpack_agent.overlay import shrink
 from lvpack_agent.probe import open as probe
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
-from lvpack_agent.snapshots import stores
+from lvpack_agent.snapshots import overlay, stores
 from lvpack_agent.snapshots.stores import FREE, DeviceStore
 from lvpack_agent.undo import Undo
 
@@ -48,12 +48,12 @@ def mappings_of_a_source(devices: list[str]) -> None:
     run(["vgchange", "-q", "-an", "two"])
     before = digest(devices)
     with Undo() as undo:
-        lsblk.set_read_only(tuple(d for d in lsblk.read() if d.path in devices), undo)
+        blockdev.set_read_only(tuple(d for d in lsblk.read() if d.path in devices), undo)
         overlaid = undo.enter_context(overlay.overlay(devices, lambda at: stores.in_memory(SCRATCH / "store", at)))
         sources = [(device, None) for device in overlaid.devices]
         source = undo.enter_context(probe.opened(sources, "source", repair=True))
         [uuid] = source.lvs
-        old = overlay._original(uuid, source, devices, SCRATCH / "old", undo)
+        old = shrink._original(uuid, source, devices, SCRATCH / "old", undo)
         for name in ("lvpack-disks", f"lvpack-original-{uuid}"):
             device = f"/dev/mapper/{name}"
             assert run(["blockdev", "--getro", device]).stdout == "1\n", name

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lvpack_agent import processes
-from lvpack_agent.devices import lsblk, sfdisk
-from lvpack_agent.filesystems import content, ext
+from lvpack_agent.devices import blkid, lsblk, sfdisk
+from lvpack_agent.filesystems import ext
 from lvpack_agent.lvm import commands as lvm
 
 SCRATCH = Path("/run/record")
@@ -490,7 +490,7 @@ def record(name: str, layout: Layout, folder: Path) -> None:
     if layout.sfdisk:
         recorder.answers("sfdisk.json", lambda: sfdisk.read(layout.sfdisk), sfdisk)
     for device in layout.blkid:
-        recorder.answers(f"blkid-{Path(device).name}.txt", lambda d=device: content.identify(d), content)  # type: ignore[misc]
+        recorder.answers(f"blkid-{Path(device).name}.txt", lambda d=device: blkid.identify(d), blkid)  # type: ignore[misc]
     for device in layout.dumpe2fs:
         recorder.answers(f"dumpe2fs-{Path(device).name}.txt", lambda d=device: ext.read(d), ext)  # type: ignore[misc]
     if layout.pvs:

@@ -23,7 +23,8 @@ from lvpack_agent.restore.restore import restore
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import as_text
 from lvpack_agent.settings.values import Settings
-from lvpack_agent.shares import mounted as shares
+from lvpack_agent.shares import url as urls
+from lvpack_agent.shares.mounted import mounted
 from lvpack_agent.undo import Undo
 
 RUN = Path("/run/lvpack")
@@ -36,9 +37,9 @@ ONERROR = RUN / "onerror"
 
 def verify_set(settings: Settings, run: Run) -> str:
     """lvpack.action=verify: check an image set on a share; return the closing message."""
-    url, name = shares.parse(settings.source).parent()
+    url, name = urls.parse(settings.source).parent()
     run.name = name
-    with run.phase("verify"), shares.mounted(url, RUN / "share", run.say, read_only=True) as share:
+    with run.phase("verify"), mounted(url, RUN / "share", run.say, read_only=True) as share:
         manifest = check.read_manifest(share / name)
         check.check_images(share / name, manifest, run.say)
     return f"image set {name} is complete and unchanged"
@@ -46,9 +47,9 @@ def verify_set(settings: Settings, run: Run) -> str:
 
 def fetch(url: str, console: Console) -> str:
     """Return the text of a file on a share. Raises Failed if it cannot be read."""
-    folder, name = shares.parse(url).parent()
+    folder, name = urls.parse(url).parent()
     run = Run(action="", out=console.say)
-    with run.speaking(), shares.mounted(folder, RUN / "config", run.say, read_only=True) as share:
+    with run.speaking(), mounted(folder, RUN / "config", run.say, read_only=True) as share:
         try:
             return (share / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -141,7 +141,7 @@ def test_no_memory_is_taken_for_what_a_damaged_seek_table_says(tmp_path: Path, b
 
 MANY_THREADS = """
 from lvpack_agent.image import zstd
-from lvpack_agent.window import Window
+from lvpack_agent.parallel import Window
 data = [bytes([number]) * 300_000 for number in range(40)]
 def check(number):  # no thread has used zstd before these
     assert zstd.decompress(zstd.compress(data[number], 1), 300_000) == data[number]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.devices import lsblk, sfdisk
+from lvpack_agent.devices import blkid, lsblk, sfdisk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
-from lvpack_agent.filesystems import content, ext
+from lvpack_agent.filesystems import ext
 from lvpack_agent.layout.content import PV_TYPE
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
-from lvpack_agent.probe import open as probe
+from lvpack_agent.probe import convert, supported
 from lvpack_agent.probe.discover import find
 from lvpack_agent.sizes import GIB, KIB, MIB
 
@@ -68,7 +68,7 @@ def test_every_report_is_read_and_its_segments_cover_its_lvs(name: str) -> None:
 def test_hundreds_of_segments() -> None:
     vg = reported("linear-many-segments")
     assert [len(lv(vg, name).segments) for name in ("even", "odd")] == [100, 50]
-    pieces = [probe.segment(s, {"/dev/vda1": "pv"}) for s in lv(vg, "odd").segments]
+    pieces = [convert.segment(s, {"/dev/vda1": "pv"}) for s in lv(vg, "odd").segments]
     assert [(s.le, s.pe) for s in pieces[:3]] == [(0, 199), (1, 195), (2, 191)]
 
 
@@ -95,9 +95,9 @@ def test_kinds_of_pv() -> None:
     assert pvs["5"].size == GIB and pvs["5"].extents * 4 * MIB < 300 * MIB
     assert [pvs[n].allocatable for n in "123456"] == [True] * 5 + [False]
     places = {pv.device: (0, int(n)) for n, pv in pvs.items()}
-    vg = probe.volume_group(reported("kinds-of-pv"), places, {})
+    vg = convert.volume_group(reported("kinds-of-pv"), places, {})
     assert [pv.metadata_areas for pv in vg.pvs] == [2, 1, 1, 0, 1, 1]
-    whole = probe.physical_volume(replace(pvs["1"], area_size=1020 * KIB), (0, 0), vg.extent_size)
+    whole = convert.physical_volume(replace(pvs["1"], area_size=1020 * KIB), (0, 0), vg.extent_size)
     assert whole.size == MIB + 255 * 4 * MIB + 1020 * KIB, "the least that it needs"
 
 
@@ -157,7 +157,7 @@ def test_sectors_of_4_kib() -> None:
 
 def test_blkid() -> None:
     def facts(name: str) -> dict[str, str]:
-        return content.parse((DATA / name).read_text())
+        return blkid.parse((DATA / name).read_text())
 
     assert facts("gpt-partition-after-pv/blkid-vdb7.txt")["LABEL"] == "a label"
     assert facts("msdos-logical-partitions/blkid-vdb7.txt")["TYPE"] == "swap"
@@ -180,7 +180,7 @@ def test_a_filesystem_with_its_journal_elsewhere() -> None:
 
 def refusal(vg: lvm.Vg) -> Refused:
     with pytest.raises(Refused) as refused:
-        probe.refuse_unsupported(vg)
+        supported.refuse_unsupported(vg)
     assert refused.value.message.startswith("cannot pack ")
     assert refused.value.hint
     return refused.value
@@ -250,7 +250,7 @@ def test_plain_vgs_are_not_refused() -> None:
         "several-pvs",
         "kinds-of-pv",
     ):
-        probe.refuse_unsupported(reported(name))
+        supported.refuse_unsupported(reported(name))
 
 
 def found(name: str) -> Refused:

@@ -7,7 +7,7 @@ from lvpack_agent.settings import table as options
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import OPTIONS
 from lvpack_agent.settings.values import Compression
-from lvpack_agent.shares import mounted as shares
+from lvpack_agent.shares import url as urls
 
 
 def test_nothing_of_ours_is_no_settings() -> None:
@@ -73,7 +73,7 @@ def test_wrong_words_are_refused_by_name(word: str) -> None:
 def test_addresses_of_servers_that_there_are() -> None:
     for server in ("h", "h:1", "h.example.:65535", "10.0.2.2:2049", "[fe80::1]", "[::ffff:10.0.0.1]:20049", "my_nas"):
         settings = parse(["lvpack.action=plan", f"lvpack.target=nfs://{server}/a%20b/%C3%BC"])
-        assert settings and shares.parse(settings.target).path == "/a b/\xfc"
+        assert settings and urls.parse(settings.target).path == "/a b/\xfc"
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from lvpack_agent.layout.layout import Layout, differences
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup, by_place
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.overlay import shrink as overlay
+from lvpack_agent.overlay.packed import packed_table
 from lvpack_agent.plan.compact import compact, moved, relocated, truncated, whole_stripes
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.plan.stretches import stretches
 from lvpack_agent.plan.text import as_text
 from lvpack_agent.plan.values import Plan, Stretch
-from lvpack_agent.probe import open as probe
+from lvpack_agent.probe import convert
 from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import GIB, KIB, MIB
 
@@ -44,7 +44,7 @@ def blog_vg(blog: Path, contents: dict[str, Content] | None = None) -> VolumeGro
             LogicalVolume(
                 name=lv.name,
                 uuid=lv.uuid,
-                segments=tuple(probe.segment(s, uuids) for s in lv.segments),
+                segments=tuple(convert.segment(s, uuids) for s in lv.segments),
                 content=(contents or {}).get(lv.name, Content()),
             )
             for lv in sorted(vg.lvs, key=lambda lv: lv.name)
@@ -89,7 +89,7 @@ def test_a_plan_survives_json(blog: Path) -> None:
 
 def test_the_packed_table_covers_the_packed_disk(blog: Path) -> None:
     plan = make_plan(blog_layout(blog), MARGIN)
-    rows = [line.split() for line in overlay.packed_table(plan, ["/dev/mapper/x"]).splitlines()]
+    rows = [line.split() for line in packed_table(plan, ["/dev/mapper/x"]).splitlines()]
     at = 0
     for start, count, *_ in rows:
         assert int(start) == at

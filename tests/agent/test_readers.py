@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.devices import dmsetup, lsblk, sfdisk
+from lvpack_agent.devices import blkid, dmsetup, lsblk, sfdisk
 from lvpack_agent.devices.dmsetup import StoreUse
 from lvpack_agent.errors import Refused
-from lvpack_agent.filesystems import content, ext, swap
+from lvpack_agent.filesystems import ext, swap
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.sizes import GIB, MIB, human, parse_size
 
@@ -56,7 +56,7 @@ def test_dumpe2fs(blog: Path) -> None:
 def test_swap_header_and_blkid(blog: Path) -> None:
     header = swap.parse((blog / "swap-head.bin").read_bytes())
     assert header == swap.SwapHeader(page_size=4096, size=512 * MIB)
-    facts = content.parse((blog / "blkid-swap.txt").read_text())
+    facts = blkid.parse((blog / "blkid-swap.txt").read_text())
     assert (facts["TYPE"], facts["LABEL"]) == ("swap", "swap")
     assert swap.parse(bytes(65536)) is None
 

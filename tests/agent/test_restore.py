@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.backup import tables as rescue
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import files, write
@@ -16,6 +15,7 @@ from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.machine import dmi
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
@@ -130,8 +130,8 @@ def known(folder: Path, name: str, wwn: str = "") -> BlockDevice:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What DMI says of this machine."""
     (tmp_path / "product_uuid").write_text("11-22\n")
-    monkeypatch.setattr(rescue, "DMI", tmp_path)
-    return rescue.machine()
+    monkeypatch.setattr(dmi, "DMI", tmp_path)
+    return dmi.machine()
 
 
 @pytest.mark.starts_processes

@@ -287,7 +287,7 @@ def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
 
 def test_segments_that_were_cut_off_come_back_as_they_were() -> None:
     from lvpack_agent.plan.compact import truncated
-    from lvpack_agent.probe.open import volume_group
+    from lvpack_agent.probe.convert import volume_group
     from tests.agent.test_layouts import reported
 
     former, found = RECORDED["striped.vgcfgbackup"], reported("striped")

@@ -12,7 +12,7 @@ from lvpack_agent.layout.layout import Layout
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
 from lvpack_agent.plan.values import Plan
-from lvpack_agent.probe import open as probe
+from lvpack_agent.probe import convert
 from tests.agent.test_layouts import reported
 
 DEVICE = "/dev/vda1"
@@ -30,7 +30,7 @@ def test_pvmove_that_was_cut_off_at_its_end(monkeypatch: pytest.MonkeyPatch) -> 
     found = reported("pvmove-cut-off")
     left = pvmove.left_over(found)
     bare = replace(found, lvs=tuple(lv for lv in found.lvs if lv is not left))
-    vg = probe.volume_group(bare, {DEVICE: (0, 0)}, {})
+    vg = convert.volume_group(bare, {DEVICE: (0, 0)}, {})
     opened = volumes(monkeypatch, found)
     pv = vg.pvs[0].uuid
     for source, target, ahead in ((100, 0, 1), (0, 100, 0)):

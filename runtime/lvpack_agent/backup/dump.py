@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvpack_agent import VERSION
-from lvpack_agent.backup import tables as rescue
-from lvpack_agent.devices.lsblk import size_of
+from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.filesystems import free as usage
 from lvpack_agent.image import blockmap, bmap, check, files, frames, restore_text, write
 from lvpack_agent.image import manifest as imageset
@@ -14,9 +13,10 @@ from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.manifest import Image
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
-from lvpack_agent.machine import efi_boot
+from lvpack_agent.machine import dmi, efi_boot
 from lvpack_agent.plan.values import Plan
-from lvpack_agent.probe.open import Opened, Place
+from lvpack_agent.probe.convert import Place
+from lvpack_agent.probe.open import Opened
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Run
@@ -94,7 +94,7 @@ def dump(
         lvpack=VERSION,
         name=run.name,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        machine=rescue.machine(),
+        machine=dmi.machine(),
         plan=planned,
         packed=planned.target,
         image=first.image,

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lvpack_agent.backup import tables as rescue
 from lvpack_agent.backup.claim import PREFIX as CLAIM
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.devices.lsblk import BlockDevice
@@ -24,6 +23,7 @@ from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import files
 from lvpack_agent.inplace.steps import Step
 from lvpack_agent.jsonform import from_json, to_json
+from lvpack_agent.machine import dmi
 from lvpack_agent.plan.values import Plan
 
 # 1 (lvpack 0.1.0): a folder inplace-VGUUID, whose journal.json does not have the steps.
@@ -122,7 +122,7 @@ class Journal:
 
 def identity(disk: BlockDevice) -> str:
     """Return what tells a disk from a clone of it, as Record has it."""
-    return disk.wwn or disk.serial or f"of machine {rescue.machine().get('product_uuid', 'unknown')}"
+    return disk.wwn or disk.serial or f"of machine {dmi.machine().get('product_uuid', 'unknown')}"
 
 
 def folder(share: Path, vg_uuid: str, disk: str) -> Path:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvpack_agent.backup import tables as rescue
-from lvpack_agent.devices import lsblk
+from lvpack_agent.devices import blockdev, lsblk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
-from lvpack_agent.inplace.steps import MERGE_TAG, TAG
 from lvpack_agent.layout.disks import Disk
+from lvpack_agent.lvm.tags import MERGE_TAG, TAG
 from lvpack_agent.plan.fitting import fitted
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.plan.rows import leaving_out
@@ -39,7 +39,7 @@ def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDe
     """Return all disks and the one to pack; the stack keeps them read-only, but for a scratch device's disk."""
     all_disks = lsblk.read()
     spared = lsblk.holding(all_disks, settings.scratch)
-    lsblk.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
+    blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
     named = settings.disk != lsblk.AUTO
     found = find(lsblk.select(all_disks, settings.disk), settings.vg, collapse=settings.collapse, named=named)
     run.disk = found.disk.path

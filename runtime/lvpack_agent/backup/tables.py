@@ -1,27 +1,15 @@
-"""What a person would want in a disaster: layout/ of an image set, the machine it came from, its host name."""
+"""What a person would want in a disaster: layout/ of an image set, and the host name that a set is called by."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lvpack_agent.devices.blkid import AMBIVALENT, NOTHING
 from lvpack_agent.filesystems import ext, xfs
-from lvpack_agent.filesystems.content import AMBIVALENT, NOTHING
-from lvpack_agent.machine import efi_boot, firmware
+from lvpack_agent.image.files import write_text
+from lvpack_agent.machine import efi_boot
 from lvpack_agent.probe.open import Opened, Volume
 from lvpack_agent.processes import run
-
-DMI = Path("/sys/class/dmi/id")
-
-
-def machine() -> dict[str, str]:
-    """Return who made this machine, which it is, and how it booted (kernel: ABI/testing/sysfs-firmware-dmi-tables)."""
-    facts = {"firmware": str(firmware.firmware())}
-    for name in ("sys_vendor", "product_name", "product_serial", "product_uuid", "board_name", "bios_version"):
-        try:
-            facts[name] = (DMI / name).read_text().strip()
-        except OSError:
-            continue
-    return facts
 
 
 def host_name(source: Opened) -> str:
@@ -63,4 +51,4 @@ def write(folder: Path, source: Opened, vg_texts: Mapping[str, str], plan_text: 
     if entries := efi_boot.described():
         tables["efibootmgr.txt"] = entries
     for name, text in tables.items():
-        files.write_text(folder, f"layout/{name}", text)
+        write_text(folder, f"layout/{name}", text)

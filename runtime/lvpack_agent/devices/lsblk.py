@@ -1,14 +1,12 @@
 """The block devices of this machine, as lsblk(8) lists them."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
-from lvpack_agent.undo import Undo
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,LABEL,UUID"
 # What lvpack.disk says if it names no disk.
@@ -74,11 +72,6 @@ def read() -> tuple[BlockDevice, ...]:
     return tuple(d for d in parse(answer) if d.size and not d.path.startswith("/dev/zram"))
 
 
-def size_of(device: str) -> int:
-    """Return the bytes of a block device."""
-    return int(run(["blockdev", "--getsize64", device]).stdout)
-
-
 def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[BlockDevice, ...]:
     """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; for auto all but lvpack's own stick.
 
@@ -103,17 +96,3 @@ def holding(disks: tuple[BlockDevice, ...], path: str) -> tuple[BlockDevice, ...
     """Return the disk that a path, also a link such as in /dev/disk, names, or a partition of which it names."""
     real = str(Path(path).resolve())
     return tuple(d for d in disks if real in (p.path for p in (d, *d.parts)))
-
-
-def set_read_only(disks: tuple[BlockDevice, ...], undo: Undo) -> None:
-    """Let the kernel refuse every write to these disks and their partitions (BLKROSET); undone by the stack."""
-    for device in _with_parts(disks):
-        if not device.read_only:
-            run(["blockdev", "--setro", device.path])
-            undo.callback(run, ["blockdev", "--setrw", device.path])
-
-
-def _with_parts(disks: tuple[BlockDevice, ...]) -> Iterator[BlockDevice]:
-    for disk in disks:
-        yield disk
-        yield from disk.parts

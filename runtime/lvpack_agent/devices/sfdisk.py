@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from lvpack_agent.devices import blkid
 from lvpack_agent.errors import LvpackError
-from lvpack_agent.filesystems import content
 from lvpack_agent.layout.disks import Partition, PartitionTable
 from lvpack_agent.processes import ToolFailed, run
 
@@ -51,7 +51,7 @@ def read(device: str) -> tuple[PartitionTable | None, int]:
             return None, sector
         raise
     table, sector = parse(answer)
-    if table.label == "dos" and not table.partitions and "TYPE" in content.identify(device):
+    if table.label == "dos" and not table.partitions and "TYPE" in blkid.identify(device):
         return None, sector
     return table, sector
 

@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvpack_agent.devices import blkid
 from lvpack_agent.errors import Failed
-from lvpack_agent.filesystems import content, xfs, xfs_files
+from lvpack_agent.filesystems import xfs, xfs_files
 from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
@@ -84,7 +85,7 @@ def replay(device: str, kind: str, folder: Path) -> None:
 
 def _unmappable(device: str, kind: str) -> str:
     """Return what makes a map of no use, "" if nothing does."""
-    if kind == "vfat" and content.identify(device).get("VERSION") == "FAT12":
+    if kind == "vfat" and blkid.identify(device).get("VERSION") == "FAT12":
         return "it is FAT12"
     if kind == "xfs":
         if (blocks := xfs.read(device).blocks) >= _XFS_MOST:

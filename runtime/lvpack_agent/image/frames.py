@@ -20,10 +20,10 @@ from lvpack_agent.image import files, zstd
 from lvpack_agent.image.checksums import Checksums, Digest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.parallel import Window
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
-from lvpack_agent.window import Window
 
 PIECE = 2 * MIB
 # A hole is longer, where its frame need not be compressed: a TiB of it is 16,384 frames of 2 KiB.

@@ -16,6 +16,7 @@ from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvmove
 from lvpack_agent.plan.values import Plan
+from lvpack_agent.probe import convert, supported
 from lvpack_agent.probe import open as probe
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
@@ -43,7 +44,7 @@ class Volumes:
 
     def extents(self) -> VolumeGroup:
         """Return the VG as it is now, without what its LVs hold."""
-        return probe.volume_group(self.report(), {self.pv: (0, self.number)}, {})
+        return convert.volume_group(self.report(), {self.pv: (0, self.number)}, {})
 
 
 def heads(disk: str, layout: Layout) -> str:
@@ -110,8 +111,8 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
     left = pvmove.left_over(found) if isinstance(upcoming, MoveExtents) else None
     if left:
         found = replace(found, lvs=tuple(lv for lv in found.lvs if lv is not left))
-    probe.refuse_unsupported(found)
-    vg = probe.volume_group(found, {volumes.pv: (0, volumes.number)}, {})
+    supported.refuse_unsupported(found)
+    vg = convert.volume_group(found, {volumes.pv: (0, volumes.number)}, {})
     for count in (done, done + 1):
         if count < len(states) and same_extents(vg, states[count]):
             return count

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lvpack_agent.backup.journal import Merge
 from lvpack_agent.devices import dmsetup
-from lvpack_agent.devices.lsblk import size_of
+from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.errors import Disagreement, Failed, LvpackError
 from lvpack_agent.filesystems import ext
 from lvpack_agent.filesystems.resize import check_filesystem, resize_filesystem

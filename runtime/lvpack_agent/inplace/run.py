@@ -19,10 +19,11 @@ from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.dump import dump, set_name
 from lvpack_agent.backup.journal import Journal, Merge, Record
 from lvpack_agent.backup.survey import find_source, refuse_marked, surveyed
-from lvpack_agent.devices import dmsetup, lsblk
-from lvpack_agent.devices.lsblk import BlockDevice, size_of
+from lvpack_agent.devices import blkid, blockdev, dmsetup, lsblk
+from lvpack_agent.devices.blockdev import size_of
+from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
-from lvpack_agent.filesystems import content, ext, swap
+from lvpack_agent.filesystems import ext, swap
 from lvpack_agent.filesystems import resize as shrink
 from lvpack_agent.image import check, files, write
 from lvpack_agent.inplace import disk as volumes
@@ -45,12 +46,11 @@ from lvpack_agent.inplace.steps import (
 from lvpack_agent.layout.content import SUSPEND_TYPES
 from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.lvm import pvlabel, pvmove
+from lvpack_agent.lvm import pvlabel, pvmove, tags
 from lvpack_agent.lvm import rewrite as metadata
-from lvpack_agent.overlay import shrink as overlay
 from lvpack_agent.plan import sizes, text
 from lvpack_agent.plan.values import Plan
-from lvpack_agent.probe import open as probe
+from lvpack_agent.probe import convert
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.probe.open import Opened
 from lvpack_agent.probe.verify import verified
@@ -58,7 +58,7 @@ from lvpack_agent.processes import run as run_tool
 from lvpack_agent.report import Run
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.sizes import MIB, human
-from lvpack_agent.snapshots import stores
+from lvpack_agent.snapshots import overlay, stores
 from lvpack_agent.snapshots.stores import DeviceStore, FileStore
 from lvpack_agent.undo import Undo
 
@@ -117,7 +117,7 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
         run.sizes |= {"source_disk": found.disk.size, "packed_disk": begun.plan.packed_size}
         with Undo() as undo:
             spared = (found.disk, *lsblk.holding(all_disks, settings.scratch))
-            lsblk.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
+            blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
             undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
             try:
                 return _Work(begun, found.disk, store, run, scratch).perform(settings, share, log)
@@ -174,7 +174,7 @@ def _extents(found: Found) -> VolumeGroup | None:
     """Return the VG on the found disk, without what its LVs hold; None if it is none that lvpack packs."""
     [vg] = found.vgs
     try:
-        return probe.volume_group(vg, {pv.device: (0, number) for number, pv in enumerate(vg.pvs, 1)}, {})
+        return convert.volume_group(vg, {pv.device: (0, number) for number, pv in enumerate(vg.pvs, 1)}, {})
     except (Failed, KeyError):  # a pvmove is under way
         return None
 
@@ -414,11 +414,11 @@ class _Work:
                 f"bring back the folder as that boot left it, with store-{unknown[0]} if the store was in it. Do not "
                 "start this machine's own system: a filesystem may be half merged; see docs/in-place.md",
             )
-        marked = steps.TAG in vg.tags
+        marked = tags.TAG in vg.tags
         if marked not in self._marks[progress.done : progress.done + 2]:
-            self._refuse_disk(entry, f"its VG has {'the' if marked else 'no'} tag {steps.TAG}")
+            self._refuse_disk(entry, f"its VG has {'the' if marked else 'no'} tag {tags.TAG}")
         if merge and merge.begun and merge.store not in begun:
-            self._refuse_disk(entry, f"its VG has no tag {steps.MERGE_TAG}{merge.store}")
+            self._refuse_disk(entry, f"its VG has no tag {tags.MERGE_TAG}{merge.store}")
 
     def _refuse_disk(self, entry: Journal, why: str) -> NoReturn:
         raise Disagreement(
@@ -497,15 +497,15 @@ class _Work:
             case ResizeFilesystem():
                 self._resize(entry, opened, step)
             case MarkVg():
-                merges = [f"{steps.MERGE_TAG}{token}" for token in steps.merges(opened.report().tags)]
+                merges = [f"{tags.MERGE_TAG}{token}" for token in steps.merges(opened.report().tags)]
                 if step.on:
-                    lvm.tag(opened.vg, opened.pv, add=[steps.TAG], remove=merges)
+                    lvm.tag(opened.vg, opened.pv, add=[tags.TAG], remove=merges)
                 else:
-                    lvm.tag(opened.vg, opened.pv, remove=[steps.TAG, *merges])
+                    lvm.tag(opened.vg, opened.pv, remove=[tags.TAG, *merges])
             case MakeSwap():
                 device = opened.lvs[step.lv]
                 _refuse_suspended(step.name, device)
-                if (kind := content.identify(device).get("TYPE", "swap")) != "swap":
+                if (kind := blkid.identify(device).get("TYPE", "swap")) != "swap":
                     raise volumes.disagree(f"{step.name} holds {kind}")
                 shrink.make_swap(device, step.new)
             case ReduceLv():
@@ -573,7 +573,7 @@ class _Work:
 
     def _resized(self, entry: Journal, device: str, step: ResizeFilesystem) -> Merge:
         """Resize a filesystem on a new snapshot and write down that it shall be merged."""
-        found = content.identify(device)
+        found = blkid.identify(device)
         if found.get("UUID", "") != step.old.uuid:
             raise volumes.disagree(f"{step.name} holds {found.get('TYPE', 'nothing')} {found.get('UUID', '')}")
         estimate = sizes.rewritten(step.old, step.new) if step.old.free else 0
@@ -598,8 +598,8 @@ class _Work:
         """Have it on the disk that the merge of a store begins: a journal that does not know of it is too old."""
         before = steps.merges(opened.report().tags)
         if token not in before:
-            former = [f"{steps.MERGE_TAG}{other}" for other in before]
-            lvm.tag(opened.vg, opened.pv, add=[f"{steps.MERGE_TAG}{token}"], remove=former)
+            former = [f"{tags.MERGE_TAG}{other}" for other in before]
+            lvm.tag(opened.vg, opened.pv, add=[f"{tags.MERGE_TAG}{token}"], remove=former)
             self._flush()
 
     def _packed(self, undo: Undo) -> str:
@@ -644,7 +644,7 @@ def _remove_if_abandoned(partial: Path, beside: Path) -> None:
 
 
 def _refuse_suspended(name: str, device: str) -> None:
-    if (kind := content.identify(device).get("TYPE", "")) in SUSPEND_TYPES:
+    if (kind := blkid.identify(device).get("TYPE", "")) in SUSPEND_TYPES:
         raise Refused(
             f"cannot go on: {name} is '{kind}', the memory of a hibernated system",
             hint="start the server and shut it down in full",
@@ -656,7 +656,7 @@ def _check_fits(device: str, step: ReduceLv) -> None:
 
     The journal says that it was resized; but the server may have been started since, or the disk rolled back.
     """
-    uuid, size = content.identify(device).get("UUID", ""), 0
+    uuid, size = blkid.identify(device).get("UUID", ""), 0
     if step.content.is_ext and uuid == step.content.uuid:
         block = ext.read(device)
         size = block.block_count * block.block_size

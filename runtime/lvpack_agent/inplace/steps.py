@@ -11,14 +11,11 @@ from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.extents import Move, Segment, joined_segments
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
+from lvpack_agent.lvm.tags import MERGE_TAG, TAG
 from lvpack_agent.plan.compact import one_by_one, relocated, truncated
 from lvpack_agent.plan.partitions import GPT_ENTRIES
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.sizes import human
-
-TAG = "lvpack-inplace"
-# Before the token of a store: its merge has begun. The VG keeps the tag until the next merge, or until it is unmarked.
-MERGE_TAG = "lvpack-merge-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

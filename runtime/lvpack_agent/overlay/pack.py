@@ -1,4 +1,4 @@
-"""lvpack.action=backup and plan: probe, plan, shrink and compact in an overlay, verify, dump."""
+"""Overlay mode: probe, plan, shrink and compact in a copy-on-write overlay, verify, dump."""
 
 import time
 from collections.abc import Callable
@@ -14,14 +14,16 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.image import write
 from lvpack_agent.inplace import run as inplace
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.overlay import shrink as overlay
+from lvpack_agent.overlay import shrink
+from lvpack_agent.overlay.packed import packed_disks
 from lvpack_agent.plan import text
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.report import Run
 from lvpack_agent.settings.values import Settings
-from lvpack_agent.shares import mounted as shares
+from lvpack_agent.shares import url as urls
+from lvpack_agent.shares.mounted import mounted
 from lvpack_agent.sizes import human
-from lvpack_agent.snapshots import stores
+from lvpack_agent.snapshots import overlay, stores
 from lvpack_agent.snapshots.stores import Store
 from lvpack_agent.undo import Undo
 
@@ -37,8 +39,8 @@ def backup(settings: Settings, run: Run, scratch: Path, log: Path) -> str:
         if settings.action == "plan":
             return _plan(settings, run, scratch, undo)
         with run.phase("share"):
-            url = shares.parse(settings.target)
-            share = undo.enter_context(shares.mounted(url, scratch / "share", run.say, read_only=False))
+            url = urls.parse(settings.target)
+            share = undo.enter_context(mounted(url, scratch / "share", run.say, read_only=False))
         if settings.mode == "inplace":
             return inplace.pack(settings, run, share, scratch, log)
         return _pack(settings, run, share, scratch, log, undo)
@@ -93,14 +95,14 @@ def _pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path, u
         vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, scratch) for vg in source.layout.vgs}
         rescue.write(folder, source, vg_texts, plan_text)
         with run.phase("shrink"):
-            findings = overlay.shrink(
+            findings = shrink.shrink(
                 source, found.paths, planned, scratch / "filesystem", run.say, readback=settings.readback
             )
             for finding in findings:
                 run.warn(finding)
             run.sizes["store_used"] = dmsetup.store_use(overlay.SOURCE).used
     with run.phase("compact"):
-        packed = overlay.packed_disks(planned, overlaid.devices, vg_texts, scratch, undo)
+        packed = packed_disks(planned, overlaid.devices, vg_texts, scratch, undo)
     dump(folder, packed, planned, settings, run, log, lambda: dmsetup.store_use(overlay.SOURCE))
     return (
         f"packed {_disks(found)} ({human(run.sizes['source_disk'])}) into {human(planned.packed_size)}, "

@@ -7,7 +7,7 @@ from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout.content import PV_TYPE
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.probe import open as probe
+from lvpack_agent.probe import supported
 from lvpack_agent.sizes import KIB
 
 EXTENDED_SIZE = KIB
@@ -95,7 +95,7 @@ def find(
         )
     for vg in packed:
         if vg.clustered:
-            probe.refuse_unsupported(vg)
+            supported.refuse_unsupported(vg)
         if any(pv.missing or pv.device not in holders for pv in vg.pvs):
             raise Refused(
                 f"cannot pack VG '{vg.name}': a PV of it is missing",

@@ -6,39 +6,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvpack_agent import parallel
-from lvpack_agent.devices import dmsetup, sfdisk
-from lvpack_agent.devices.lsblk import size_of
-from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.devices import blkid, dmsetup, sfdisk
+from lvpack_agent.devices.blockdev import size_of
+from lvpack_agent.errors import Refused
 from lvpack_agent.filesystems import content, ext, xfs_rebuild
 from lvpack_agent.filesystems import free as usage
 from lvpack_agent.layout.content import EXT_TYPES, PV_TYPE, SUSPEND_TYPES, Content
 from lvpack_agent.layout.disks import Disk, PartitionTable
-from lvpack_agent.layout.extents import Area, Segment, joined_segments
 from lvpack_agent.layout.layout import Layout
-from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup, by_place
+from lvpack_agent.layout.volumes import by_place
 from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.probe.convert import Place, volume_group
+from lvpack_agent.probe.supported import refuse_unsupported
 from lvpack_agent.undo import Undo
 
-# lvs(8), lv_layout and segtype.
-LV_TYPES = ("linear", "striped")
-# lvremove(8), lvconvert(8): how an LV becomes one of those, by its type.
-_WAYS_OUT = {
-    "snapshot": "remove the snapshot (lvremove), or merge it (lvconvert --merge)",
-    "origin of a snapshot": "remove its snapshots (lvremove)",
-    "cache": "take the cache off (lvconvert --splitcache)",
-    "writecache": "take the cache off (lvconvert --splitcache)",
-    "integrity": "take the checksums off (lvconvert --raidintegrity n)",
-    "mirror": "make it linear (lvconvert --mirrors 0)",
-    "raid1": "make it linear (lvconvert --mirrors 0)",
-    "pvmove": "let pvmove finish it, or stop it (pvmove --abort)",
-    "error": "one named pvmove0 is what a pvmove that was cut off at its very end has left: lvremove it",
-}
 # Where filesystems are mounted whose log the kernel replays.
 LOG_REPLAY = Path("/run/lvpack/replay")
-
-
-# A partition: the disk's index in the layout, and the partition's number there; 0 is the whole disk.
-Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +167,7 @@ class _Reader:
 
     def read(self, devices: dict[str, str], *, rebuild: bool = False) -> list[Content]:
         """Return the contents of devices, which are given by names for people; rebuild: as for opened()."""
-        facts = content.identify_all(tuple(devices.values()))
+        facts = blkid.identify_all(tuple(devices.values()))
         read = parallel.each(lambda item: self._content(*item, facts[item[1]], rebuild=rebuild), devices.items())
         for _, findings, unclean in read:
             self.findings += findings
@@ -224,113 +207,3 @@ class _Reader:
             except xfs_rebuild.Fixed as why:
                 findings.append(f"{name}, an XFS, keeps its size: {why}")
         return found, findings, unclean
-
-
-def refuse_unsupported(vg: lvm.Vg) -> None:
-    """Raise Refused, naming the next step, for a VG that lvpack does not pack."""
-    name = f"cannot pack VG '{vg.name}'"
-    if not vg.name:
-        raise Refused(
-            "cannot pack this disk: it holds a PV without a VG", hint="remove it with pvremove, or add it to a VG"
-        )
-    if vg.partial or any(pv.missing for pv in vg.pvs):
-        raise Refused(f"{name}: a PV of it is missing", hint="attach its disk, or run vgreduce --removemissing")
-    if vg.exported:
-        raise Refused(f"{name}: it is exported", hint="run vgimport first")
-    if vg.clustered:
-        raise Refused(
-            f"{name}: it is a cluster's",
-            hint="make it local with vgchange --lock-type none (and --lockopt force if the cluster is gone)",
-        )
-    if not vg.writable:
-        raise Refused(f"{name}: it is read-only", hint="make its metadata writable first (vgs -o vg_attr)")
-    if not vg.lvs:
-        raise Refused(f"{name}: it has no LV", hint="there is nothing in it to pack")
-    if vg.system_id:
-        raise Refused(
-            f"{name}: it belongs to system '{vg.system_id}'", hint="clear it there with vgchange --systemid ''"
-        )
-    # People know the LVs that LVM shows them; the parts of one come after it.
-    for lv in sorted(vg.lvs, key=lambda lv: "private" in lv.role.split(",")):
-        if not lv.writable:
-            raise Refused(
-                f"{name}: LV '{lv.name}' is read-only", hint="make it writable first (lvchange --permission rw)"
-            )
-        if kinds := _unsupported(lv, vg):
-            ways = [way for kind, way in _WAYS_OUT.items() if kind in kinds]
-            raise Refused(
-                f"{name}: LV '{lv.name}' is of type {', '.join(kinds)}",
-                hint="; ".join(["this version packs linear and striped LVs only", *ways]),
-            )
-
-
-def _unsupported(lv: lvm.Lv, vg: lvm.Vg) -> list[str]:
-    """Return of which types an LV is, by what LVM says of it and of its parts, beside those that lvpack packs."""
-    roles = lv.role.split(",")
-    # Of an old snapshot and its origin the segments and the layout say "linear".
-    kinds = {"snapshot"}.intersection(roles) | ({"origin of a snapshot"} if "thickorigin" in roles else set())
-    kinds |= {*lv.layout.split(","), *(s.type for s in lv.segments)}
-    kinds |= {"integrity" for part in vg.lvs if part.layout == "integrity" and part.name.startswith(f"{lv.name}_")}
-    return sorted(kinds.difference(LV_TYPES))
-
-
-def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Content]) -> VolumeGroup:
-    """Return a reported VG of linear and striped LVs as the layout has it.
-
-    pvs are places by device, contents are by name of the LV; what is not named there is left open.
-    """
-    uuids = {pv.device: pv.uuid for pv in vg.pvs}
-    return VolumeGroup(
-        name=vg.name,
-        uuid=vg.uuid,
-        extent_size=vg.extent_size,
-        pvs=tuple(
-            physical_volume(pv, pvs[pv.device], vg.extent_size) for pv in sorted(vg.pvs, key=lambda pv: pvs[pv.device])
-        ),
-        lvs=tuple(
-            LogicalVolume(
-                name=lv.name,
-                uuid=lv.uuid,
-                # LVM may keep a segment in two pieces that lie one after another.
-                segments=joined_segments(segment(s, uuids) for s in lv.segments),
-                content=contents.get(lv.name, Content()),
-            )
-            for lv in sorted(vg.lvs, key=lambda lv: lv.name)
-        ),
-    )
-
-
-def physical_volume(reported: lvm.Pv, place: Place, extent_size: int) -> PhysicalVolume:
-    """Return a PV as the layout has it."""
-    disk, partition = place
-    pv = PhysicalVolume(
-        uuid=reported.uuid,
-        disk=disk,
-        partition=partition,
-        size=reported.size,
-        pe_start=reported.pe_start,
-        extents=reported.extents,
-        metadata_areas=reported.metadata_areas,
-        area_size=reported.area_size,
-        second_area=reported.second_area,
-    )
-    return pv if partition else replace(pv, size=pv.least_size(extent_size))
-
-
-def segment(reported: lvm.Segment, uuids: dict[str, str]) -> Segment:
-    """Return a segment as the layout has it; uuids are of PVs, by device. Raises Failed if it does not add up."""
-    areas = []
-    for text in reported.ranges:
-        device, _, extents = text.rpartition(":")
-        first, last = (int(n) for n in extents.split("-"))
-        if (last - first + 1) * len(reported.ranges) != reported.count:
-            raise Failed(f"cannot read the layout: LVM reports {reported.count} extents at {' '.join(reported.ranges)}")
-        areas.append(Area(pv=uuids[device], pe=first))
-    return Segment(
-        le=reported.start,
-        pv=areas[0].pv,
-        pe=areas[0].pe,
-        count=reported.count,
-        others=tuple(areas[1:]),
-        stripe_size=reported.stripe_size if len(areas) > 1 else 0,
-    )

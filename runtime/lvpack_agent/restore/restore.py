@@ -6,14 +6,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lvpack_agent.backup import tables as rescue
-from lvpack_agent.devices import lsblk, sfdisk
+from lvpack_agent.devices import blockdev, lsblk, sfdisk
 from lvpack_agent.devices.emptiness import what_holds
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import check
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.layout.disks import Disk
+from lvpack_agent.machine import dmi
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.progress import Progress
@@ -21,7 +21,8 @@ from lvpack_agent.report import Run
 from lvpack_agent.restore import esp
 from lvpack_agent.restore.target import HEAD, Target
 from lvpack_agent.settings.values import Settings
-from lvpack_agent.shares import mounted as shares
+from lvpack_agent.shares import url as urls
+from lvpack_agent.shares.mounted import mounted
 from lvpack_agent.sizes import MIB, human
 from lvpack_agent.undo import Undo
 
@@ -30,8 +31,8 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
     """Write an image set to its target disks and verify them; return the closing message."""
     with Undo() as undo:
         with run.phase("share"):
-            url, name = shares.parse(settings.source).parent()
-            share = undo.enter_context(shares.mounted(url, scratch / "share", run.say, read_only=True))
+            url, name = urls.parse(settings.source).parent()
+            share = undo.enter_context(mounted(url, scratch / "share", run.say, read_only=True))
             run.name = name
             manifest = check.read_manifest(share / name)
             check.check_files(share / name, manifest)
@@ -41,7 +42,7 @@ def restore(settings: Settings, run: Run, scratch: Path) -> str:
             for disk in targets:
                 run.say(f"target: {disk.describe()}")
             paths = [disk.path for disk in targets]
-            lsblk.set_read_only(tuple(d for d in lsblk.read() if d.path not in paths), undo)
+            blockdev.set_read_only(tuple(d for d in lsblk.read() if d.path not in paths), undo)
         run.sizes |= {
             "target_disk": sum(disk.size for disk in targets),
             "packed_disk": manifest.packed_size,
@@ -96,7 +97,7 @@ def _chosen(
     found: tuple[BlockDevice, ...], manifest: Manifest, say: Callable[[str], object]
 ) -> tuple[BlockDevice, ...]:
     """Return what lvpack.disk=auto means: the only disk, or of several the one that the set came from; else all."""
-    machine = rescue.machine().get("product_uuid")
+    machine = dmi.machine().get("product_uuid")
     same_machine = machine is not None and machine == manifest.machine.get("product_uuid")
     origins = {d: why for d in found if (why := _origin(d, manifest.plan.source.disks, same_machine))}
     # The disks of a collapsed set: one that is still there may hold the other half of what the set has.

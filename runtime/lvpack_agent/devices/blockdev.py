@@ -1,0 +1,26 @@
+"""blockdev(8): the size of a block device, and whether it takes writes."""
+
+from collections.abc import Iterator
+
+from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.processes import run
+from lvpack_agent.undo import Undo
+
+
+def size_of(device: str) -> int:
+    """Return the bytes of a block device."""
+    return int(run(["blockdev", "--getsize64", device]).stdout)
+
+
+def set_read_only(disks: tuple[BlockDevice, ...], undo: Undo) -> None:
+    """Let the kernel refuse every write to these disks and their partitions (BLKROSET); undone by the stack."""
+    for device in _with_parts(disks):
+        if not device.read_only:
+            run(["blockdev", "--setro", device.path])
+            undo.callback(run, ["blockdev", "--setrw", device.path])
+
+
+def _with_parts(disks: tuple[BlockDevice, ...]) -> Iterator[BlockDevice]:
+    for disk in disks:
+        yield disk
+        yield from disk.parts

@@ -1,0 +1,42 @@
+"""The packed disk of overlay mode: a device-mapper table, with a partition table and LVM metadata of its own."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lvpack_agent.devices import dmsetup, sfdisk
+from lvpack_agent.devices.dmsetup import Linear
+from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm.rewrite import rewrite
+from lvpack_agent.plan.stretches import stretches
+from lvpack_agent.plan.values import Plan
+from lvpack_agent.undo import Undo
+
+
+def packed_table(plan: Plan, sources: Sequence[str], index: int = 0) -> str:
+    """Return a packed disk as a device-mapper table over the overlay's devices: arithmetic, nothing moves."""
+    pieces = [
+        Linear(device="" if part.disk is None else sources[part.disk], offset=part.offset, size=part.size)
+        for part in stretches(plan, index)
+    ]
+    assert sum(p.size for p in pieces) == plan.target.disks[index].size
+    return dmsetup.linear_table(pieces)
+
+
+def packed_disks(
+    plan: Plan, sources: Sequence[str], vg_texts: Mapping[str, str], folder: Path, undo: Undo
+) -> tuple[str, ...]:
+    """Map the packed disks, correct their partition tables and LVM metadata, and return their devices."""
+    devices = []
+    for index, disk in enumerate(plan.target.disks):
+        devices.append(dmsetup.create(f"lvpack-packed{index or ''}", packed_table(plan, sources, index), undo))
+        if disk.table:
+            sfdisk.write(devices[-1], disk.table, disk.sector_size)
+    for vg in plan.target.vgs:
+        with Undo() as pvs_only:
+            pvs = {}
+            for pv in vg.pvs:
+                piece = Linear(device=devices[pv.disk], offset=plan.target.pv_start(pv), size=pv.size)
+                name = f"lvpack-packed{pv.disk or ''}-pv{pv.partition}"
+                pvs[pv] = dmsetup.create(name, dmsetup.linear_table([piece]), pvs_only)
+            lvm.restore_metadata(vg.name, pvs, rewrite(vg_texts[vg.name], vg), folder)
+    return tuple(devices)

@@ -1,0 +1,52 @@
+"""NFS shares, mounted."""
+
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.shares.url import ShareUrl
+
+NFS_PORT = 2049
+
+CLIENT_ID = Path("/sys/module/nfs/parameters/nfs4_unique_id")
+
+
+def _introduce() -> None:
+    """Let NFS 4 servers tell this boot from others.
+
+    They know a client by its host name, which is the same in every live image; one that comes in another's name ends
+    what that one has open (RFC 8881, 2.4; kernel: Documentation/filesystems/nfs/client-identifier.rst).
+    """
+    run(["modprobe", "nfs"], ok=(0, 1))  # that there is none is said by mount
+    with suppress(OSError):
+        if not CLIENT_ID.read_text().strip():
+            CLIENT_ID.write_text(secrets.token_hex(8))
+
+
+def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
+    # soft: a run must end with a result, not hang, when the server vanishes; each write is checked and read back.
+    # A request is tried for about a minute (timeo in tenths of a second, nfs(5)).
+    common = f"soft,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"
+    port = f",port={url.port}" if url.port else ""
+    # NFS 3 finds ports by rpcbind; a URL with a port is for servers that serve MOUNT there too. Nothing is locked.
+    # NFS 4.2 is left out on purpose: its READ_PLUS was seen to read zeros for data from nfs-ganesha 4.3.
+    attempts = {
+        "4.1": f"vers=4.1{port}",
+        "4.0": f"vers=4.0{port}",
+        "3": f"vers=3,nolock,proto=tcp,mountproto=tcp{port}{port.replace(',port', ',mountport')}",
+    }
+    _introduce()
+    causes = []
+    source = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.path}"
+    for version, options in attempts.items():
+        try:
+            run(["mount", "-t", "nfs", "-o", f"{common},{options}", source, str(folder)])
+            return version
+        except ToolFailed as failed:
+            causes.append(f"NFS {version}: {'; '.join(failed.completed.stderr.strip().splitlines()[-1:])}")
+    raise Failed(
+        f"cannot mount share '{url}': {'; '.join(causes)}",
+        hint="check that the server exports this path to this machine",
+    )
