@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lvpack_agent.image import blockmap
+from lvpack_agent.jsonform import to_json
 from lvpack_agent.layout.ranges import Range, complement
 from lvpack_agent.network import options as netoptions
-from lvpack_agent.network import up as network
+from lvpack_agent.network.up import Network
 from lvpack_agent.probe.open import Volume, mapped, opened
 from lvpack_agent.processes import run, spawn
 from lvpack_agent.report import RESULT_MARK, parse_result
@@ -119,7 +120,7 @@ class Contest:
         row = self.measured(name, ["python3", "-m", "lvpack_agent", "--cmdline", " ".join(words)], **more)
         [line] = [line for line in LOG.read_text().splitlines() if RESULT_MARK in line]
         report = parse_result(line)
-        row |= {"sizes": report.sizes, "timings": report.timings, "compression": report.compression}
+        row |= {"sizes": to_json(report.sizes), "timings": to_json(report.timings), "compression": report.compression}
         self.note(row)
         return row
 
@@ -297,8 +298,8 @@ def scale(contest: Contest) -> None:
 
 def main(job_path: str, results: str) -> None:
     job = json.loads(Path(job_path).read_text())
-    network.ask(netoptions.parse([]))
-    with mounted(urls.parse(job["share"]), SHARE, print, read_only=False):
+    network = Network(netoptions.parse([]))
+    with mounted(urls.parse(job["share"]), SHARE, network, print, read_only=False):
         contest = Contest(job, Path(results))
         {"race": race, "margins": margins, "scale": scale}[job["what"]](contest)
 

@@ -131,5 +131,5 @@ def assert_ended(report: Report, status: str, *words: str) -> None:
 def cut_to_size(disk: Path, report: Report, target: Path) -> Path:
     """Return a copy of a disk that was packed in place, cut to the planned size."""
     sparse_copy(disk, target)
-    run(["qemu-img", "resize", "--shrink", "-f", "raw", target, str(report.sizes["packed_disk"])])
+    run(["qemu-img", "resize", "--shrink", "-f", "raw", target, str(report.sizes.packed_disk)])
     return target

@@ -18,7 +18,7 @@ from lvpack_agent.inplace import steps
 from lvpack_agent.inplace.steps import ReduceLv, Step, same_extents
 from lvpack_agent.layout.extents import Area, Segment
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
-from lvpack_agent.lvm import pvlabel
+from lvpack_agent.lvm import pvlabel, tags
 from lvpack_agent.lvm.vgtext import Section, parse
 from lvpack_agent.plan.values import Plan
 from lvpack_builder.lab.demo import sparse_copy
@@ -190,11 +190,11 @@ def merges_on(disk: Path, plan: Plan, scratch: Path) -> list[str]:
     pv = str(_copy_head(disk, plan, scratch))
     [vg] = parse(_decoded(pv, pvlabel.areas(pv)[0])).sections()
     try:
-        tags = vg.get("tags")
+        found = vg.get("tags")
     except Failed:
         return []
-    assert isinstance(tags, tuple)
-    return steps.merges(str(tag) for tag in tags)
+    assert isinstance(found, tuple)
+    return tags.merges(str(tag) for tag in found)
 
 
 def _copy_head(disk: Path, plan: Plan, target: Path) -> Path:

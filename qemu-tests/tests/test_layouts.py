@@ -154,7 +154,7 @@ def test_server_without_a_boot_partition_boots(image: LiveImage, lab: Lab) -> No
     report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.name=one")
     assert report.status == "ok", report
     assert fingerprint(source) == untouched
-    target = create_disk(lab.folder / "target.img", report.sizes["packed_disk"] + 100 * MIB)
+    target = create_disk(lab.folder / "target.img", report.sizes.packed_disk + 100 * MIB)
     assert target.stat().st_size < source.stat().st_size
     report = lab.run([Drive(path=target)], "lvpack.action=restore", "lvpack.source=one")
     assert report.status == "ok", report
@@ -177,7 +177,7 @@ def test_each_disk_is_packed_by_itself(image: LiveImage, lab: Lab) -> None:
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=lab.share / "one")
     manifest = check.read_manifest(lab.share / "one")
     sizes = [disk.size for disk in manifest.packed.disks]
-    assert len(sizes) == 2 and report.sizes["packed_disk"] == sum(sizes)
+    assert len(sizes) == 2 and report.sizes.packed_disk == sum(sizes)
     assert all(size < disk.stat().st_size for size, disk in zip(sizes, sources, strict=True))
 
     targets = [create_disk(lab.folder / f"target{n}.img", size + 5 * MIB) for n, size in enumerate(sizes)]

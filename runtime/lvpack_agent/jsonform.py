@@ -9,13 +9,14 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """Return what json.dumps() takes; dataclass fields with metadata {"json": False} are left out."""
+    """Return what json.dumps() takes.
+
+    Metadata of a dataclass field may say {"json": False}: it is left out; {"unless": VALUE}: it is left out while it
+    has that value; {"name": NAME}: it has another name in JSON than here.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: to_json(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if field.metadata.get("json", True)
-        }
+        found = ((field, getattr(value, field.name)) for field in _fields(type(value)))
+        return {_name(f): to_json(v) for f, v in found if "unless" not in f.metadata or v != f.metadata["unless"]}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     if isinstance(value, dict):
@@ -60,8 +61,15 @@ def _read_dataclass(kind: type, data: Any) -> Any:
     if not isinstance(data, dict):
         raise ValueError(f"expected an object for {kind.__name__}, found {data!r}")
     hints = typing.get_type_hints(kind)
-    known = {f.name: hints[f.name] for f in dataclasses.fields(kind) if f.metadata.get("json", True)}
     try:
-        return kind(**{name: _read(hint, data[name]) for name, hint in known.items() if name in data})
+        return kind(**{f.name: _read(hints[f.name], data[_name(f)]) for f in _fields(kind) if _name(f) in data})
     except TypeError as error:
         raise ValueError(f"{kind.__name__}: {error}") from None
+
+
+def _fields(kind: type) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(kind) if field.metadata.get("json", True)]
+
+
+def _name(field: dataclasses.Field[Any]) -> str:
+    return str(field.metadata.get("name", field.name))

@@ -6,98 +6,57 @@ import signal
 import time
 import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
-from lvpack_agent import VERSION
+from lvpack_agent import VERSION, actions, places
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.image import check
 from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, shells
 from lvpack_agent.machine.console import Console, command_line, set_speeds
 from lvpack_agent.network import options as netoptions
-from lvpack_agent.network import up as network
-from lvpack_agent.overlay.pack import backup
+from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run as run_tool
-from lvpack_agent.report import Report, Run
-from lvpack_agent.restore.restore import restore
+from lvpack_agent.report import Report
+from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import as_text
 from lvpack_agent.settings.values import Settings
-from lvpack_agent.shares import url as urls
-from lvpack_agent.shares.mounted import mounted
 from lvpack_agent.undo import Undo
 
-RUN = Path("/run/lvpack")
-LOG = RUN / "agent.log"
-# What is to follow, once the result was said: start-agent does it if the agent cannot.
-SAID = RUN / "said"
-# What follows if the agent is killed before that.
-ONERROR = RUN / "onerror"
 
-
-def verify_set(settings: Settings, run: Run) -> str:
-    """lvpack.action=verify: check an image set on a share; return the closing message."""
-    url, name = urls.parse(settings.source).parent()
-    run.name = name
-    with run.phase("verify"), mounted(url, RUN / "share", run.say, read_only=True) as share:
-        manifest = check.read_manifest(share / name)
-        check.check_images(share / name, manifest, run.say)
-    return f"image set {name} is complete and unchanged"
-
-
-def fetch(url: str, console: Console) -> str:
-    """Return the text of a file on a share. Raises Failed if it cannot be read."""
-    folder, name = urls.parse(url).parent()
-    run = Run(action="", out=console.say)
-    with run.speaking(), mounted(folder, RUN / "config", run.say, read_only=True) as share:
-        try:
-            return (share / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise Failed(
-                f"cannot read '{url}': {cause}", hint="check lvpack.config and the file on the share"
-            ) from None
-
-
-def perform(settings: Settings, run: Run) -> Report:
+def reported(settings: Settings, network: Network, session: Session) -> Report:
     """Run an action and return its report; no error leaves this function but as a report."""
-    run.say(f"firmware: {firmware.firmware()}")
-    run.say(f"action: {settings.action}")
+    session.say(f"firmware: {firmware.firmware()}")
+    session.say(f"action: {settings.action}")
     try:
-        with run.speaking(), Undo() as undo:
-            warn_of_missing_firmware(run)
+        with session.speaking(), Undo() as undo:
+            warn_of_missing_firmware(session)
             # Network cards ask for theirs when they are brought up; that may be why a share cannot be reached.
-            undo.callback(warn_of_missing_firmware, run)
-            if settings.action == "restore":
-                message = restore(settings, run, RUN)
-            elif settings.action == "verify":
-                message = verify_set(settings, run)
-            else:
-                message = backup(settings, run, RUN, LOG)
-        return run.ended(message)
+            undo.callback(warn_of_missing_firmware, session)
+            message = actions.perform(settings, network, session)
+        return session.ended(message)
     except BaseException as error:
         for note in getattr(error, "__notes__", ()):
-            run.say(f"while cleaning up: {note}")
-        return run.stopped(_as_ours(error, f"finish {settings.action}"))
+            session.say(f"while cleaning up: {note}")
+        return session.stopped(_as_ours(error, f"finish {settings.action}"))
 
 
-def warn_of_missing_firmware(run: Run) -> None:
+def warn_of_missing_firmware(session: Session) -> None:
     """Say which firmware the kernel has looked for in vain so far; each file once."""
     for sentence in kernellog.missing_firmware(kernellog.read()):
-        if sentence not in run.warnings:
-            run.warn(sentence)
+        if sentence not in session.warnings:
+            session.warn(sentence)
 
 
 def _as_ours(error: BaseException, doing: str) -> LvpackError:
     """Return any exception, which is on its way just now, as one of ours; what we do not know is kept in the log."""
     if isinstance(error, LvpackError):
         return error
-    with suppress(OSError, MemoryError), LOG.open("a") as log:
+    with suppress(OSError, MemoryError), places.LOG.open("a") as log:
         traceback.print_exc(file=log)
     if isinstance(error, KeyboardInterrupt):
         return Failed(f"cannot {doing}: it was interrupted", hint="start it again")
     cause = f"{type(error).__name__}: {error}"
-    return Failed(f"cannot {doing}: {cause}", hint=f"this is a defect of lvpack; {LOG} says where")
+    return Failed(f"cannot {doing}: {cause}", hint=f"this is a defect of lvpack; {places.LOG} says where")
 
 
 def tell(report: Report, console: Console) -> None:
@@ -129,27 +88,27 @@ def main(arguments: list[str]) -> int:
     Whatever happens, one result line is said, and what was asked for follows it. Where even that fails, this returns or
     raises, and start-agent does it.
     """
-    run = Run(action="", out=print)
+    session = Session(action="", out=print)
     try:
         options = _parser().parse_args(arguments)
     except Refused as refused:
-        tell(run.stopped(refused), Console.of_this_machine(None))
+        tell(session.stopped(refused), Console.of_this_machine(None))
         return 2
     boots = options.cmdline is None
-    console = Console.of_this_machine(LOG if options.died is None else None)
-    run.out = console.say
+    console = Console.of_this_machine(places.LOG if options.died is None else None)
+    session.out = console.say
     asked, settings = "", None
     try:
         asked = command_line() if boots else os.fsencode(options.cmdline).decode(errors="backslashreplace")
-        RUN.mkdir(parents=True, exist_ok=True)
+        places.RUN.mkdir(parents=True, exist_ok=True)
         if boots:
             set_speeds(asked)
         console.say(f"lvpack {VERSION}")
         if options.died is not None:
             raise _died(options.died)
         # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
-        network.ask(netoptions.parse(netoptions.given(words(asked)) or words(command_line())))
-        settings = parse(words(asked), lambda url: fetch(url, console))
+        network = Network(netoptions.parse(netoptions.given(words(asked)) or words(command_line())))
+        settings = parse(words(asked), lambda url: actions.fetch(url, network, console.say))
         if boots:
             _leave_word(settings)
         if settings is None:
@@ -159,17 +118,17 @@ def main(arguments: list[str]) -> int:
             console.say("a root shell on every console; `poweroff` ends it")
             shells.on_every_console()
             return 0
-        run.action, run.name = settings.action, settings.name
-        report = perform(settings, run)
+        session.action, session.name = settings.action, settings.name
+        report = reported(settings, network, session)
     except BaseException as error:
-        report = run.stopped(_as_ours(error, "start"))
+        report = session.stopped(_as_ours(error, "start"))
     tell(report, console)
     if boots:
         onerror = settings.onerror if settings else _asked_onerror(asked)
         follows = settings.after if settings and report.status == "ok" else onerror
         with suppress(OSError):
-            SAID.write_text(f"{follows}\n")
-        follow(follows, console, run.disk)
+            places.SAID.write_text(f"{follows}\n")
+        follow(follows, console, session.disk)
     return 0 if report.status == "ok" else 1
 
 
@@ -177,7 +136,9 @@ def _leave_word(settings: Settings | None) -> None:
     """Write down what follows if this agent ends in the middle; the menu and the shells have no result to say."""
     has_result = settings is not None and settings.action != "shell"
     with suppress(OSError):
-        (ONERROR if has_result else SAID).write_text(f"{settings.onerror if settings and has_result else 'shell'}\n")
+        (places.ONERROR if has_result else places.SAID).write_text(
+            f"{settings.onerror if settings and has_result else 'shell'}\n"
+        )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -212,7 +173,7 @@ def _died(status: int) -> Failed:
 def _asked_onerror(command_line: str) -> str:
     """Return lvpack.onerror of an agent that was killed, or of a command line that is otherwise wrong."""
     with suppress(OSError):  # lvpack.config may have it
-        return ONERROR.read_text().strip()
+        return places.ONERROR.read_text().strip()
     try:
         settings = parse(["lvpack.action=plan", *(w for w in words(command_line) if w.startswith("lvpack.onerror="))])
     except LvpackError:

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
+from lvpack_agent.resources import available_memory
 from lvpack_agent.sizes import MIB
-from lvpack_agent.snapshots.stores import available_memory
 
 # What e2fsck and resize2fs take for a filesystem of some TiB; more at a time than that a disk would not serve.
 TASK_MEMORY, MAX_TASKS = 256 * MIB, 4

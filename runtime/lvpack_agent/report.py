@@ -1,31 +1,70 @@
-"""What a run tells about itself: phases with their times, warnings, and the one result line at the end."""
+"""The result of a run, and the line that programs read it from."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
-from lvpack_agent.errors import LvpackError
-from lvpack_agent.jsonform import to_json
-from lvpack_agent.progress import clock, ticking
+from lvpack_agent.jsonform import from_json, to_json
 
 RESULT_MARK = "LVPACK-RESULT: "
-# One line in five seconds at least is promised, on busy machines too.
-SILENCE_SECONDS = 3.0
+# What is not known yet, which no size or time is; it is left out of JSON forms.
+UNKNOWN = -1
+_IF_KNOWN = {"unless": UNKNOWN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Sizes of a run in bytes; UNKNOWN those that it has not got to, which the result line has not.
+
+    source_disk, target_disk: all disks that are packed, or restored to; packed_disk: what they become, or came as.
+    mapped: the part of it that holds data; image: all images as they are stored. store is the estimate of what the
+    copy-on-write store takes, store_used what it took. In place, shrink and compaction move about as many bytes as the
+    estimates say.
+    """
+
+    source_disk: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    target_disk: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    packed_disk: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    mapped: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    image: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    store: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    store_used: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    shrink_estimate: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    shrink_moved: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    compact_estimate: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    compact_moved: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Seconds of each phase that a run has had, those of repeated ones added up; UNKNOWN the others."""
+
+    share: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    probe: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    plan: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    journal: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    shrink: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    compact: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    truncate: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    check: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    dump: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    read_back: float = field(default=UNKNOWN, metadata=_IF_KNOWN | {"name": "read back"})
+    regrow: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    write: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    verify: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    boot: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The result of a run. sizes in bytes, timings in seconds by phase; compression says which levels a dump used."""
+    """The result of a run: status is ok, refused or failed; compression says which levels a dump used."""
 
     status: str
     action: str
     message: str
     hint: str = ""
     name: str = ""
-    sizes: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
+    sizes: Sizes = Sizes()
+    timings: Timings = Timings()
     warnings: tuple[str, ...] = ()
     compression: str = ""
 
@@ -36,79 +75,7 @@ class Report:
 
 def parse_result(line: str) -> Report:
     """Read a result line, also with other text before its mark. Raises ValueError."""
-    from lvpack_agent.jsonform import from_json
-
     _, mark, text = line.partition(RESULT_MARK)
     if not mark:
         raise ValueError("no result line")
     return from_json(Report, json.loads(text))
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """What gathers while an action runs; out prints a line to every console, disk is the one packed or restored."""
-
-    action: str
-    out: Callable[[str], None]
-    name: str = ""
-    disk: str = ""
-    sizes: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    compression: str = ""
-    _said: float = 0
-    _doing: str = "begin"
-    _since: float = 0
-
-    def say(self, text: str) -> None:
-        """Print a line to every console."""
-        self._said = time.monotonic()
-        self.out(text)
-
-    def speaking(self) -> AbstractContextManager[None]:
-        """While nothing else is said, say what goes on."""
-
-        def tick() -> None:
-            now = time.monotonic()
-            if now - self._said >= SILENCE_SECONDS:
-                self.say(f"{self._doing}: {clock(now - self._since)} so far")
-
-        self._said = self._since = time.monotonic()
-        return ticking(tick)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Announce a phase and time it, also when it fails."""
-        self.say(f"== {name}")
-        self._doing, self._since = name, time.monotonic()
-        begun = self._since
-        try:
-            yield
-        finally:
-            self.timings[name] = round(self.timings.get(name, 0) + time.monotonic() - begun, 2)
-
-    def warn(self, text: str) -> None:
-        """Print a warning and keep it for the result."""
-        self.warnings.append(text)
-        self.say(f"warning: {text}")
-
-    def ended(self, message: str) -> Report:
-        """Return the report of a run that ended well."""
-        return self._report("ok", message, "")
-
-    def stopped(self, error: LvpackError) -> Report:
-        """Return the report of a refused or failed run."""
-        return self._report(error.status, error.message, error.hint)
-
-    def _report(self, status: str, message: str, hint: str) -> Report:
-        return Report(
-            status=status,
-            action=self.action,
-            message=message,
-            hint=hint,
-            name=self.name,
-            sizes=self.sizes,
-            timings=self.timings,
-            warnings=tuple(self.warnings),
-            compression=self.compression,
-        )

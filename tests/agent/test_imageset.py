@@ -23,6 +23,7 @@ from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
+from lvpack_agent.report import Sizes
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import KIB, MIB
 
@@ -153,7 +154,7 @@ def stored(folder: Path, method: str) -> Manifest:
     sums = write.write_image(device, folder / name, how, MAP, SIZE, progress, Pace(workers=1, fixed=1))
     device.unlink()
     disk = Disk(path="/dev/vda", size=SIZE, sector_size=512, table=None)
-    sizes = {"packed_disk": SIZE, "image": sums.stored_size, "mapped": sum(part.count for part in MAP)}
+    sizes = Sizes(packed_disk=SIZE, image=sums.stored_size, mapped=sum(part.count for part in MAP))
     made = replace(of_disks(disk), image=name, compression=how, block_map=MAP, checksums=sums, sizes=sizes)
     return written(folder, made)
 
@@ -176,7 +177,7 @@ def resized(layout: Layout, size: int) -> Layout:
 
 def mapping(*pairs: tuple[int, int]) -> Callable[[Manifest], Manifest]:
     ranges = tuple(Range(start=start, count=end - start) for start, end in pairs)
-    return lambda made: replace(made, block_map=ranges, sizes={})
+    return lambda made: replace(made, block_map=ranges, sizes=Sizes())
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def mapping(*pairs: tuple[int, int]) -> Callable[[Manifest], Manifest]:
         (mapping((0, 0)), "bytes 0 to 0 are out"),
         (mapping((-512, 512)), "bytes -512 to 512 are out"),
         *(
-            (lambda made, name=name: replace(made, sizes=made.sizes | {name: 5}), f"5 bytes for {name}")
+            (lambda made, name=name: replace(made, sizes=replace(made.sizes, **{name: 5})), f"5 bytes for {name}")
             for name in ("packed_disk", "image", "mapped")
         ),
     ],
@@ -208,7 +209,7 @@ def test_a_manifest_that_contradicts_itself_is_not_trusted(
 def test_an_image_as_it_is_has_the_size_of_its_disk(tmp_path: Path) -> None:
     made = stored(tmp_path, "none")
     with pytest.raises(Failed, match=r"disk\.img, not compressed, with 5 bytes of 12,583,424"):
-        written(tmp_path, replace(made, checksums=replace(made.checksums, stored_size=5), sizes={}))
+        written(tmp_path, replace(made, checksums=replace(made.checksums, stored_size=5), sizes=Sizes()))
 
 
 @pytest.mark.parametrize("method", SUFFIXES)
@@ -237,7 +238,7 @@ def size_of_table(made: Manifest) -> Manifest:
     sums = replace(made.checksums, raw_size=SIZE - 256)
     packed = resized(made.packed, SIZE - 256)
     plan = replace(made.plan, target=packed)
-    return replace(made, block_map=(*MAP[:-1], last), checksums=sums, packed=packed, plan=plan, sizes={})
+    return replace(made, block_map=(*MAP[:-1], last), checksums=sums, packed=packed, plan=plan, sizes=Sizes())
 
 
 @pytest.mark.parametrize(

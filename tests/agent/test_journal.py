@@ -35,7 +35,7 @@ def begun(blog: Path, tmp_path: Path) -> Iterator[Journal]:
         disk="WD 1",
         plan=planned,
         unclean=("LV var",),
-        steps=journal.form(steps.shrinking(planned, ("LV var",)) + steps.regrowing(planned)),
+        steps=steps.form(steps.shrinking(planned, ("LV var",)) + steps.regrowing(planned)),
     )
     folder = journal.folder(share, *PLACE)
     with claim.held(folder, print) as held:
@@ -55,8 +55,8 @@ def test_a_later_boot_finds_all_of_it_whatever_its_version_is(begun: Journal) ->
     assert (found.folder / "layout/plan.txt").read_text() == "a plan\n"
     planned = found.record.plan
     again = steps.shrinking(planned, found.record.unclean) + steps.regrowing(planned)
-    assert journal.form(again) == found.record.steps
-    assert journal.form(again[1:]) != found.record.steps
+    assert steps.form(again) == found.record.steps
+    assert steps.form(again[1:]) != found.record.steps
 
 
 def test_clones_have_folders_of_their_own(tmp_path: Path) -> None:

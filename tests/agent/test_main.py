@@ -15,12 +15,12 @@ pytestmark = [pytest.mark.starts_processes, pytest.mark.timeout(60)]
 AGENT = """
 import sys
 from pathlib import Path
-from lvpack_agent import main
+from lvpack_agent import main, places
 from lvpack_agent.machine import console
 folder = Path(sys.argv[1])
 console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
-main.RUN = folder / "run"
-main.LOG, main.SAID, main.ONERROR = (main.RUN / name for name in ("agent.log", "said", "onerror"))
+places.RUN = folder / "run"
+places.LOG, places.SAID, places.ONERROR = (places.RUN / name for name in ("agent.log", "said", "onerror"))
 sys.exit(main.main(sys.argv[2:]))
 """
 DIGITS = b"9" * 400

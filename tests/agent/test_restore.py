@@ -18,8 +18,8 @@ from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine import dmi
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
-from lvpack_agent.report import Run
 from lvpack_agent.restore.restore import choose_targets, opened, unusable_if_cut_off, write_disks
+from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse
 from lvpack_agent.settings.values import Compression, Settings
 from lvpack_agent.sizes import MIB
@@ -229,7 +229,7 @@ def written(folder: Path, manifest: Manifest, targets: list[BlockDevice]) -> Non
     """Write the targets as a restore does."""
     paths = [target.path for target in targets]
     with opened(paths, paths) as fds, unusable_if_cut_off(fds, paths):
-        write_disks(fds, folder, manifest, targets, Run(action="restore", out=silent))
+        write_disks(fds, folder, manifest, targets, Session(action="restore", out=silent))
 
 
 def test_each_image_goes_to_its_disk(tmp_path: Path) -> None:

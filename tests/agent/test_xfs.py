@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.filesystems import xfs, xfs_rebuild
+from lvpack_agent.filesystems import xfs_rebuild, xfs_superblock
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
 from lvpack_builder.lab.qemu import create_disk
@@ -43,11 +43,11 @@ def make(path: Path, size: int, *options: str) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_smaller_one_has_the_same_features(kind: str, tmp_path: Path) -> None:
-    block = xfs.read(str(make(tmp_path / "old", 2 * GIB, *KINDS[kind])))
+    block = xfs_superblock.read(str(make(tmp_path / "old", 2 * GIB, *KINDS[kind])))
     small = make(tmp_path / "new", GIB, *block.mkfs_options(512 * MIB))
-    made = xfs.read(str(small))
+    made = xfs_superblock.read(str(small))
     assert made.size == 512 * MIB < block.size
-    for name in xfs.Superblock.__dataclass_fields__:
+    for name in xfs_superblock.Superblock.__dataclass_fields__:
         if name not in ("blocks", "log_start", "group_blocks", "groups", "log_blocks", "free_blocks", "inodes"):
             assert getattr(made, name) == getattr(block, name), name
     assert made.features() == block.features()
@@ -56,8 +56,8 @@ def test_a_smaller_one_has_the_same_features(kind: str, tmp_path: Path) -> None:
 def test_what_it_needs_grows_with_what_is_in_use(tmp_path: Path) -> None:
     image = make(tmp_path / "image", 4 * GIB)
     minimum, written = xfs_rebuild.estimated(str(image))
-    assert minimum == xfs.LEAST
-    assert xfs.LEAST_LOG < written < 3 * xfs.LEAST_LOG
+    assert minimum == xfs_superblock.LEAST
+    assert xfs_superblock.LEAST_LOG < written < 3 * xfs_superblock.LEAST_LOG
     file = tmp_path / "file"
     file.write_bytes(bytes(range(256)) * 4096)
     proto = tmp_path / "proto"
@@ -65,7 +65,7 @@ def test_what_it_needs_grows_with_what_is_in_use(tmp_path: Path) -> None:
     proto.write_text(f"/stand/diag\n0 0\nd--755 0 0\n{rows}\n$\n")
     full = make(tmp_path / "full", 4 * GIB, "-p", str(proto))
     needed, copied = xfs_rebuild.estimated(str(full))
-    assert 600 * MIB < needed - xfs.LEAST_LOG < 700 * MIB
+    assert 600 * MIB < needed - xfs_superblock.LEAST_LOG < 700 * MIB
     assert 600 * MIB < copied - written < 660 * MIB
 
 
@@ -104,11 +104,11 @@ def test_what_lvpack_does_not_know_is_not_copied(offset: int, value: bytes, why:
 
 def test_no_superblock_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="no superblock"):
-        xfs.read(str(create_disk(tmp_path / "nothing", MIB)))
+        xfs_superblock.read(str(create_disk(tmp_path / "nothing", MIB)))
 
 
 def test_quotas_are_mounted_as_they_were() -> None:
-    values = dict.fromkeys(xfs.Superblock.__dataclass_fields__, 0) | {"uuid": b"", "label": b""}
-    block = xfs.Superblock(**values | {"quotas": 0x001 | 0x002 | 0x008})  # type: ignore[arg-type]
+    values = dict.fromkeys(xfs_superblock.Superblock.__dataclass_fields__, 0) | {"uuid": b"", "label": b""}
+    block = xfs_superblock.Superblock(**values | {"quotas": 0x001 | 0x002 | 0x008})  # type: ignore[arg-type]
     assert block.quota_options() == "uquota,pqnoenforce"
     assert block.quota_kinds() == ["u", "p"]

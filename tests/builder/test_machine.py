@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.report import Report, parse_result
+from lvpack_agent.report import Report, Sizes, Timings, parse_result
 from lvpack_builder.boot import menus
 from lvpack_builder.image import mirror
 from lvpack_builder.image.build import LiveImage
@@ -50,7 +50,14 @@ def test_a_drive_may_have_sectors_of_4_kib() -> None:
 
 
 def test_result_line_survives() -> None:
-    report = Report(status="ok", action="plan", message="planned: é", sizes={"a": 1}, warnings=("w",))
+    report = Report(
+        status="ok",
+        action="plan",
+        message="planned: é",
+        sizes=Sizes(image=1),
+        timings=Timings(read_back=2.5),
+        warnings=("w",),
+    )
     assert parse_result("[ 1.0] kernel " + report.line()) == report
     with pytest.raises(ValueError):
         parse_result("nothing")

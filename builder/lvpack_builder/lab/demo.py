@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.jsonform import to_json
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB, human, round_up
@@ -64,7 +65,7 @@ def demo(say: Callable[[str], None]) -> None:
         source = runs.drive(pristine, temporary=True)
         arguments = ["lvpack.action=backup", "lvpack.name=demo"]
         packed = _checked(runs.run_image(image, [source], arguments, share=share, cpus=2, echo=True))
-        size = round_up(packed.sizes["packed_disk"], MIB) + 64 * MIB
+        size = round_up(packed.sizes.packed_disk, MIB) + 64 * MIB
         target = create_disk(folder / "target.img", size)
         step(f"restore it to an empty disk of {human(size)}")
         arguments = ["lvpack.action=restore", "lvpack.source=demo"]
@@ -73,13 +74,13 @@ def demo(say: Callable[[str], None]) -> None:
         boot_to_login(image, target, folder / "boot.log")
         times["end"] = time.monotonic()
         say("")
-        say(f"source disk    {human(packed.sizes['source_disk']):>10}")
-        say(f"packed disk    {human(packed.sizes['packed_disk']):>10}")
-        say(f"stored image   {human(packed.sizes['image']):>10}")
+        say(f"source disk    {human(packed.sizes.source_disk):>10}")
+        say(f"packed disk    {human(packed.sizes.packed_disk):>10}")
+        say(f"stored image   {human(packed.sizes.image):>10}")
         say(f"restored to    {human(size):>10}, booted to its login prompt")
         marks = list(times.items())
         for (title, begun), (_, ended) in pairwise(marks):
             say(f"{ended - begun:8.1f} s   {title}")
         for title, report in (("backup", packed), ("restore", restored)):
-            phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.timings.items())
+            phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in to_json(report.timings).items())
             say(f"  {title}: {phases}")

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lvpack_agent import VERSION
+from lvpack_agent import VERSION, resources
+from lvpack_agent.backup.job import Job
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.filesystems import free as usage
-from lvpack_agent.image import blockmap, bmap, check, files, frames, restore_text, write
+from lvpack_agent.image import blockmap, bmap, check, files, restore_text, write
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.manifest import Image
@@ -19,8 +20,8 @@ from lvpack_agent.probe.convert import Place
 from lvpack_agent.probe.open import Opened
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.progress import Progress
-from lvpack_agent.report import Run
-from lvpack_agent.settings.values import Compression, Settings
+from lvpack_agent.session import Session
+from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import human
 
 
@@ -29,70 +30,66 @@ def set_name(wanted: str, host: str) -> str:
     return wanted or time.strftime(f"{host}-%Y%m%dT%H%M%SZ", time.gmtime())
 
 
-def _free(checked: Opened, run: Run) -> dict[Place | str, tuple[Range, ...]]:
+def _free(checked: Opened, session: Session) -> dict[Place | str, tuple[Range, ...]]:
     """Return what filesystems other than ext2/3/4 leave free; warn of those that are read whole."""
     found = {}
     for volume in checked.volumes():
         if volume.content.type in usage.TYPES:
-            run.say(f"map {volume.name} ({volume.content.type})")
+            session.say(f"map {volume.name} ({volume.content.type})")
             try:
                 found[volume.key] = usage.free(volume.device, volume.content.type)
             except usage.Unmapped as cause:
-                run.warn(f"{volume.name} ({volume.content.type}) is read whole, its free blocks too: {cause}")
+                session.warn(f"{volume.name} ({volume.content.type}) is read whole, its free blocks too: {cause}")
     return found
 
 
 def _dump_disk(
-    folder: Path, device: str, index: int, block_map: tuple[Range, ...], compress: Compression, run: Run
+    folder: Path, device: str, index: int, block_map: tuple[Range, ...], compress: Compression, session: Session
 ) -> Image:
     """Write the image of a packed disk, by its index, to the new image set."""
     name, size = files.image_name(index, SUFFIXES[compress.method]), size_of(device)
-    progress = Progress("dump" if not index else f"dump {name}", size, run.say)
-    pace = Pace(workers=frames.worker_count(), fixed=compress.level)
+    progress = Progress("dump" if not index else f"dump {name}", size, session.say)
+    pace = Pace(workers=resources.worker_count(), fixed=compress.level)
     checksums = write.write_image(Path(device), folder / name, compress, block_map, size, progress, pace)
-    run.say(progress.line())
+    session.say(progress.line())
     if compress.method == "zstd":
-        run.compression = "; ".join(filter(None, [run.compression, pace.summary()]))
-        run.say(pace.summary())
+        session.compression = "; ".join(filter(None, [session.compression, pace.summary()]))
+        session.say(pace.summary())
     return Image(image=name, block_map=block_map, checksums=checksums)
 
 
 def dump(
-    folder: Path,
-    packed: Sequence[str],
-    planned: Plan,
-    settings: Settings,
-    run: Run,
-    log: Path,
-    check_store: Callable[[], object] = lambda: None,
+    job: Job, folder: Path, packed: Sequence[str], planned: Plan, check_store: Callable[[], object] = lambda: None
 ) -> None:
     """Check that the packed disks are what was planned, write their images and all else, and read the set back.
 
     folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises if what was
     read may not be the packed disk any more.
     """
-    with run.phase("check"):
-        with verified(packed, planned.target, run.say) as checked:
-            free = _free(checked, run)
+    settings, session = job.settings, job.session
+    with session.phase("check"):
+        with verified(packed, planned.target, session.say) as checked:
+            free = _free(checked, session)
             block_maps = [
                 blockmap.of_disk(checked.layout, planned.shrunk_lvs(), free, index) for index in range(len(packed))
             ]
-        run.sizes["mapped"] = sum(r.count for block_map in block_maps for r in block_map)
-        run.say(f"{human(run.sizes['mapped'])} of {human(planned.packed_size)} hold data; the rest is not read")
+        mapped = sum(r.count for block_map in block_maps for r in block_map)
+        session.measured(mapped=mapped)
+        session.say(f"{human(mapped)} of {human(planned.packed_size)} hold data; the rest is not read")
         check_store()
-    with run.phase("dump"):
+    with session.phase("dump"):
         images = tuple(
-            _dump_disk(folder, packed[index], index, block_map, settings.compress, run)
+            _dump_disk(folder, packed[index], index, block_map, settings.compress, session)
             for index, block_map in enumerate(block_maps)
         )
         check_store()
-    run.sizes["image"] = sum(image.checksums.stored_size for image in images)
+    session.measured(image=sum(image.checksums.stored_size for image in images))
     first, *further = images
     boot_disk, loaders = efi_boot.booted([disk.table for disk in planned.source.disks[: len(packed)]])
     manifest = imageset.Manifest(
         schema=imageset.SCHEMA_SEVERAL if further else imageset.SCHEMA,
         lvpack=VERSION,
-        name=run.name,
+        name=session.name,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         machine=dmi.machine(),
         plan=planned,
@@ -103,19 +100,19 @@ def dump(
         checksums=first.checksums,
         boot=loaders,
         boot_disk=boot_disk,
-        sizes=dict(run.sizes),
-        timings=dict(run.timings),
-        warnings=tuple(run.warnings),
+        sizes=session.sizes,
+        timings=session.timings,
+        warnings=tuple(session.warnings),
         further=tuple(further),
     )
     imageset.write_manifest(folder, manifest)
     for image in images:
         files.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
     files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))
-    files.write_text(folder, "agent.log", log.read_text(encoding="utf-8", errors="replace"))
+    files.write_text(folder, "agent.log", job.log.read_text(encoding="utf-8", errors="replace"))
     write.write_sums(folder, images)
     if not settings.readback:
-        run.say("the image is not read back: lvpack.readback=no")
+        session.say("the image is not read back: lvpack.readback=no")
         return
-    with run.phase("read back"):
-        check.check_images(folder, check.read_manifest(folder), run.say)
+    with session.phase("read_back"):
+        check.check_images(folder, check.read_manifest(folder), session.say)

@@ -21,7 +21,6 @@ from lvpack_agent.backup.claim import Claim
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import files
-from lvpack_agent.inplace.steps import Step
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.machine import dmi
 from lvpack_agent.plan.values import Plan
@@ -266,11 +265,6 @@ def refuse_unfinished(share: Path, vg_uuid: str, disk: str) -> None:
             f"cannot pack this machine in overlay mode: its in-place run in '{own.name}' on the share is not finished",
             hint="boot with lvpack.mode=inplace and the options of that run to finish it first",
         )
-
-
-def form(steps: tuple[Step, ...]) -> tuple[dict[str, Any], ...]:
-    """Return steps as Record has them."""
-    return tuple({"step": type(step).__name__, **to_json(step)} for step in steps)
 
 
 def now() -> str:

@@ -17,7 +17,7 @@ from lvpack_agent.plan.rows import leaving_out
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.discover import Found, find
 from lvpack_agent.probe.open import Opened, opened
-from lvpack_agent.report import Run
+from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.undo import Undo
 
@@ -35,28 +35,26 @@ class Survey:
     host: str
 
 
-def find_source(settings: Settings, run: Run, undo: Undo) -> tuple[tuple[BlockDevice, ...], Found]:
+def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple[BlockDevice, ...], Found]:
     """Return all disks and the one to pack; the stack keeps them read-only, but for a scratch device's disk."""
     all_disks = lsblk.read()
     spared = lsblk.holding(all_disks, settings.scratch)
     blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
     named = settings.disk != lsblk.AUTO
     found = find(lsblk.select(all_disks, settings.disk), settings.vg, collapse=settings.collapse, named=named)
-    run.disk = found.disk.path
-    if settings.mode == "inplace":
-        _refuse_several(found)
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     vgs = ", ".join(vg.name for vg in found.vgs)
-    run.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
+    session.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
     others = tuple(d for d in all_disks if d not in (*found.disks, *spared) and not d.is_boot_medium)
     for other in others:
-        run.warn(
+        session.warn(
             f"disk {other.describe()} shares no VG with what is packed: left out, as lvpack.disk= does not name it"
         )
     return all_disks, replace(found, others=others)
 
 
-def _refuse_several(found: Found) -> None:
+def refuse_several(found: Found) -> None:
+    """Raise Refused unless what is packed is one PV on one disk, as in-place mode wants it."""
     pvs = [pv.device for vg in found.vgs for pv in vg.pvs]
     if len(pvs) > 1:
         raise Refused(
@@ -96,7 +94,7 @@ def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") 
 
 @contextmanager
 def surveyed(
-    found: Found, devices: Sequence[str], settings: Settings, run: Run, room: Callable[[], int] | None = None
+    found: Found, devices: Sequence[str], settings: Settings, session: Session, room: Callable[[], int] | None = None
 ) -> Iterator[Survey]:
     """Probe the source through devices, an overlay in which unclean filesystems are checked, and plan.
 
@@ -118,7 +116,7 @@ def surveyed(
         tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=settings.mode == "overlay"
     ) as source:
         for finding in source.findings:
-            run.warn(finding)
+            session.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
         wished = leaving_out(make_plan(source.layout, settings.margin, kept=found.kept), others)
         planned = wished
@@ -126,10 +124,10 @@ def surveyed(
             fitting = fitted(source.layout, settings.margin, room(), kept=found.kept)
             planned = leaving_out(fitting, others)
         for name in planned.moved_boot_loaders():
-            run.warn(f"{name}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore")
-        run.sizes |= {
-            "source_disk": sum(disk.size for disk in found.disks),
-            "packed_disk": planned.packed_size,
-            "store": planned.store,
-        }
+            session.warn(f"{name}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore")
+        session.measured(
+            source_disk=sum(disk.size for disk in found.disks),
+            packed_disk=planned.packed_size,
+            store=planned.store,
+        )
         yield Survey(source=source, plan=planned, wished=wished, host=rescue.host_name(source) or found.vg)

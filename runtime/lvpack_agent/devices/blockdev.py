@@ -1,8 +1,10 @@
 """blockdev(8): the size of a block device, and whether it takes writes."""
 
+import os
 from collections.abc import Iterator
 
 from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
@@ -24,3 +26,20 @@ def _with_parts(disks: tuple[BlockDevice, ...]) -> Iterator[BlockDevice]:
     for disk in disks:
         yield disk
         yield from disk.parts
+
+
+def flush(device: str) -> None:
+    """Have everything that was written to a device, by whatever way, on its medium (fsync(2) of a block device).
+
+    Raises Failed if the device, or the share behind it, does not take it.
+    """
+    os.sync()
+    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise Failed(
+            f"cannot write '{device}': {error.strerror}", hint="check the disk, the share and the network (dmesg)"
+        ) from error
+    finally:
+        os.close(fd)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lvpack_agent.filesystems import ext, swap, xfs
+from lvpack_agent.filesystems import ext, swap, xfs_superblock
 from lvpack_agent.filesystems.ext import Superblock
 from lvpack_agent.layout.content import Content
 
@@ -26,7 +26,7 @@ def read(device: str, facts: Mapping[str, str], block: Superblock | None, *, est
             tables=block.tables,
         )
     if content.type == "xfs":
-        known = xfs.read(device)
+        known = xfs_superblock.read(device)
         return replace(content, size=known.size, block_size=known.block_size)
     if content.type == "swap" and (header := swap.read(device)):
         return Content(

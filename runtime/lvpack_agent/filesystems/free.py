@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lvpack_agent.devices import blkid
 from lvpack_agent.errors import Failed
-from lvpack_agent.filesystems import xfs, xfs_files
+from lvpack_agent.filesystems import xfs, xfs_files, xfs_superblock
 from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
@@ -88,7 +88,7 @@ def _unmappable(device: str, kind: str) -> str:
     if kind == "vfat" and blkid.identify(device).get("VERSION") == "FAT12":
         return "it is FAT12"
     if kind == "xfs":
-        if (blocks := xfs.read(device).blocks) >= _XFS_MOST:
+        if (blocks := xfs_superblock.read(device).blocks) >= _XFS_MOST:
             return f"it has {blocks:,} blocks"
         if not xfs.is_clean(device):
             return UNREPLAYED

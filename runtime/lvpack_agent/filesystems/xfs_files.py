@@ -5,8 +5,9 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from lvpack_agent import places
 from lvpack_agent.errors import Failed
-from lvpack_agent.filesystems import xfs
+from lvpack_agent.filesystems import xfs, xfs_superblock
 from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.trees import extents, inodes
 from lvpack_agent.trees.walk import FOLDER
@@ -33,7 +34,7 @@ def look(device: str) -> Files:
     found: list[Range] = []
     linked = hint = 0
     with Undo() as undo:
-        root = xfs.mounted(device, xfs.READING / Path(device).name, undo, "ro", "norecovery")
+        root = xfs.mounted(device, places.READING / Path(device).name, undo, "ro", "norecovery")
         try:
             fd = os.open(root, FOLDER)
             undo.callback(os.close, fd)
@@ -44,7 +45,7 @@ def look(device: str) -> Files:
                     found += _preallocated(fd, inode)
         except OSError as error:
             raise Failed(f"cannot read the inodes of '{device}': {error.strerror}") from error
-    return Files(preallocated=joined(found), linked=linked, hint=hint * xfs.read(device).block_size)
+    return Files(preallocated=joined(found), linked=linked, hint=hint * xfs_superblock.read(device).block_size)
 
 
 def _preallocated(fd: int, inode: inodes.Inode) -> list[Range]:

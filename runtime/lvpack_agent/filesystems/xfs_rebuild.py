@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.filesystems import xfs, xfs_files
-from lvpack_agent.filesystems.xfs import Superblock
+from lvpack_agent.filesystems import xfs, xfs_files, xfs_superblock
+from lvpack_agent.filesystems.xfs_superblock import Superblock
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import MIB, round_up
 from lvpack_agent.trees import quotas
@@ -28,7 +28,7 @@ def estimated(device: str) -> tuple[int, int]:
     To the latter belongs what is in memory meanwhile. Blocks that files share count once, as they will be written once.
     Raises Fixed if it has what cannot be made again, has a log to replay, or is damaged.
     """
-    block = xfs.read(device)
+    block = xfs_superblock.read(device)
     if block.realtime_blocks:
         raise Fixed("it has a realtime section")
     if not block.log_start:
@@ -71,7 +71,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
     written to, since its log is replayed; folder is for mounts. With contents the files are read and held against the
     original's, else all but their contents is. Raises Failed if the copy is another one, or does not fit.
     """
-    block = xfs.read(original)
+    block = xfs_superblock.read(original)
     with Undo() as undo:
         old = xfs.mounted(original, folder / "old", undo, "ro")
         run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
@@ -92,7 +92,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
 
 def _refuse_other(device: str, block: Superblock, size: int) -> None:
     """Raise Failed unless mkfs.xfs has made what it was told to."""
-    made = xfs.read(device)
+    made = xfs_superblock.read(device)
     if made.size != size:
         raise Failed(f"cannot make XFS on '{device}' as it was: of {size:,} bytes mkfs.xfs has used {made.size:,}")
     if made.features() != block.features():

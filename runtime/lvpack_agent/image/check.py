@@ -17,6 +17,7 @@ from lvpack_agent.layout.ranges import Lookup
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import ToolFailed
 from lvpack_agent.progress import Progress
+from lvpack_agent.report import UNKNOWN
 
 
 def _damaged(folder: Path, cause: str) -> Failed:
@@ -101,7 +102,7 @@ def _check_sizes(folder: Path, manifest: Manifest) -> None:
     mapped = sum(part.count for image in manifest.images for part in image.block_map)
     sums = {"packed_disk": manifest.packed_size, "image": manifest.stored_size, "mapped": mapped}
     for name, total in sums.items():
-        if (said := manifest.sizes.get(name, total)) != total:
+        if (said := getattr(manifest.sizes, name)) not in (UNKNOWN, total):
             raise _damaged(folder, f"{MANIFEST} has {said:,} bytes for {name}, its disks have {total:,}")
 
 

@@ -22,15 +22,14 @@ from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.parallel import Window
 from lvpack_agent.pipes import is_zero
+from lvpack_agent.resources import worker_count
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
 
 PIECE = 2 * MIB
 # A hole is longer, where its frame need not be compressed: a TiB of it is 16,384 frames of 2 KiB.
 LONGEST_HOLE = 64 * MIB
-# Bytes that each worker takes: its piece, its frame, what waits for its turn, and zstd's own tables up to level 9.
-WORKER_MEMORY = 24 * MIB
-MAX_WORKERS = 8
+
 _GZIP = 16 + zlib.MAX_WBITS
 
 # A piece of an image: its bytes, or the length of a hole.
@@ -106,11 +105,6 @@ def pieces(
     finally:
         if fd >= 0:
             os.close(fd)
-
-
-def worker_count() -> int:
-    """Return how many pieces are compressed at a time: one a processor, within limits."""
-    return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
 
 
 def write(

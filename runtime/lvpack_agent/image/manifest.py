@@ -1,7 +1,7 @@
 """manifest.json: what an image set says of itself."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.image.checksums import Checksums
@@ -11,6 +11,7 @@ from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.plan.values import Plan
+from lvpack_agent.report import Sizes, Timings
 from lvpack_agent.settings.values import Compression
 
 # An lvpack that knows sets of one disk only must not take one of several disks for such a one.
@@ -38,7 +39,7 @@ class Manifest:
     image, block_map and checksums are the first packed disk's, further has those of the others in their order.
     boot is what the source's firmware had boot entries for on one disk (boot_disk, an index into packed.disks), if it
     booted by UEFI, in their order.
-    sizes (bytes) and timings (seconds by phase) are those of the report, as far as they were known then.
+    sizes and timings are those of the report, as far as they were known then.
     """
 
     schema: int
@@ -54,8 +55,8 @@ class Manifest:
     checksums: Checksums
     boot: tuple[Loader, ...] = ()
     boot_disk: int = 0
-    sizes: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
+    sizes: Sizes = Sizes()  # noqa: RUF009 (frozen)
+    timings: Timings = Timings()  # noqa: RUF009 (frozen)
     warnings: tuple[str, ...] = ()
     further: tuple[Image, ...] = ()
 

@@ -5,14 +5,13 @@ goes on from it after any interruption (kernel: Documentation/admin-guide/device
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent.backup.journal import Merge
 from lvpack_agent.devices import dmsetup
-from lvpack_agent.devices.blockdev import size_of
+from lvpack_agent.devices.blockdev import flush, size_of
 from lvpack_agent.errors import Disagreement, Failed, LvpackError
 from lvpack_agent.filesystems import ext
 from lvpack_agent.filesystems.resize import check_filesystem, resize_filesystem
@@ -40,23 +39,6 @@ def head(device: str) -> tuple[str, ...]:
 def _is_between(found: tuple[str, ...], expected: Merge) -> bool:
     """Return whether each sector is that of before or after the merge: the write of a chunk may be cut off as well."""
     return all(f in pair for f, *pair in zip(found, expected.before, expected.after, strict=True))
-
-
-def flush(device: str) -> None:
-    """Have everything that was written to a device, by whatever way, on its medium (fsync(2) of a block device).
-
-    Raises Failed if the device, or the share behind it, does not take it.
-    """
-    os.sync()
-    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        raise Failed(
-            f"cannot write '{device}': {error.strerror}", hint="check the disk, the share and the network (dmesg)"
-        ) from error
-    finally:
-        os.close(fd)
 
 
 def resize(

@@ -17,8 +17,9 @@ from lvpack_agent.backup import journal, sameday
 from lvpack_agent.backup import tables as rescue
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.dump import dump, set_name
+from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.journal import Journal, Merge, Record
-from lvpack_agent.backup.survey import find_source, refuse_marked, surveyed
+from lvpack_agent.backup.survey import find_source, refuse_marked, refuse_several, surveyed
 from lvpack_agent.devices import blkid, blockdev, dmsetup, lsblk
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.devices.lsblk import BlockDevice
@@ -55,11 +56,12 @@ from lvpack_agent.probe.discover import Found
 from lvpack_agent.probe.open import Opened
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run as run_tool
-from lvpack_agent.report import Run
+from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.sizes import MIB, human
-from lvpack_agent.snapshots import overlay, stores
-from lvpack_agent.snapshots.stores import DeviceStore, FileStore
+from lvpack_agent.snapshots import device_store, overlay, stores
+from lvpack_agent.snapshots.device_store import DeviceStore
+from lvpack_agent.snapshots.file_store import FileStore
 from lvpack_agent.undo import Undo
 
 _GOES_ON = "the next boot with the same options goes on from here"
@@ -83,15 +85,18 @@ class _Begun:
     journal: Journal | None
 
 
-def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) -> str:
+def pack(job: Job) -> str:
     """Shrink, compact and truncate the source's disk, dump it, and regrow it, as asked; return the closing message."""
+    settings, session, share = job.settings, job.session, job.share
     with ExitStack() as holding:
         with Undo() as undo:
-            with run.phase("probe"):
-                all_disks, found = find_source(settings, run, undo)
+            with session.phase("probe"):
+                all_disks, found = find_source(settings, session, undo)
+                session.disk = found.disk.path
+                refuse_several(found)
                 journal.refuse_former(share, found.vg_uuid)
                 folder = journal.folder(share, found.vg_uuid, journal.identity(found.disk))
-                claim = holding.enter_context(claims.held(folder, run.say))
+                claim = holding.enter_context(claims.held(folder, session.say))
                 entry = journal.find(folder, claim)
                 # A folder may have been renamed after its disk, but the label of a scratch device was not.
                 owner = journal.folder(share, found.vg_uuid, entry.record.disk) if entry else folder
@@ -99,7 +104,7 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
             if entry and entry.progress.finished:
                 if _is_of_this_run(entry, found, settings, share):
                     # The power went just after its end.
-                    run.name = entry.record.name if settings.dump else ""
+                    session.name = entry.record.name if settings.dump else ""
                     return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
                 entry = None
             if entry is None:
@@ -107,20 +112,22 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
                 refuse_marked(found, others, folder.name)
                 for other in others:
                     _refuse_renamed(other, folder.name, found)
-                    run.say(f"journal: the run in '{other.name}' on the share is not finished; it is of another disk")
+                    session.say(
+                        f"journal: the run in '{other.name}' on the share is not finished; it is of another disk"
+                    )
                 if settings.dump and not settings.name:
                     sameday.refuse_second(share, found.vg_uuid, time.time())
-                begun = _begin(settings, run, share, scratch, store, found, folder, claim)
+                begun = _begin(job, store, found, folder, claim)
             else:
-                begun = _resumed(entry, settings, run)
-        run.name = begun.name if settings.dump else ""
-        run.sizes |= {"source_disk": found.disk.size, "packed_disk": begun.plan.packed_size}
+                begun = _resumed(entry, settings, session)
+        session.name = begun.name if settings.dump else ""
+        session.measured(source_disk=found.disk.size, packed_disk=begun.plan.packed_size)
         with Undo() as undo:
             spared = (found.disk, *lsblk.holding(all_disks, settings.scratch))
             blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
             undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
             try:
-                return _Work(begun, found.disk, store, run, scratch).perform(settings, share, log)
+                return _Work(begun, found.disk, store, session, job.folder).perform(job)
             except OSError as error:
                 raise Failed(
                     f"cannot go on: {error.strerror or error}" + (f": '{error.filename}'" if error.filename else ""),
@@ -129,27 +136,28 @@ def pack(settings: Settings, run: Run, share: Path, scratch: Path, log: Path) ->
             except Disagreement:
                 raise
             except LvpackError as error:
-                if begun.journal and not begun.journal.progress.finished:
-                    error.hint = f"{error.hint}{'; ' if error.hint else ''}{_GOES_ON}"
-                raise
+                if not begun.journal or begun.journal.progress.finished:
+                    raise
+                kind = Refused if isinstance(error, Refused) else Failed
+                raise kind(error.message, hint="; ".join(filter(None, [error.hint, _GOES_ON]))) from error
 
 
-def _resumed(entry: Journal, settings: Settings, run: Run) -> _Begun:
+def _resumed(entry: Journal, settings: Settings, session: Session) -> _Begun:
     """Return what an earlier boot decided. Raises Refused if this version would take other steps to it."""
     record, progress = entry.record, entry.progress
-    run.say(
+    session.say(
         f"resume: the in-place run of {record.created} (VG {record.vg}, {record.vg_uuid}): "
         f"{progress.done} steps are done{', a merge is under way' if progress.merge else ''}; "
         "its plan holds, and nothing is planned again"
     )
-    if journal.form(_all_steps(record.plan, record.unclean)) != record.steps:
+    if steps.form(_all_steps(record.plan, record.unclean)) != record.steps:
         raise Refused(
             f"cannot go on with the in-place run in '{entry.folder.name}': lvpack {record.lvpack} began it, its steps "
             f"are not those of this version, {VERSION}",
             hint="boot the live image of that version to finish it",
         )
     if settings.name not in ("", record.name):
-        run.warn(f"the image set's name is {record.name}, as this run began; lvpack.name is not used")
+        session.warn(f"the image set's name is {record.name}, as this run began; lvpack.name is not used")
     return _Begun(name=record.name, plan=record.plan, layout=entry.folder / "layout", journal=entry)
 
 
@@ -212,47 +220,39 @@ def _store(
 ) -> FileStore | DeviceStore:
     if settings.scratch in ("auto", "share"):
         return FileStore(folder, "store-")
-    return stores.scratch_device(all_disks, settings.scratch, (source,), owner)
+    return device_store.scratch_device(all_disks, settings.scratch, (source,), owner)
 
 
-def _begin(
-    settings: Settings,
-    run: Run,
-    share: Path,
-    scratch: Path,
-    store: FileStore | DeviceStore,
-    found: Found,
-    folder: Path,
-    claim: Claim,
-) -> _Begun:
+def _begin(job: Job, store: FileStore | DeviceStore, found: Found, folder: Path, claim: Claim) -> _Begun:
     """Probe, plan, and have all that a later boot needs on the share. Nothing is written to the disk."""
+    settings, session, scratch = job.settings, job.session, job.folder
     overlaid = overlay.overlay(found.paths, lambda undo: stores.in_memory(scratch / "store", undo))
     with overlaid as over, Undo() as source_undo:
-        with run.phase("plan"):
-            survey = source_undo.enter_context(surveyed(found, over.devices, settings, run))
+        with session.phase("plan"):
+            survey = source_undo.enter_context(surveyed(found, over.devices, settings, session))
             planned, source = survey.plan, survey.source
             shown = text.as_text(planned, text.inplace_costs(planned))
-            run.say(shown)
+            session.say(shown)
         name = set_name(settings.name, survey.host)
         if settings.dump:
             for taken in (name, name + files.PARTIAL):
-                write.refuse_taken(share, taken)
+                write.refuse_taken(job.share, taken)
         _refuse_overlay_only(planned)
         _refuse_metadata(source)
         todo = steps.shrinking(planned, source.unclean)
         rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, shown)
-        with run.phase("check"):
-            _refuse_damage(source, todo, run)
+        with session.phase("check"):
+            _refuse_damage(source, todo, session)
     begun = _Begun(name=name, plan=planned, layout=scratch / "layout", journal=None)
     if not todo:
-        run.say("the disk is as the plan wants it: nothing is written to it")
+        session.say("the disk is as the plan wants it: nothing is written to it")
         return begun
     if not found.vgs[0].pvs[0].allocatable:
         raise Refused(
             f"cannot shrink in place: the PV of VG '{found.vg}' is not allocatable, so LVM moves nothing on it",
             hint="make it so with pvchange --allocatable y",
         )
-    with run.phase("journal"):
+    with session.phase("journal"):
         needed = sizes.STORE_FLOOR + max(
             (sizes.rewritten(s.old, s.new) for s in todo if isinstance(s, ResizeFilesystem)), default=0
         )
@@ -273,10 +273,10 @@ def _begin(
             disk=journal.identity(found.disk),
             plan=planned,
             unclean=source.unclean,
-            steps=journal.form(_all_steps(planned, source.unclean)),
+            steps=steps.form(_all_steps(planned, source.unclean)),
         )
         entry = journal.begin(folder, claim, record, begun.layout)
-        run.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")
+        session.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")
         try:
             with Undo() as trial:  # that a store can be had is known before the first write
                 store.fresh(MIB, trial)
@@ -310,15 +310,15 @@ def _refuse_metadata(source: Opened) -> None:
         ) from why
 
 
-def _refuse_damage(source: Opened, todo: tuple[Step, ...], run: Run) -> None:
+def _refuse_damage(source: Opened, todo: tuple[Step, ...], session: Session) -> None:
     """Raise Refused if e2fsck finds more in a filesystem than what it repairs without a question (e2fsck(8), -p)."""
     damage = list(source.findings)
     resized = {step.name for step in todo if isinstance(step, ResizeFilesystem)}
     for name, device in source.ext_devices():
         if name in resized:
-            damage += filter(None, [shrink.check_filesystem(device, name, run.say, lambda: None)])
+            damage += filter(None, [shrink.check_filesystem(device, name, session.say, lambda: None)])
         else:
-            run.say(f"check {name} (read-only)")
+            session.say(f"check {name} (read-only)")
             try:
                 ext.check(device)  # nothing will repair it, and the packed disk must pass
             except Failed as failed:
@@ -334,28 +334,29 @@ class _Work:
     """The steps of one run on its disk."""
 
     def __init__(
-        self, begun: _Begun, disk: BlockDevice, store: FileStore | DeviceStore, run: Run, scratch: Path
+        self, begun: _Begun, disk: BlockDevice, store: FileStore | DeviceStore, session: Session, scratch: Path
     ) -> None:
-        self._begun, self._disk, self._store, self._run, self._scratch = begun, disk, store, run, scratch
+        self._begun, self._disk, self._store, self._session, self._scratch = begun, disk, store, session, scratch
         unclean = begun.journal.record.unclean if begun.journal else ()
         self._shrinking = steps.shrinking(begun.plan, unclean) if begun.journal else ()
         self._steps = _all_steps(begun.plan, unclean) if begun.journal else ()
         self._states = steps.states(begun.plan.source.vgs[0], self._steps)
         self._marks = steps.marks(self._steps)
 
-    def perform(self, settings: Settings, share: Path, log: Path) -> str:
+    def perform(self, job: Job) -> str:
         """Do what is left of the run; return the closing message."""
+        settings = job.settings
         planned, entry, disk = self._begun.plan, self._begun.journal, self._disk
         if entry:
             self._catch_up(entry)
             self._do(entry, len(self._shrinking))
-            self._run.sizes |= {
-                "shrink_estimate": planned.store,
-                "shrink_moved": entry.progress.shrink_moved,
-                "compact_estimate": planned.moving,
-                "compact_moved": entry.progress.compact_moved,
-            }
-            self._run.say(
+            self._session.measured(
+                shrink_estimate=planned.store,
+                shrink_moved=entry.progress.shrink_moved,
+                compact_estimate=planned.moving,
+                compact_moved=entry.progress.compact_moved,
+            )
+            self._session.say(
                 f"moved: shrink {human(entry.progress.shrink_moved)} (estimate {human(planned.store)}), compaction "
                 f"{human(entry.progress.compact_moved)} (estimate {human(planned.moving)})"
             )
@@ -363,14 +364,14 @@ class _Work:
         if not settings.dump and not (entry and entry.progress.done > len(self._shrinking)):
             self._check()
         elif settings.dump and not (entry and entry.progress.dumped):
-            self._dump(settings, share, log)
+            self._dump(job)
             if entry:
                 entry.advance(dumped=True)
         if settings.dump:
-            message += f", and stored as image set {self._run.name}"
+            message += f", and stored as image set {self._session.name}"
         if entry and (settings.regrow or entry.progress.done > len(self._shrinking)):
             self._do(entry, len(self._steps))
-            with self._run.phase("check"), verified([disk.path], planned.source, self._run.say):
+            with self._session.phase("check"), verified([disk.path], planned.source, self._session.say):
                 message += "; it has its former sizes again"
         if entry:
             entry.claim.check()
@@ -396,7 +397,7 @@ class _Work:
                     _refuse_suspended(f"LV {lv.name}", opened.lvs[lv.uuid])
             self._mend_metadata(opened)
             if left := pvmove.left_over(opened.report()):
-                self._run.say(f"remove LV {left.name}, which a pvmove that was cut off at its end has left")
+                self._session.say(f"remove LV {left.name}, which a pvmove that was cut off at its end has left")
                 lvm.remove(opened.vg, left.name, opened.pv)
         if found > done:
             self._flush()
@@ -404,7 +405,7 @@ class _Work:
 
     def _check_tags(self, entry: Journal, vg: lvm.Vg) -> None:
         """Raise Disagreement if the journal does not know of a merge that the disk tells of, or the other way round."""
-        progress, begun = entry.progress, steps.merges(vg.tags)
+        progress, begun = entry.progress, tags.merges(vg.tags)
         merge = progress.merge
         if unknown := sorted(set(begun) - {progress.merged, merge.store if merge else ""}):
             raise Disagreement(
@@ -433,7 +434,7 @@ class _Work:
         try:
             pvlabel.check(opened.pv)
         except Failed as why:
-            self._run.say(f"write the metadata of VG {opened.vg} anew: {why.message}")
+            self._session.say(f"write the metadata of VG {opened.vg} anew: {why.message}")
             lvm.update_metadata(opened.vg, opened.pv)
             self._flush()
 
@@ -442,7 +443,7 @@ class _Work:
         first = entry.progress.done
         left = enumerate(self._steps[first:end], first)
         for phase, group in groupby(left, key=lambda pair: self._phase(*pair)):
-            with self._run.phase(phase):
+            with self._session.phase(phase):
                 for on_table, some in groupby(group, key=lambda pair: isinstance(pair[1], WriteTable)):
                     if on_table:
                         for _, step in some:
@@ -450,7 +451,7 @@ class _Work:
                         continue
                     with volumes.opened(self._disk.path, self._begun.plan) as opened:
                         for number, step in some:
-                            self._run.say(f"-- {step}")
+                            self._session.say(f"-- {step}")
                             entry.claim.check()
                             self._step(entry, opened, step, self._states[number + 1])
                             self._flush()
@@ -465,7 +466,7 @@ class _Work:
 
     def _write_table(self, entry: Journal, step: Step) -> None:
         assert isinstance(step, WriteTable)
-        self._run.say(f"-- {step}")
+        self._session.say(f"-- {step}")
         entry.claim.check()
         volumes.write_table(self._disk.path, step, self._disk.sector_size)
         self._flush()
@@ -489,7 +490,7 @@ class _Work:
             self._store.drop(merged)
 
     def _flush(self) -> None:
-        merging.flush(self._disk.path)
+        blockdev.flush(self._disk.path)
 
     def _step(self, entry: Journal, opened: Volumes, step: Step, wanted: VolumeGroup) -> None:
         """Do a step, after which the VG's extents are as wanted."""
@@ -497,7 +498,7 @@ class _Work:
             case ResizeFilesystem():
                 self._resize(entry, opened, step)
             case MarkVg():
-                merges = [f"{tags.MERGE_TAG}{token}" for token in steps.merges(opened.report().tags)]
+                merges = [f"{tags.MERGE_TAG}{token}" for token in tags.merges(opened.report().tags)]
                 if step.on:
                     lvm.tag(opened.vg, opened.pv, add=[tags.TAG], remove=merges)
                 else:
@@ -519,7 +520,7 @@ class _Work:
             case MoveExtents():
                 size = step.move.count * self._begun.plan.source.vgs[0].extent_size
                 moving = pvmove.under_way(opened.report()) or pvmove.begin(opened.vg, opened.pv, step.move)
-                pvmove.finish(moving, opened.pv, size, self._flush, self._run.say)
+                pvmove.finish(moving, opened.pv, size, self._flush, self._session.say)
             case RemoveArea():
                 pvlabel.remove_second_area(opened.pv)
             case AddArea():
@@ -550,7 +551,7 @@ class _Work:
     def _resize(self, entry: Journal, opened: Volumes, step: ResizeFilesystem) -> None:
         device = opened.lvs[step.lv] if step.lv else opened.partitions[step.partition]
         merge = entry.progress.merge
-        if merge is None or not (merge.begun or merge.store in steps.merges(opened.report().tags)):
+        if merge is None or not (merge.begun or merge.store in tags.merges(opened.report().tags)):
             # Nothing was merged, or the VG would say so: the disk has all, what an earlier boot left in a store is old.
             self._store.drop()
             merge = self._resized(entry, device, step)
@@ -558,10 +559,10 @@ class _Work:
             self._tell_of_merge(opened, merge.store)
             merge = replace(merge, begun=True)
             entry.advance(merge=merge)
-        self._run.say(f"-- merge {step.name} ({human(merge.size)})")
+        self._session.say(f"-- merge {step.name} ({human(merge.size)})")
         with Undo() as undo:
-            merging.merge(device, step.name, merge, self._store.again(merge.store, undo), self._run.say)
-        self._run.say(f"check {step.name} after the merge (read-only)")
+            merging.merge(device, step.name, merge, self._store.again(merge.store, undo), self._session.say)
+        self._session.say(f"check {step.name} after the merge (read-only)")
         try:
             ext.check(device)
         except Failed as failed:
@@ -583,10 +584,10 @@ class _Work:
                 space = self._store.fresh(size_of(device), undo)
                 token = space.token
                 merge, findings = merging.resize(
-                    device, step.name, step.new, space, estimate, self._scratch / "filesystem", self._run.say
+                    device, step.name, step.new, space, estimate, self._scratch / "filesystem", self._session.say
                 )
             for finding in findings:
-                self._run.warn(finding)
+                self._session.warn(finding)
             entry.advance(merge=merge)
         except BaseException:
             if token:
@@ -596,7 +597,7 @@ class _Work:
 
     def _tell_of_merge(self, opened: Volumes, token: str) -> None:
         """Have it on the disk that the merge of a store begins: a journal that does not know of it is too old."""
-        before = steps.merges(opened.report().tags)
+        before = tags.merges(opened.report().tags)
         if token not in before:
             former = [f"{tags.MERGE_TAG}{other}" for other in before]
             lvm.tag(opened.vg, opened.pv, add=[f"{tags.MERGE_TAG}{token}"], remove=former)
@@ -609,28 +610,29 @@ class _Work:
     def _check(self) -> None:
         with (
             Undo() as undo,
-            self._run.phase("check"),
-            verified([self._packed(undo)], self._begun.plan.target, self._run.say),
+            self._session.phase("check"),
+            verified([self._packed(undo)], self._begun.plan.target, self._session.say),
         ):
             pass
 
-    def _dump(self, settings: Settings, share: Path, log: Path) -> None:
+    def _dump(self, job: Job) -> None:
+        share = job.share
         planned, entry = self._begun.plan, self._begun.journal
-        if entry and (share / self._run.name).exists():
+        if entry and (share / self._session.name).exists():
             # Power went between the set's last rename and the journal's next line; else the name is somebody else's.
-            manifest = check.read_manifest(share / self._run.name)
+            manifest = check.read_manifest(share / self._session.name)
             if manifest.plan == planned and manifest.created >= entry.record.created:
-                check.check_images(share / self._run.name, manifest, self._run.say)
+                check.check_images(share / self._session.name, manifest, self._session.say)
                 return
         mine = entry is not None and entry.progress.dumping
         with write.Writer(share) as writer, Undo() as undo:
             if entry and not mine:
-                _remove_if_abandoned(share / (self._run.name + files.PARTIAL), entry.folder)
-            folder = writer.begin(self._run.name, leftover=mine)
+                _remove_if_abandoned(share / (self._session.name + files.PARTIAL), entry.folder)
+            folder = writer.begin(self._session.name, leftover=mine)
             if entry and not mine:
                 entry.advance(dumping=True)
             files.copy_layout(self._begun.layout, folder)
-            dump(folder, [self._packed(undo)], planned, settings, self._run, log)
+            dump(job, folder, [self._packed(undo)], planned)
 
 
 def _remove_if_abandoned(partial: Path, beside: Path) -> None:

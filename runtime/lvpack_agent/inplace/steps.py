@@ -1,4 +1,4 @@
-"""In-place mode's procedure: a plan as a list of steps, each small enough to be done, undone by none, and resumed.
+"""In-place mode's procedure: a plan as a list of steps, each small enough to be done again after a power loss.
 
 Pure arithmetic. `states()` says what the VG looks like between any two steps, so that a later boot can tell from the
 disk how far an earlier one came, and notice a disk that is none of these.
@@ -6,12 +6,14 @@ disk how far an earlier one came, and notice a disk that is none of these.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
+from lvpack_agent.jsonform import to_json
 from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.extents import Move, Segment, joined_segments
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
-from lvpack_agent.lvm.tags import MERGE_TAG, TAG
+from lvpack_agent.lvm.tags import TAG
 from lvpack_agent.plan.compact import one_by_one, relocated, truncated
 from lvpack_agent.plan.partitions import GPT_ENTRIES
 from lvpack_agent.plan.values import Plan
@@ -244,11 +246,6 @@ def _ends_at(table: PartitionTable, size: int, sector: int) -> bool:
     return table.label != "gpt" or table.last_sector == size // sector - GPT_ENTRIES // sector - 2
 
 
-def merges(tags: Iterable[str]) -> list[str]:
-    """Return the tokens of the stores whose merges have begun, by the tags of a VG."""
-    return [tag.removeprefix(MERGE_TAG) for tag in tags if tag.startswith(MERGE_TAG)]
-
-
 def marks(steps: Iterable[Step]) -> tuple[bool, ...]:
     """Return whether the VG has TAG before the first step and after each."""
     found = [False]
@@ -302,3 +299,8 @@ def same_extents(one: VolumeGroup, other: VolumeGroup) -> bool:
         return vg.uuid, vg.extent_size, pvs, {lv.uuid: joined_segments(lv.segments) for lv in vg.lvs}
 
     return shape(one) == shape(other)
+
+
+def form(steps: tuple[Step, ...]) -> tuple[dict[str, Any], ...]:
+    """Return the JSON form of steps, as a journal's Record has them."""
+    return tuple({"step": type(step).__name__, **to_json(step)} for step in steps)

@@ -1,5 +1,12 @@
 """Tags by which a VG says that an in-place run of lvpack is under way."""
 
+from collections.abc import Iterable
+
 TAG = "lvpack-inplace"
 # Before the token of a store: its merge has begun. The VG keeps the tag until the next merge, or until it is unmarked.
 MERGE_TAG = "lvpack-merge-"
+
+
+def merges(tags: Iterable[str]) -> list[str]:
+    """Return the tokens of the stores whose merges have begun, by the tags of a VG."""
+    return [tag.removeprefix(MERGE_TAG) for tag in tags if tag.startswith(MERGE_TAG)]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from lvpack_agent import places
 from lvpack_agent.processes import DEVNULL, Process, run, spawn
 
 # Made by network.up().
-STATE = Path("/run/lvpack/network")
 SCRIPT = "/etc/udhcpc/default.script"
 # Asks every 3 s, without an end.
 _PACE = ("-t", "3", "-T", "3", "-A", "3")
@@ -30,8 +30,19 @@ class Client:
         self._process = self._start()
 
     def _start(self) -> "Process[bytes]":
-        (STATE / f"lease-{self.name}").unlink(missing_ok=True)
-        command = ["udhcpc", "-i", self.name, "-f", "-p", f"{STATE / self.name}.pid", "-s", SCRIPT, *_PACE, *_ASKED]
+        (places.NETWORK / f"lease-{self.name}").unlink(missing_ok=True)
+        command = [
+            "udhcpc",
+            "-i",
+            self.name,
+            "-f",
+            "-p",
+            f"{places.NETWORK / self.name}.pid",
+            "-s",
+            SCRIPT,
+            *_PACE,
+            *_ASKED,
+        ]
         return spawn(command, stdout=DEVNULL, stderr=DEVNULL, new_session=True, env=self._settings)
 
     def address(self) -> str:
@@ -39,7 +50,7 @@ class Client:
         if self._process.poll() is not None:
             self._process = self._start()
         with suppress(FileNotFoundError):
-            return (STATE / f"lease-{self.name}").read_text().strip()
+            return (places.NETWORK / f"lease-{self.name}").read_text().strip()
         return ""
 
     def stop(self) -> None:
@@ -56,16 +67,16 @@ def _kill(pid: int) -> None:
 
 def forget() -> None:
     """End the clients that an earlier agent left, and drop what they and it said about name servers."""
-    for path in STATE.glob("*.pid"):
+    for path in places.NETWORK.glob("*.pid"):
         with suppress(OSError, ValueError):
             pid = int(path.read_text())
             if b"udhcpc" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 _kill(pid)
-    for path in STATE.iterdir():
+    for path in places.NETWORK.iterdir():
         path.unlink()
 
 
 def use_nameservers(servers: Sequence[str]) -> None:
     """Let these name servers come before those of leases."""
-    (STATE / "dns-000").write_text("".join(f"nameserver {server}\n" for server in servers))
+    (places.NETWORK / "dns-000").write_text("".join(f"nameserver {server}\n" for server in servers))
     run([SCRIPT, "nameservers"])

@@ -1,12 +1,13 @@
 """The network: brought up as the kernel command line asks, within a deadline, with a countdown that people see.
 
-A process has one network: main says by ask() what is wanted, and whoever needs a share calls up().
+Whoever needs a share has it brought up.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lvpack_agent import places
 from lvpack_agent.errors import Failed
 from lvpack_agent.network import devices as netdevices
 from lvpack_agent.network import dhcp, nics
@@ -24,45 +25,41 @@ ANSWER_SECONDS = 15.0
 COUNTDOWN_SECONDS = 2.5
 POLL_SECONDS = 0.25
 FIRST_METRIC = 100
-# Holds the options that an agent, maybe an earlier one, brought the network up with.
-MARK = dhcp.STATE / "up"
+# The file with the options that an agent, maybe an earlier one, brought the network up with.
+MARK = "up"
 
 
-@dataclass(slots=True)
-class _Asked:
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The network that the kernel command line asks for."""
+
     options: NetOptions
 
+    def up(self, say: Callable[[str], None]) -> None:
+        """Configure the network; nothing happens if that was done already.
 
-_asked = _Asked(NetOptions())
-
-
-def ask(options: NetOptions) -> None:
-    """Say what up() has to do."""
-    _asked.options = options
-
-
-def up(say: Callable[[str], None]) -> None:
-    """Configure the network; nothing happens if that was done already. Raises Failed if no address comes in time."""
-    if any(not setup.interface and setup.method == "none" for setup in _asked.options.setups):
-        say("network: left as it is, by ip=off")
-        return
-    wanted = repr(_asked.options)
-    if MARK.exists() and MARK.read_text() == wanted:
-        return
-    if dhcp.STATE.exists():
-        _clear()
-    dhcp.STATE.mkdir(parents=True, exist_ok=True)
-    attempt = _Attempt(_asked.options, say)
-    with Undo() as undo:
-        undo.callback(attempt.stop)
-        attempt.bring_up()
-        undo.pop_all()
-    MARK.write_text(wanted)
+        Raises Failed if no address comes in time.
+        """
+        if any(not setup.interface and setup.method == "none" for setup in self.options.setups):
+            say("network: left as it is, by ip=off")
+            return
+        mark, wanted = places.NETWORK / MARK, repr(self.options)
+        if mark.exists() and mark.read_text() == wanted:
+            return
+        if places.NETWORK.exists():
+            _clear()
+        places.NETWORK.mkdir(parents=True, exist_ok=True)
+        attempt = _Attempt(self.options, say)
+        with Undo() as undo:
+            undo.callback(attempt.stop)
+            attempt.bring_up()
+            undo.pop_all()
+        mark.write_text(wanted)
 
 
 def _clear() -> None:
     """Take away what an earlier agent set up by other options; addresses by a router's advertisement stay."""
-    MARK.unlink(missing_ok=True)
+    (places.NETWORK / MARK).unlink(missing_ok=True)
     dhcp.forget()
     run(["ip", "-4", "address", "flush", "scope", "global"])
     run(["ip", "-6", "address", "flush", "scope", "global", "permanent"])

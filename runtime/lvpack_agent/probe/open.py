@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lvpack_agent import parallel
+from lvpack_agent import parallel, places
 from lvpack_agent.devices import blkid, dmsetup, sfdisk
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.errors import Refused
@@ -19,9 +19,6 @@ from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.probe.convert import Place, volume_group
 from lvpack_agent.probe.supported import refuse_unsupported
 from lvpack_agent.undo import Undo
-
-# Where filesystems are mounted whose log the kernel replays.
-LOG_REPLAY = Path("/run/lvpack/replay")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +195,7 @@ class _Reader:
                 )
             block = ext.read(device)
         if self._repair:
-            usage.replay(device, kind, LOG_REPLAY / Path(device).name)
+            usage.replay(device, kind, places.REPLAY / Path(device).name)
         found = content.read(device, facts, block, estimate=self._estimate)
         if rebuild and kind == "xfs":
             try:

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lvpack_agent.devices import blockdev
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.image.manifest import Manifest
-from lvpack_agent.inplace import merge as merging
 from lvpack_agent.machine import efi_boot, firmware
 from lvpack_agent.machine import efi_entries as efi
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.probe import open as probe
 from lvpack_agent.processes import run as run_tool
-from lvpack_agent.report import Run
+from lvpack_agent.session import Session
 from lvpack_agent.undo import Undo
 
 _FALLBACK = Path("EFI/BOOT/BOOTX64.EFI")
@@ -31,7 +31,7 @@ _MAKERS = ("fb", "fallback")
 _BY_HAND = "RESTORE.txt in the image set says how to make one by hand; lvpack.efi=fallback needs none"
 
 
-def make_bootable(disk: str, manifest: Manifest, how: str, run: Run, folder: Path) -> None:
+def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, folder: Path) -> None:
     """Do what lvpack.efi says (how) to a disk (a path), the manifest's boot_disk, that was restored and verified.
 
     What does not work becomes a warning, for the data is there. folder is where partitions are mounted meanwhile.
@@ -42,40 +42,42 @@ def make_bootable(disk: str, manifest: Manifest, how: str, run: Run, folder: Pat
     numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (efi.esps(table) if table else []))
     if table is None or not numbers:
         if fallback or (entry and here and there):
-            run.warn(f"disk '{disk}' has no EFI system partition: UEFI firmware will not boot it")
+            session.warn(f"disk '{disk}' has no EFI system partition: UEFI firmware will not boot it")
         return
     if entry and not here:
         if there and not fallback:
-            run.warn(f"no boot entry is made: this machine booted by BIOS, the source by UEFI; {_BY_HAND}")
+            session.warn(f"no boot entry is made: this machine booted by BIOS, the source by UEFI; {_BY_HAND}")
         entry = False
     if not entry and not fallback:
         return
-    with _or_warn(run, f"cannot look for boot loaders on '{disk}'"), Undo() as undo:
+    with _or_warn(session, f"cannot look for boot loaders on '{disk}'"), Undo() as undo:
         _, _, devices = probe.mapped(disk, "esp", undo)
         roots = {n: _mounted(devices[n], folder / str(n), undo, writable=fallback) for n in numbers}
         found = [loader for loader in manifest.boot if _is_there(roots[loader.partition], loader)]
         found = found or [loader for n, root in roots.items() for loader in known(root, n)]
         if not found:
             which = ", ".join(map(str, numbers))
-            run.warn(f"partition {which} of '{disk}' has no boot loader that is known: UEFI firmware may not boot it")
+            session.warn(
+                f"partition {which} of '{disk}' has no boot loader that is known: UEFI firmware may not boot it"
+            )
         elif fallback:
-            with _or_warn(run, f"cannot copy a boot loader to {_FALLBACK}"):
-                run.say(put_fallback(roots[found[0].partition], found[0]))
+            with _or_warn(session, f"cannot copy a boot loader to {_FALLBACK}"):
+                session.say(put_fallback(roots[found[0].partition], found[0]))
         for loader in reversed(found if entry else []):
-            with _or_warn(run, f"cannot make a boot entry for {loader}", _BY_HAND):
-                run.say(f"the firmware boots {efi_boot.put_first(disk, table, loader)} first: {loader}")
+            with _or_warn(session, f"cannot make a boot entry for {loader}", _BY_HAND):
+                session.say(f"the firmware boots {efi_boot.put_first(disk, table, loader)} first: {loader}")
     if fallback:
-        with _or_warn(run, f"cannot flush '{disk}'"):
-            merging.flush(disk)
+        with _or_warn(session, f"cannot flush '{disk}'"):
+            blockdev.flush(disk)
 
 
 @contextmanager
-def _or_warn(run: Run, what: str, hint: str = "") -> Iterator[None]:
+def _or_warn(session: Session, what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except (LvpackError, OSError) as error:
         cause = error.message if isinstance(error, LvpackError) else error.strerror
-        run.warn(f"{what}: {cause}" + (f"; {hint}" if hint else ""))
+        session.warn(f"{what}: {cause}" + (f"; {hint}" if hint else ""))
 
 
 def _mounted(device: str, folder: Path, undo: Undo, *, writable: bool) -> Path:

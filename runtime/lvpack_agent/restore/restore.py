@@ -14,12 +14,13 @@ from lvpack_agent.image import check
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.machine import dmi
+from lvpack_agent.network.up import Network
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.progress import Progress
-from lvpack_agent.report import Run
 from lvpack_agent.restore import esp
 from lvpack_agent.restore.target import HEAD, Target
+from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.shares import url as urls
 from lvpack_agent.shares.mounted import mounted
@@ -27,41 +28,44 @@ from lvpack_agent.sizes import MIB, human
 from lvpack_agent.undo import Undo
 
 
-def restore(settings: Settings, run: Run, scratch: Path) -> str:
-    """Write an image set to its target disks and verify them; return the closing message."""
+def restore(settings: Settings, network: Network, session: Session, folder: Path) -> str:
+    """Write an image set to its target disks and verify them; return the closing message.
+
+    folder is for mounts.
+    """
     with Undo() as undo:
-        with run.phase("share"):
+        with session.phase("share"):
             url, name = urls.parse(settings.source).parent()
-            share = undo.enter_context(mounted(url, scratch / "share", run.say, read_only=True))
-            run.name = name
+            share = undo.enter_context(mounted(url, folder / "share", network, session.say, read_only=True))
+            session.name = name
             manifest = check.read_manifest(share / name)
             check.check_files(share / name, manifest)
-        with run.phase("probe"):
-            targets = choose_targets(lsblk.read(), manifest, settings, run.say)
-            run.disk = targets[0].path
+        with session.phase("probe"):
+            targets = choose_targets(lsblk.read(), manifest, settings, session.say)
+            session.disk = targets[0].path
             for disk in targets:
-                run.say(f"target: {disk.describe()}")
+                session.say(f"target: {disk.describe()}")
             paths = [disk.path for disk in targets]
             blockdev.set_read_only(tuple(d for d in lsblk.read() if d.path not in paths), undo)
-        run.sizes |= {
-            "target_disk": sum(disk.size for disk in targets),
-            "packed_disk": manifest.packed_size,
-            "image": manifest.stored_size,
-        }
+        session.measured(
+            target_disk=sum(disk.size for disk in targets),
+            packed_disk=manifest.packed_size,
+            image=manifest.stored_size,
+        )
         # To the end: when a descriptor that may write is closed, udev reads the partition table, and partitions are
         # gone for a moment.
         held = undo.enter_context(opened(paths, paths))
         again = [f"/proc/self/fd/{fd}" for fd in held]
         # O_EXCL: fails while the disk is in use. The kernel zeroes and discards only for who has claimed it so
         # (block/bdev.c: truncate_bdev_range()); verifying has to be able to claim it as well.
-        with opened(again, paths, os.O_EXCL) as fds, unusable_if_cut_off(held, paths), run.phase("write"):
-            written = write_disks(fds, share / name, manifest, targets, run)
-        with unusable_if_cut_off(held, paths), run.phase("verify"):
+        with opened(again, paths, os.O_EXCL) as fds, unusable_if_cut_off(held, paths), session.phase("write"):
+            written = write_disks(fds, share / name, manifest, targets, session)
+        with unusable_if_cut_off(held, paths), session.phase("verify"):
             if settings.readback:
-                _read_again(written, paths, run)
-            _verify(manifest, targets, run)
-        with run.phase("boot"):
-            esp.make_bootable(paths[manifest.boot_disk], manifest, settings.efi, run, scratch / "esp")
+                _read_again(written, paths, session)
+            _verify(manifest, targets, session)
+        with session.phase("boot"):
+            esp.make_bootable(paths[manifest.boot_disk], manifest, settings.efi, session, folder / "esp")
     where = f"disk{'s' if len(paths) > 1 else ''} {' and '.join(paths)}"
     return f"restored image set {name} ({human(manifest.packed_size)}) to {where}"
 
@@ -164,13 +168,13 @@ def opened(paths: Sequence[str], names: Sequence[str], flags: int = 0) -> Iterat
 
 
 def write_disks(
-    fds: Sequence[int], folder: Path, manifest: Manifest, targets: Sequence[BlockDevice], run: Run
+    fds: Sequence[int], folder: Path, manifest: Manifest, targets: Sequence[BlockDevice], session: Session
 ) -> list[Target]:
     """Write all disks but for their heads, which come when all the rest has arrived: the first disk's last."""
     written = []
     for fd, image, disk in zip(fds, manifest.images, targets, strict=True):
         with _naming(disk):
-            written.append(_write_disk(fd, folder, image, disk, run))
+            written.append(_write_disk(fd, folder, image, disk, session))
     for target, disk in reversed(tuple(zip(written, targets, strict=True))):
         with _naming(disk):
             target.finish()
@@ -187,9 +191,9 @@ def _naming(disk: BlockDevice) -> Iterator[None]:
         ) from error
 
 
-def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, run: Run) -> Target:
+def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, session: Session) -> Target:
     promised = image.checksums.raw_size
-    progress = Progress("restore", promised, run.say)
+    progress = Progress("restore", promised, session.say)
     queue = Path("/sys/block") / Path(disk.path).name / "queue"
     target = Target(fd, queue, image.block_map, promised, progress.add)
     os.pwrite(fd, bytes(HEAD), 0)
@@ -200,26 +204,26 @@ def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, run: Run
         check.check_image(folder, image, lambda _: None, target.put)
     if progress.done != promised:
         raise Failed(f"cannot restore: {progress.done:,} bytes written, {promised:,} promised")
-    run.say(progress.line())
+    session.say(progress.line())
     return target
 
 
-def _read_again(written: Sequence[Target], paths: Sequence[str], run: Run) -> None:
+def _read_again(written: Sequence[Target], paths: Sequence[str], session: Session) -> None:
     for target, path in zip(written, paths, strict=True):
         run_tool(["blockdev", "--flushbufs", path])
-        progress = Progress("read again", target.size, run.say)
+        progress = Progress("read again", target.size, session.say)
         with progress.ticking():
             target.read_again(path, progress.add)
 
 
-def _verify(manifest: Manifest, targets: Sequence[BlockDevice], run: Run) -> None:
+def _verify(manifest: Manifest, targets: Sequence[BlockDevice], session: Session) -> None:
     """Put backup GPTs in their places, and probe the disks: they must be what the manifest says, and pass e2fsck."""
     restored = []
     for packed, disk in zip(manifest.packed.disks, targets, strict=True):
         if packed.table and packed.table.label == "gpt" and disk.size > packed.size:
             sfdisk.move_backup_gpt(disk.path)
         restored.append(replace(packed, path=disk.path, size=disk.size))
-    with verified([disk.path for disk in restored], replace(manifest.packed, disks=tuple(restored)), run.say):
+    with verified([disk.path for disk in restored], replace(manifest.packed, disks=tuple(restored)), session.say):
         pass
     for disk in targets:
         run_tool(["blockdev", "--flushbufs", disk.path])

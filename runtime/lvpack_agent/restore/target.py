@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image.frames import PIECE, Piece, worker_count
+from lvpack_agent.image.frames import PIECE, Piece
 from lvpack_agent.layout.ranges import Lookup, Range
 from lvpack_agent.parallel import Window
 from lvpack_agent.pipes import is_zero
+from lvpack_agent.resources import worker_count
 from lvpack_agent.sizes import KIB, MIB
 
 # The first MiB holds the boot sector and the partition table. It is written last, when all the rest has arrived

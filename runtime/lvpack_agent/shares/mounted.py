@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.network import up as network
+from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
 from lvpack_agent.shares.nfs import NFS_PORT, mount
 from lvpack_agent.shares.url import ShareUrl
@@ -17,7 +17,9 @@ REACH_SECONDS = 30.0
 
 
 @contextmanager
-def mounted(url: ShareUrl, folder: Path, say: Callable[[str], None], *, read_only: bool) -> Iterator[Path]:
+def mounted(
+    url: ShareUrl, folder: Path, network: Network, say: Callable[[str], None], *, read_only: bool
+) -> Iterator[Path]:
     """Bring the network up, mount a share, yield its folder, and unmount it.
 
     Raises Failed if the server cannot be reached or does not give the folder.

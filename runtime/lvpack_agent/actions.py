@@ -1,0 +1,66 @@
+"""Which action runs what."""
+
+from collections.abc import Callable
+
+from lvpack_agent import places
+from lvpack_agent.backup.job import Job
+from lvpack_agent.errors import Failed
+from lvpack_agent.image import check
+from lvpack_agent.inplace import run as inplace
+from lvpack_agent.network.up import Network
+from lvpack_agent.overlay import pack as overlay
+from lvpack_agent.restore.restore import restore
+from lvpack_agent.session import Session
+from lvpack_agent.settings.values import Settings
+from lvpack_agent.shares import url as urls
+from lvpack_agent.shares.mounted import mounted
+from lvpack_agent.undo import Undo
+
+
+def perform(settings: Settings, network: Network, session: Session) -> str:
+    """Do what lvpack.action says; return the closing message."""
+    match settings.action:
+        case "restore":
+            return restore(settings, network, session, places.RUN)
+        case "verify":
+            return verify(settings.source, network, session)
+        case "plan":
+            return overlay.only_plan(settings, session, places.RUN)
+        case _:
+            return backup(settings, network, session)
+
+
+def backup(settings: Settings, network: Network, session: Session) -> str:
+    """Pack the server's disks into an image set, in the mode that is asked for; return the closing message."""
+    pack = inplace.pack if settings.mode == "inplace" else overlay.pack
+    with Undo() as undo:
+        with session.phase("share"):
+            url = urls.parse(settings.target)
+            share = undo.enter_context(mounted(url, places.RUN / "share", network, session.say, read_only=False))
+        return pack(Job(settings=settings, session=session, share=share, folder=places.RUN, log=places.LOG))
+
+
+def verify(source: str, network: Network, session: Session) -> str:
+    """Check the image set behind a URL; return the closing message."""
+    url, session.name = urls.parse(source).parent()
+    with (
+        session.phase("verify"),
+        mounted(url, places.RUN / "share", network, session.say, read_only=True) as share,
+    ):
+        manifest = check.read_manifest(share / session.name)
+        check.check_images(share / session.name, manifest, session.say)
+    return f"image set {session.name} is complete and unchanged"
+
+
+def fetch(source: str, network: Network, say: Callable[[str], None]) -> str:
+    """Return the text of the file behind a URL. Raises Failed if it cannot be read."""
+    url, name = urls.parse(source).parent()
+    session = Session(action="", out=say)
+    with session.speaking(), mounted(url, places.RUN / "config", network, session.say, read_only=True) as share:
+        try:
+            return (share / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise Failed(
+                f"cannot read '{source}': {cause}", hint="check lvpack.config and the file on the share"
+            ) from None

@@ -1,0 +1,21 @@
+"""What a backup works with, in either mode."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent.session import Session
+from lvpack_agent.settings.values import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A backup: what is asked for, the session that tells of it, the mounted share that takes the image set.
+
+    folder is for mounts and small files; log is the agent's log so far.
+    """
+
+    settings: Settings
+    session: Session
+    share: Path
+    folder: Path
+    log: Path

@@ -1,0 +1,185 @@
+"""The superblock of an XFS, and what mkfs.xfs(8) makes a smaller one with the same features by.
+
+Facts of the format are from the kernel's fs/xfs/libxfs/xfs_format.h, struct xfs_dsb; all numbers are big-endian.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.sizes import MIB, TIB, round_up
+
+# mkfs.xfs(8) makes nothing smaller, and no smaller log, without --unsupported.
+LEAST, LEAST_LOG = 300 * MIB, 64 * MIB
+# The part of a large filesystem that is log (xfsprogs: mkfs/xfs_mkfs.c, calculate_log_size(), has the same).
+LOG_PART = 2048
+# Allocation groups, of a TiB at most, as mkfs.xfs makes them on one disk. On RAID it makes more of them, too small for
+# the log of a small filesystem, and then less than the size that it was given.
+GROUPS = 4
+
+# The kernel keeps 8192 blocks for itself (xfs_mount.c, xfs_default_resblks()), and in each allocation group what the
+# trees of owners and of shared extents can grow to (xfs_ag_resv.c), together some 4 %.
+RESERVED_BLOCKS, RESERVED = 8192, 0.05
+# What a copy writes beside the blocks in use: trees as they grow, the new allocation groups.
+OVERHEAD, OVERHEAD_FLOOR = 1.05, 16 * MIB
+
+_SUPERBLOCK = struct.Struct(">4sIQQ8x16sQ28xII4xIHHH2x12s7xBQ8xQ24xH6xIIB3xII8xII")
+
+MAGIC = b"XFSB"
+
+# sb_versionnum: the number, and bits of what mkfs.xfs lets one choose.
+_NUMBER, _CASELESS, _LOG2 = 0x000F, 0x4000, 0x0400
+# sb_features2
+_LAZY, _ATTR2, _PROJECT32, _FILETYPE = 0x002, 0x008, 0x080, 0x200
+_KEPT2 = _LAZY | _ATTR2 | _PROJECT32 | _FILETYPE
+# sb_features_ro_compat and sb_features_incompat, as options of mkfs.xfs(8).
+_RO = {0x1: ("-m", "finobt"), 0x2: ("-m", "rmapbt"), 0x4: ("-m", "reflink"), 0x8: ("-m", "inobtcount")}
+_INCOMPATIBLE = {0x1: ("-n", "ftype"), 0x2: ("-i", "sparse"), 0x8: ("-m", "bigtime"), 0x20: ("-i", "nrext64")}
+# Those that an older mkfs.xfs does not know: named only if they are wanted.
+_NEW = {0x40: ("-i", "exchange"), 0x80: ("-n", "parent")}
+REFLINK = 0x4
+# The UUID that people see is another one than the metadata's: mkfs.xfs gives both the same.
+_TWO_UUIDS = 0x4
+# sb_qflags: what is accounted, and what is enforced (fs/xfs/libxfs/xfs_log_format.h), as options of mount (xfs(5)).
+_QUOTAS = (
+    ("u", 0x001, 0x002, "uquota", "uqnoenforce"),
+    ("g", 0x040, 0x080, "gquota", "gqnoenforce"),
+    ("p", 0x008, 0x200, "pquota", "pqnoenforce"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superblock:
+    """What lvpack uses of a superblock; sizes in bytes where the name does not end in _blocks."""
+
+    block_size: int
+    blocks: int
+    realtime_blocks: int
+    uuid: bytes
+    log_start: int
+    group_blocks: int
+    groups: int
+    log_blocks: int
+    version: int
+    sector_size: int
+    inode_size: int
+    label: bytes
+    inode_percent: int
+    inodes: int
+    free_blocks: int
+    quotas: int
+    stripe_blocks: int
+    width_blocks: int
+    directory_log: int
+    log_stripe: int
+    features2: int
+    ro_compatible: int
+    incompatible: int
+
+    @property
+    def size(self) -> int:
+        return self.blocks * self.block_size
+
+    @property
+    def crc(self) -> bool:
+        return self.version & _NUMBER == 5
+
+    def unknown(self) -> str:
+        """Return what mkfs_options() does not know of it, for people, "" if it knows all."""
+        if self.version & _NUMBER not in (4, 5):
+            return f"it is of version {self.version & _NUMBER}"
+        if self.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS)) or self.ro_compatible & ~sum(_RO):
+            return "it has features that this version does not know"
+        return ""
+
+    def features(self) -> tuple[int, ...]:
+        """Return what decides whether a kernel can mount it."""
+        version = self.version & (_NUMBER | _CASELESS | _LOG2)
+        return version, self.features2 & _KEPT2, self.ro_compatible, self.incompatible & ~_TWO_UUIDS
+
+    def minimum(self) -> int:
+        """Return the bytes that a new filesystem with the same files needs."""
+        needed = (self._used() + RESERVED_BLOCKS * self.block_size) / (1 - RESERVED)
+        return max(LEAST, round_up(int(needed) + self._new_log(int(needed)), MIB))
+
+    def written(self, preallocated: int) -> int:
+        """Return the bytes that making it anew writes, at most; what is preallocated only is not written."""
+        log = self._new_log(self.size)
+        return int((self._used() - preallocated) * OVERHEAD) + log + OVERHEAD_FLOOR
+
+    def _new_log(self, size: int) -> int:
+        """Return the bytes of the log of a filesystem of that size; to align it, mkfs.xfs cuts something off."""
+        return max(LEAST_LOG, round_up(size // LOG_PART, MIB)) + (MIB if self.log_stripe > 1 else 0)
+
+    def _used(self) -> int:
+        return (self.blocks - self.free_blocks - self.log_blocks) * self.block_size
+
+    def quota_options(self) -> str:
+        """Return the options of mount(8) that account and enforce the same quotas."""
+        words = []
+        for _, accounted, enforced, quota, without in _QUOTAS:
+            if self.quotas & accounted:
+                words.append(quota if self.quotas & enforced else without)
+        return ",".join(words)
+
+    def quota_kinds(self) -> list[str]:
+        """Return the options of xfs_quota(8) for the quotas that are accounted."""
+        return [kind for kind, accounted, *_ in _QUOTAS if self.quotas & accounted]
+
+    def mkfs_options(self, size: int) -> list[str]:
+        """Return the options of mkfs.xfs(8) for a filesystem of size bytes with these features, UUID and label."""
+        uuid = self.uuid.hex()
+        words: dict[str, list[str]] = {
+            "-b": [f"size={self.block_size}"],
+            "-s": [f"size={self.sector_size}"],
+            "-m": [
+                f"crc={self.crc:d}",
+                "uuid=" + "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])),
+            ],
+            "-i": [f"size={self.inode_size}", f"maxpct={self.inode_percent}"],
+            "-n": [
+                f"size={self.block_size << self.directory_log}",
+                "version=ci" if self.version & _CASELESS else "version=2",
+            ],
+            "-l": [
+                f"version={2 if self.version & _LOG2 else 1}",
+                f"lazy-count={bool(self.features2 & _LAZY):d}",
+                f"size={self._new_log(size)}",
+            ],
+            "-d": [f"size={size}", f"agcount={max(GROUPS, round_up(size, TIB) // TIB)}"],
+        }
+        if self.stripe_blocks:
+            sectors = self.block_size // 512
+            words["-d"] += [f"sunit={self.stripe_blocks * sectors}", f"swidth={self.width_blocks * sectors}"]
+        else:
+            words["-d"] += ["noalign"]
+        if self.log_stripe > 1:
+            words["-l"].append(f"su={self.log_stripe}")
+        if self.crc:
+            for have, known in ((self.ro_compatible, _RO), (self.incompatible, _INCOMPATIBLE)):
+                for bit, (option, name) in known.items():
+                    words[option].append(f"{name}={bool(have & bit):d}")
+            for bit, (option, name) in _NEW.items():
+                words[option] += [f"{name}=1"] if self.incompatible & bit else []
+        else:
+            words["-i"] += [f"attr={2 if self.features2 & _ATTR2 else 1}"]
+            words["-i"] += [f"projid32bit={bool(self.features2 & _PROJECT32):d}"]
+            words["-n"] += [f"ftype={bool(self.features2 & _FILETYPE):d}"]
+        options = [word for option, values in words.items() for word in (option, ",".join(values))]
+        label = self.label.rstrip(b"\0").decode("utf-8", "surrogateescape")
+        return [*options, "-L", label] if label else options
+
+
+def parse(data: bytes) -> Superblock:
+    """Read a superblock, the first 512 bytes of a filesystem. Raises Failed if it is none."""
+    magic, *values = _SUPERBLOCK.unpack_from(data)
+    if magic != MAGIC:
+        raise Failed("cannot read XFS: there is no superblock")
+    return Superblock(**dict(zip(Superblock.__dataclass_fields__, values, strict=True)))
+
+
+def read(device: str) -> Superblock:
+    """Return the superblock of a filesystem."""
+    with Path(device).open("rb") as file:
+        return parse(file.read(512))

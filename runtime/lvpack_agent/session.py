@@ -1,0 +1,92 @@
+"""The object that a whole run lives in: it speaks, times the phases, and gathers what the result says."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+
+from lvpack_agent.errors import LvpackError
+from lvpack_agent.progress import clock, ticking
+from lvpack_agent.report import Report, Sizes, Timings
+
+# One line in five seconds at least is promised, on busy machines too.
+SILENCE_SECONDS = 3.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """What gathers while an action runs; out prints a line to every console.
+
+    name is that of the image set, disk the path of the one that is packed or restored, and that may be booted next.
+    """
+
+    action: str
+    out: Callable[[str], None]
+    name: str = ""
+    disk: str = ""
+    sizes: Sizes = field(default_factory=Sizes)
+    timings: Timings = field(default_factory=Timings)
+    warnings: list[str] = field(default_factory=list)
+    compression: str = ""
+    _said: float = 0
+    _doing: str = "begin"
+    _since: float = 0
+
+    def say(self, text: str) -> None:
+        """Print a line to every console."""
+        self._said = time.monotonic()
+        self.out(text)
+
+    def speaking(self) -> AbstractContextManager[None]:
+        """While nothing else is said, say what goes on."""
+
+        def tick() -> None:
+            now = time.monotonic()
+            if now - self._said >= SILENCE_SECONDS:
+                self.say(f"{self._doing}: {clock(now - self._since)} so far")
+
+        self._said = self._since = time.monotonic()
+        return ticking(tick)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Announce a phase, a field of Timings, and time it, also when it fails."""
+        shown = name.replace("_", " ")
+        self.say(f"== {shown}")
+        self._doing, self._since = shown, time.monotonic()
+        begun = self._since
+        try:
+            yield
+        finally:
+            before = max(0, getattr(self.timings, name))
+            self.timings = replace(self.timings, **{name: round(before + time.monotonic() - begun, 2)})
+
+    def measured(self, **sizes: int) -> None:
+        """Keep sizes in bytes, fields of Sizes, for the result."""
+        self.sizes = replace(self.sizes, **sizes)
+
+    def warn(self, text: str) -> None:
+        """Print a warning and keep it for the result."""
+        self.warnings.append(text)
+        self.say(f"warning: {text}")
+
+    def ended(self, message: str) -> Report:
+        """Return the report of a run that ended well."""
+        return self._report("ok", message, "")
+
+    def stopped(self, error: LvpackError) -> Report:
+        """Return the report of a refused or failed run."""
+        return self._report(error.status, error.message, error.hint)
+
+    def _report(self, status: str, message: str, hint: str) -> Report:
+        return Report(
+            status=status,
+            action=self.action,
+            message=message,
+            hint=hint,
+            name=self.name,
+            sizes=self.sizes,
+            timings=self.timings,
+            warnings=tuple(self.warnings),
+            compression=self.compression,
+        )
