@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import check
-from lvpack_agent.image.frames import Piece
 from lvpack_agent.image.manifest import Image, Manifest
+from lvpack_agent.image.pieces import Piece
 from lvpack_agent.plan import text
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import human

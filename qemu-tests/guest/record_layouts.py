@@ -17,7 +17,7 @@ from typing import Any
 from lvpack_agent import processes
 from lvpack_agent.devices import blkid, lsblk, sfdisk
 from lvpack_agent.filesystems import ext
-from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import vgreport
 
 SCRATCH = Path("/run/record")
 # No thin-provisioning-tools here; LVM runs them when it opens a pool.
@@ -494,7 +494,7 @@ def record(name: str, layout: Layout, folder: Path) -> None:
     for device in layout.dumpe2fs:
         recorder.answers(f"dumpe2fs-{Path(device).name}.txt", lambda d=device: ext.read(d), ext)  # type: ignore[misc]
     if layout.pvs:
-        recorder.answers("fullreport.json", lambda: lvm.report(layout.pvs), lvm)
+        recorder.answers("fullreport.json", lambda: vgreport.read(layout.pvs), vgreport)
     if layout.on_disk:
         argv = ["lvm", "pvck", "--dump", "metadata", "--file", str(folder / f"{layout.vg}.metadata"), layout.pvs[0]]
         processes.run(argv)

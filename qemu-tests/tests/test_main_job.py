@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, sha256
-from lvpack_agent.image import check, frames, write
+from lvpack_agent.image import check, frames, pieces, write
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.layout import ranges
 from lvpack_agent.layout.layout import differences
@@ -186,11 +186,11 @@ def without(image_set: Path, offset: int) -> tuple[Range, ...]:
     sizes = frames.read_table(image_set / image.image)
     at = 0
     for (stored, count), (following, _) in pairwise(zip(sizes[::2], sizes[1::2], strict=True)):
-        if min(stored, following) > frames.PIECE // 2:
+        if min(stored, following) > pieces.PIECE // 2:
             break
         at += count
     size = image.checksums.raw_size
-    hole = Range(start=at + offset, count=frames.PIECE)
+    hole = Range(start=at + offset, count=pieces.PIECE)
     return ranges.complement([*ranges.complement(image.block_map, size), hole], size)
 
 
@@ -213,7 +213,7 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     cut = spoil(packed, lab.share / "cut")
     cut.unlink()
     cut.write_bytes((packed / good.image).read_bytes()[:MIB])
-    spoil(packed, lab.share / "larger", checksums=replace(good.checksums, raw_size=good.packed_size + frames.PIECE))
+    spoil(packed, lab.share / "larger", checksums=replace(good.checksums, raw_size=good.packed_size + pieces.PIECE))
     spoil(packed, lab.share / "map", block_map=without(packed, 0), sizes={})
     spoil(packed, lab.share / "hidden", block_map=without(packed, MIB), sizes={})
     twice = replace(good.packed, disks=good.packed.disks * 2)

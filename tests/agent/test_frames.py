@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import blockmap, bmap, files, frames, write, zstd
+from lvpack_agent.image import blockmap, bmap, files, frames, pieces, write, zstd
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout import ranges
@@ -58,7 +58,7 @@ def test_a_piece_is_what_is_within_the_ranges_and_what_is_outside(parts: list[Ra
 def test_pieces_are_the_ranges_with_zeros_between(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    size = data.draw(st.integers(1, 4 * frames.PIECE)) // 512 * 512 + 512
+    size = data.draw(st.integers(1, 4 * pieces.PIECE)) // 512 * 512 + 512
     where = st.integers(0, size // 512)
     parts = [
         Range(start=min(a, b) * 512, count=abs(a - b) * 512) for a, b in data.draw(st.lists(st.tuples(where, where)))
@@ -67,8 +67,8 @@ def test_pieces_are_the_ranges_with_zeros_between(
     path = tmp_path_factory.mktemp("pieces") / "device"
     content = bytes(range(1, 252)) * (size // 251 + 1)
     path.write_bytes(content[:size])
-    longest = data.draw(st.sampled_from([frames.PIECE, 3 * frames.PIECE]))
-    found = list(frames.pieces(path, wanted, size, longest))
+    longest = data.draw(st.sampled_from([pieces.PIECE, 3 * pieces.PIECE]))
+    found = list(pieces.pieces(path, wanted, size, longest))
     read = b"".join(bytes(p) if isinstance(p, int) else p for p in found)
     assert all(0 < (p if isinstance(p, int) else len(p)) <= longest for p in found)
     expected = bytearray(size)
@@ -80,9 +80,9 @@ def test_pieces_are_the_ranges_with_zeros_between(
 def image_of(tmp_path: Path, compression: Compression, level: int) -> tuple[Path, Checksums, bytearray]:
     """Write the image of a device of ten pieces with a hole; return it, its checksums and what it decompresses to."""
     device, image = tmp_path / "device", tmp_path / ("disk.img" + files.SUFFIXES[compression.method])
-    size = 9 * frames.PIECE + 512
+    size = 9 * pieces.PIECE + 512
     device.write_bytes(bytes(range(256)) * (size // 256))
-    holes = (Range(start=frames.PIECE // 2, count=5 * frames.PIECE),)
+    holes = (Range(start=pieces.PIECE // 2, count=5 * pieces.PIECE),)
     used = ranges.complement(holes, size)
     progress, pace = Progress("", size, lambda _: None), Pace(workers=2, fixed=level)
     promised = write.write_image(device, image, compression, used, size, progress, pace)
@@ -102,7 +102,7 @@ def test_an_image_decompresses_by_us_and_by_the_ordinary_tool(
     image, promised, raw = image_of(tmp_path, Compression(method=method, level=level), level)
     out = bytearray(len(raw))
 
-    def put(at: int, piece: frames.Piece) -> None:
+    def put(at: int, piece: pieces.Piece) -> None:
         if not isinstance(piece, int):
             out[at : at + len(piece)] = piece
 
@@ -190,7 +190,7 @@ def test_holes_are_joined_and_a_tebibyte_of_them_is_quick(tmp_path: Path) -> Non
         stored += len(data)
 
     begun = time.process_time()
-    source = frames.pieces(path, used, size, frames.LONGEST_HOLE)
+    source = pieces.pieces(path, used, size, pieces.LONGEST_HOLE)
     found = frames.write(source, ZSTD, sink, lambda _: None, Pace(workers=2))
     assert found.raw_size == size and stored < size // 25000
     assert time.process_time() - begun < 60
@@ -211,7 +211,7 @@ def test_seek_table_is_found_from_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", ["source", "sink"])
 def test_an_error_ends_a_dump(broken: str) -> None:
-    def source() -> Generator[frames.Piece]:
+    def source() -> Generator[pieces.Piece]:
         yield b"x" * 512
         if broken == "source":
             raise OSError("gone")
@@ -228,7 +228,7 @@ def test_an_error_ends_a_dump(broken: str) -> None:
 
 @pytest.mark.starts_processes
 def test_bmaptool_takes_the_map(tmp_path: Path) -> None:
-    size = 3 * frames.PIECE + 512
+    size = 3 * pieces.PIECE + 512
     used = (Range(start=0, count=100), Range(start=200, count=bmap.BLOCK), Range(start=size - 512, count=512))
     image = tmp_path / "disk.img"
     with image.open("wb") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import check, files, frames, restore_text, write
+from lvpack_agent.image import check, files, pieces, restore_text, write
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.files import SUFFIXES
@@ -137,12 +137,12 @@ def test_restore_text_has_a_command_for_each_disk() -> None:
     assert "/dev/sdX" not in text
 
 
-SIZE = 6 * frames.PIECE + 512
+SIZE = 6 * pieces.PIECE + 512
 # The first two pieces in part, two in whole, then a hole, then the last 512 bytes.
 MAP = (
-    Range(start=0, count=frames.PIECE + 4 * KIB),
-    Range(start=2 * frames.PIECE, count=2 * frames.PIECE),
-    Range(start=6 * frames.PIECE, count=512),
+    Range(start=0, count=pieces.PIECE + 4 * KIB),
+    Range(start=2 * pieces.PIECE, count=2 * pieces.PIECE),
+    Range(start=6 * pieces.PIECE, count=512),
 )
 
 

@@ -13,8 +13,7 @@ from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.filesystems import ext
 from lvpack_agent.layout.content import PV_TYPE
-from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.lvm import pvmove
+from lvpack_agent.lvm import pvmove, vgreport
 from lvpack_agent.probe import convert, supported
 from lvpack_agent.probe.discover import find
 from lvpack_agent.sizes import GIB, KIB, MIB
@@ -23,9 +22,9 @@ DATA = Path(__file__).parents[1] / "data/layouts"
 NAMES = sorted(path.name for path in DATA.iterdir() if path.is_dir())
 
 
-def reported(name: str) -> lvm.Vg:
+def reported(name: str) -> vgreport.Vg:
     """Return the VG of a recording."""
-    [vg] = lvm.parse((DATA / name / "fullreport.json").read_text())
+    [vg] = vgreport.parse((DATA / name / "fullreport.json").read_text())
     return vg
 
 
@@ -35,14 +34,14 @@ def listed(name: str) -> tuple[BlockDevice, ...]:
     return tuple(d for d in found if d.fstype or d.parts)
 
 
-def lv(vg: lvm.Vg, name: str) -> lvm.Lv:
+def lv(vg: vgreport.Vg, name: str) -> vgreport.Lv:
     return next(lv for lv in vg.lvs if lv.name == name)
 
 
-def only(vg: lvm.Vg, names: list[str]) -> lvm.Vg:
+def only(vg: vgreport.Vg, names: list[str]) -> vgreport.Vg:
     """Return a VG as it would be with the LVs of these names, and those hidden in them, alone."""
 
-    def among(lv: lvm.Lv) -> bool:
+    def among(lv: vgreport.Lv) -> bool:
         return any(lv.name == name or lv.name.startswith(f"{name}_") for name in names)
 
     return replace(vg, lvs=tuple(lv for lv in vg.lvs if among(lv)))
@@ -56,7 +55,7 @@ REPORTED = [n for n in NAMES if (DATA / n / "fullreport.json").exists() and n !=
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_every_report_is_read_and_its_segments_cover_its_lvs(name: str) -> None:
-    for vg in lvm.parse((DATA / name / "fullreport.json").read_text()):
+    for vg in vgreport.parse((DATA / name / "fullreport.json").read_text()):
         for volume in vg.lvs:
             at = 0
             for segment in volume.segments:
@@ -178,7 +177,7 @@ def test_a_filesystem_with_its_journal_elsewhere() -> None:
 # ---- What is refused
 
 
-def refusal(vg: lvm.Vg) -> Refused:
+def refusal(vg: vgreport.Vg) -> Refused:
     with pytest.raises(Refused) as refused:
         supported.refuse_unsupported(vg)
     assert refused.value.message.startswith("cannot pack ")
@@ -282,7 +281,7 @@ def test_a_vg_of_clvmd_which_lvm_skips_is_refused_by_name() -> None:
     """LVM says so in the log of its report, and reports nothing else."""
     text = (DATA / "clustered-vg/fullreport.json").read_text()
     with pytest.raises(Refused, match=r"VG 'formerly'.*cluster") as refused:
-        find(listed("clustered-vg"), "auto", lambda _: lvm.parse(text))
+        find(listed("clustered-vg"), "auto", lambda _: vgreport.parse(text))
     assert "vgchange" in refused.value.hint
 
 
@@ -352,7 +351,7 @@ def test_named_disks_all_come_the_wanted_vg_s_first() -> None:
 
 
 def test_disks_that_belong_together_are_found_together() -> None:
-    [vg] = lvm.parse((DATA / "several-pvs/fullreport.json").read_text())
+    [vg] = vgreport.parse((DATA / "several-pvs/fullreport.json").read_text())
     source = find(listed("several-pvs"), "auto", lambda _: (vg,))
     assert [disk.path for disk in source.disks] == ["/dev/vda", "/dev/vdb"]
     whole = reported("whole-disk-pv")

@@ -10,7 +10,8 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.network import ipoption
 from lvpack_agent.network import options as netoptions
 from lvpack_agent.network.ipoption import Setup
-from lvpack_agent.network.options import Alias, NetOptions, Route, parse
+from lvpack_agent.network.options import parse
+from lvpack_agent.network.values import Alias, NetOptions, Route
 
 MAC = "52:54:00:12:34:56"
 DOCS = Path(__file__).parents[2] / "docs/network.md"

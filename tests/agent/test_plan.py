@@ -15,7 +15,7 @@ from lvpack_agent.layout.extents import Area, Segment, joined_segments
 from lvpack_agent.layout.layout import Layout, differences
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup, by_place
-from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import vgreport
 from lvpack_agent.overlay.packed import packed_table
 from lvpack_agent.plan.compact import compact, moved, relocated, truncated, whole_stripes
 from lvpack_agent.plan.make import make_plan
@@ -30,7 +30,7 @@ MARGIN = Margin(percent=5)
 
 
 def blog_vg(blog: Path, contents: dict[str, Content] | None = None) -> VolumeGroup:
-    [vg] = lvm.parse((blog / "fullreport.json").read_text())
+    [vg] = vgreport.parse((blog / "fullreport.json").read_text())
     uuids = {pv.device: pv.uuid for pv in vg.pvs}
     [pv] = vg.pvs
     return VolumeGroup(

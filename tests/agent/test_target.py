@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import frames
+from lvpack_agent.image import pieces
 from lvpack_agent.layout import ranges
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.restore import target
@@ -27,16 +27,16 @@ def restored(folder: Path, block_map: tuple[Range, ...], image: bytes, seed: int
     path.write_bytes(OLD * SIZE)
     device = folder / "image"
     device.write_bytes(image)
-    pieces, at = [], 0
-    for piece in frames.pieces(device, block_map, SIZE, frames.LONGEST_HOLE):
-        pieces.append((at, piece))
+    parts, at = [], 0
+    for piece in pieces.pieces(device, block_map, SIZE, pieces.LONGEST_HOLE):
+        parts.append((at, piece))
         at += piece if isinstance(piece, int) else len(piece)
-    random.Random(seed).shuffle(pieces)
+    random.Random(seed).shuffle(parts)
     fd = os.open(path, os.O_RDWR)
     try:
         done: list[int] = []
         disk = Target(fd, folder, block_map, SIZE, done.append)
-        for at, piece in pieces:
+        for at, piece in parts:
             disk.put(at, piece)
         assert sum(done) == SIZE
         assert path.read_bytes()[: target.HEAD] == OLD * target.HEAD, "the head is written last"

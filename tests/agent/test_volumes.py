@@ -9,8 +9,7 @@ from lvpack_agent.inplace.disk import Volumes, position
 from lvpack_agent.inplace.steps import MarkVg, MoveExtents, states
 from lvpack_agent.layout.extents import Move
 from lvpack_agent.layout.layout import Layout
-from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.lvm import pvmove
+from lvpack_agent.lvm import pvmove, vgreport
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe import convert
 from tests.agent.test_layouts import reported
@@ -19,9 +18,9 @@ DEVICE = "/dev/vda1"
 PLAN = Plan(source=Layout(disks=(), vgs=()), target=Layout(disks=(), vgs=()), steps=(), moves=(), store=0)
 
 
-def volumes(monkeypatch: pytest.MonkeyPatch, found: lvm.Vg) -> Volumes:
+def volumes(monkeypatch: pytest.MonkeyPatch, found: vgreport.Vg) -> Volumes:
     """Return what is opened of a whole PV of which LVM reports this."""
-    monkeypatch.setattr(lvm, "report", lambda devices: (found,))
+    monkeypatch.setattr(vgreport, "read", lambda devices: (found,))
     return Volumes(table=None, partitions={}, pv=DEVICE, number=0, vg=found.name, lvs={}, names={})
 
 

@@ -9,8 +9,8 @@ from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import files, frames
 from lvpack_agent.image.checksums import sha256_of
 from lvpack_agent.image.files import MANIFEST, SUFFIXES, SUMS
-from lvpack_agent.image.frames import Piece
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest
+from lvpack_agent.image.pieces import Piece
 from lvpack_agent.image.zstd import Damaged
 from lvpack_agent.jsonform import from_json
 from lvpack_agent.layout.ranges import Lookup

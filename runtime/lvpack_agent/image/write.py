@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.image import frames
+from lvpack_agent.image import frames, pieces
 from lvpack_agent.image.checksums import Checksums, sha256_of
 from lvpack_agent.image.files import PARTIAL, SUMS, write_text
 from lvpack_agent.image.manifest import Image
@@ -95,8 +95,8 @@ def write_image(
             while rest:
                 rest = rest[file.write(rest) :]
 
-        pieces = frames.pieces(device, ranges, size, frames.longest_hole(compression), pace.read)
-        checksums = frames.write(pieces, compression, sink, progress.add, pace)
+        source = pieces.pieces(device, ranges, size, pieces.longest_hole(compression), pace.read)
+        checksums = frames.write(source, compression, sink, progress.add, pace)
         os.fsync(file.fileno())
     if checksums.raw_size != size:
         raise Failed(f"cannot dump '{device}': {checksums.raw_size:,} bytes read, {size:,} promised")

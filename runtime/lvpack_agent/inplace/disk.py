@@ -14,7 +14,7 @@ from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.lvm import pvmove
+from lvpack_agent.lvm import pvmove, vgreport
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe import convert, supported
 from lvpack_agent.probe import open as probe
@@ -37,9 +37,9 @@ class Volumes:
     lvs: dict[str, str]
     names: dict[str, str]
 
-    def report(self) -> lvm.Vg:
+    def report(self) -> vgreport.Vg:
         """Return the VG as it is now."""
-        [found] = lvm.report([self.pv])
+        [found] = vgreport.read([self.pv])
         return found
 
     def extents(self) -> VolumeGroup:
@@ -79,7 +79,7 @@ def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
                 hint="layout/sfdisk.dump in the journal folder on the share has the table that was there",
             )
         device = devices[pv.partition]
-        [vg] = lvm.report([device])
+        [vg] = vgreport.read([device])
         lvm.activate(vg.name, [device])
         undo.callback(lvm.deactivate, vg.name, [device])
         yield Volumes(

@@ -47,7 +47,7 @@ from lvpack_agent.inplace.steps import (
 from lvpack_agent.layout.content import SUSPEND_TYPES
 from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.lvm import pvlabel, pvmove, tags
+from lvpack_agent.lvm import pvlabel, pvmove, tags, vgreport
 from lvpack_agent.lvm import rewrite as metadata
 from lvpack_agent.plan import sizes, text
 from lvpack_agent.plan.values import Plan
@@ -403,7 +403,7 @@ class _Work:
             self._flush()
             self._written(entry, self._steps[done])
 
-    def _check_tags(self, entry: Journal, vg: lvm.Vg) -> None:
+    def _check_tags(self, entry: Journal, vg: vgreport.Vg) -> None:
         """Raise Disagreement if the journal does not know of a merge that the disk tells of, or the other way round."""
         progress, begun = entry.progress, tags.merges(vg.tags)
         merge = progress.merge

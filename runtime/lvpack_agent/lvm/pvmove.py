@@ -13,6 +13,7 @@ from collections.abc import Callable
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout.extents import Move
 from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import vgreport
 from lvpack_agent.processes import PIPE, run, spawn
 from lvpack_agent.progress import Progress
 
@@ -22,23 +23,23 @@ START_SECONDS = 120.0
 NEVER = "+1000000"
 
 
-def under_way(vg: lvm.Vg) -> lvm.Lv | None:
+def under_way(vg: vgreport.Vg) -> vgreport.Lv | None:
     """Return the temporary LV of a pvmove that is not finished."""
     return next((lv for lv in vg.lvs if "pvmove" in lv.role.split(",")), None)
 
 
-def left_over(vg: lvm.Vg) -> lvm.Lv | None:
+def left_over(vg: vgreport.Vg) -> vgreport.Lv | None:
     """Return the temporary LV of a pvmove that is finished but for its last commit; pvmove(8) knows it no more."""
     return next((lv for lv in vg.lvs if re.fullmatch(r"pvmove\d+", lv.name) and lv.layout == "error"), None)
 
 
-def is_of(lv: lvm.Lv, move: Move) -> bool:
+def is_of(lv: vgreport.Lv, move: Move) -> bool:
     """Return whether the temporary LV of a pvmove moves just these extents."""
     wanted = [f"{first}-{first + move.count - 1}" for first in (move.source, move.target)]
     return [[r.rpartition(":")[2] for r in s.ranges] for s in lv.segments] == [wanted]
 
 
-def begin(vg: str, pv: str, move: Move) -> lvm.Lv:
+def begin(vg: str, pv: str, move: Move) -> vgreport.Lv:
     """Start to move extents of a PV and return the temporary LV whose mirror copies them."""
     first, last = (f"{pv}:{e}-{e + move.count - 1}" for e in (move.source, move.target))
     # anywhere: the target may be on the PV that the extents come from. It is just as large as what is moved.
@@ -48,7 +49,7 @@ def begin(vg: str, pv: str, move: Move) -> lvm.Lv:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             # The report waits for the VG's lock, which pvmove keeps until the mirror runs.
-            [found] = [v for v in lvm.report([pv]) if v.name == vg]
+            [found] = [v for v in vgreport.read([pv]) if v.name == vg]
             if lv := under_way(found):
                 return lv
             if process.poll() is not None:
@@ -61,7 +62,7 @@ def begin(vg: str, pv: str, move: Move) -> lvm.Lv:
     )
 
 
-def finish(lv: lvm.Lv, pv: str, size: int, flush: Callable[[], None], say: Callable[[str], None]) -> None:
+def finish(lv: vgreport.Lv, pv: str, size: int, flush: Callable[[], None], say: Callable[[str], None]) -> None:
     """Wait for the mirror of a pvmove, size in bytes, flush, and take the mirror apart."""
     name = lv.device.removeprefix("/dev/mapper/")
     progress = Progress("move", size, say)

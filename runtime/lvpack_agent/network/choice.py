@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lvpack_agent.network.ipoption import Setup
 from lvpack_agent.network.nics import Nic
-from lvpack_agent.network.options import NetOptions
+from lvpack_agent.network.values import NetOptions
 
 
 @dataclass(frozen=True, slots=True)

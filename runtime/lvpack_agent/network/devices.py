@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.network.nics import INTERFACES
-from lvpack_agent.network.options import Bond, Vlan
+from lvpack_agent.network.values import Bond, Vlan
 from lvpack_agent.processes import run
 
 

@@ -11,84 +11,9 @@ from typing import Any
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.network import ipoption
-from lvpack_agent.network.ipoption import Setup, interface, ip, mac, split
-
-# Documentation/networking/bonding.rst; mode and the rest of them are files in /sys/class/net/BOND/bonding.
-BOND_MODES = ("balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb")
-BOND_OPTIONS = (
-    *("mode", "miimon", "updelay", "downdelay", "use_carrier", "arp_interval", "arp_ip_target", "arp_validate"),
-    *("arp_all_targets", "arp_missed_max", "primary", "primary_reselect", "fail_over_mac", "xmit_hash_policy"),
-    *("lacp_rate", "lacp_active", "ad_select", "ad_actor_sys_prio", "ad_actor_system", "ad_user_port_key", "min_links"),
-    *("num_grat_arp", "num_unsol_na", "peer_notif_delay", "resend_igmp", "packets_per_slave", "lp_interval"),
-    *("all_slaves_active", "tlb_dynamic_lb"),
-)
-# The kernel's default watches no link, and a bond would send into cables that are not there; in milliseconds.
-MIIMON = "100"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vlan:
-    """A VLAN: the name of its device, its id, and what it is on."""
-
-    word: str
-    name: str
-    id: int
-    parent: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bond:
-    """A bond: the name of its device, its NICs, options in the order in which they are set, MTU (0: as it is)."""
-
-    word: str
-    name: str
-    members: tuple[str, ...]
-    options: tuple[tuple[str, str], ...]
-    mtu: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A route to a network, IP/PREFIX; by a gateway, an interface or both."""
-
-    word: str
-    network: str
-    gateway: str
-    interface: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alias:
-    """A name that `ifname=` gives to the NIC with a MAC address."""
-
-    name: str
-    mac: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetOptions:
-    """What the command line says about the network; "" and None where it says nothing.
-
-    bootdev and bootif say which interface comes first. link_seconds and answer_seconds: how long a link, and from then
-    on an address, is waited for.
-    """
-
-    setups: tuple[Setup, ...] = ()
-    vlans: tuple[Vlan, ...] = ()
-    bonds: tuple[Bond, ...] = ()
-    aliases: tuple[Alias, ...] = ()
-    routes: tuple[Route, ...] = ()
-    nameservers: tuple[str, ...] = ()
-    bootdev: str = ""
-    bootif: str = ""
-    peerdns: bool = True
-    link_seconds: int | None = None
-    answer_seconds: int | None = None
-
-    @property
-    def devices(self) -> tuple[Bond | Vlan, ...]:
-        """What is made on top of NICs; VLANs after bonds, which they may be on."""
-        return (*self.bonds, *self.vlans)
+from lvpack_agent.network.bond import bond as read_bond
+from lvpack_agent.network.ipoption import interface, ip, mac, split
+from lvpack_agent.network.values import Alias, NetOptions, Route, Vlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,46 +45,6 @@ def _vlan(word: str, text: str) -> Vlan:
     if not colon:
         raise ValueError("it names no interface")
     return Vlan(word=word, name=name, id=int(numbered[1]), parent=interface(parent))
-
-
-def _bond(word: str, text: str) -> Bond:
-    # The colons of MAC addresses are not those between the fields.
-    name, *rest = split(re.sub(r"(?i)(?<=[:,])(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?![0-9a-f])", _dashed, text))
-    members, options, mtu, *more = [*rest, "", "", ""]
-    if any(more):
-        raise ValueError("it has too many fields")
-    if not members:
-        raise ValueError("it names no NICs")
-    return Bond(
-        word=word,
-        name=interface(name, ipoption.NAME_LENGTH),
-        members=tuple(interface(m) for m in members.split(",")),
-        options=_bond_options(options),
-        mtu=ipoption.mtu(mtu),
-    )
-
-
-def _dashed(match: re.Match[str]) -> str:
-    return match[0].replace(":", "-")
-
-
-def _bond_options(text: str) -> tuple[tuple[str, str], ...]:
-    given: dict[str, str] = {}
-    for item in text.split(",") if text else ():
-        key, _, value = item.partition("=")
-        if key not in BOND_OPTIONS or not value:
-            raise ValueError(f"'{item}' is not an option of a bond with its value")
-        given[key] = value
-    mode = given.pop("mode", BOND_MODES[0])
-    if mode.isdecimal() and int(mode) < len(BOND_MODES):
-        mode = BOND_MODES[int(mode)]
-    if mode not in BOND_MODES:
-        raise ValueError(f"'{mode}' is not a mode of a bond; there are {', '.join(BOND_MODES)}")
-    if "miimon" not in given and "arp_interval" not in given:
-        given["miimon"] = MIIMON
-    # The kernel takes some options only in some modes, and delays only after miimon.
-    first = {key: given.pop(key) for key in ("miimon", "arp_interval") if key in given}
-    return (("mode", mode), *first.items(), *given.items())
 
 
 def _route(word: str, text: str) -> Route:
@@ -208,7 +93,7 @@ _OPTIONS = {
     "bootdev": _Option(takes="INTERFACE", read=lambda _, text: interface(text)),
     "ifname": _Option(takes="NAME:MAC", read=_alias),
     "vlan": _Option(takes="NAME:INTERFACE, NAME being vlanID or INTERFACE.ID", read=_vlan),
-    "bond": _Option(takes="NAME:INTERFACE[,INTERFACE …][:OPTION=VALUE[,…][:MTU]]", read=_bond),
+    "bond": _Option(takes="NAME:INTERFACE[,INTERFACE …][:OPTION=VALUE[,…][:MTU]]", read=read_bond),
     "nameserver": _Option(takes="an IP address", read=lambda _, text: ip(text)),
     "rd.route": _Option(takes="NETWORK/PREFIX:[GATEWAY][:INTERFACE]", read=_route),
     "rd.peerdns": _Option(takes="1 or 0", read=_yes_no),

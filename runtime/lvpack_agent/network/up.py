@@ -14,7 +14,7 @@ from lvpack_agent.network import dhcp, nics
 from lvpack_agent.network.choice import Choice
 from lvpack_agent.network.ipoption import Setup
 from lvpack_agent.network.line import Line
-from lvpack_agent.network.options import NetOptions
+from lvpack_agent.network.values import NetOptions
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 

@@ -7,13 +7,13 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.extents import Area, Segment, joined_segments
 from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
-from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import vgreport
 
 # A partition: the disk's index in the layout, and the partition's number there; 0 is the whole disk.
 Place = tuple[int, int]
 
 
-def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Content]) -> VolumeGroup:
+def volume_group(vg: vgreport.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Content]) -> VolumeGroup:
     """Return a reported VG of linear and striped LVs as the layout has it.
 
     pvs are places by device, contents are by name of the LV; what is not named there is left open.
@@ -39,7 +39,7 @@ def volume_group(vg: lvm.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Co
     )
 
 
-def physical_volume(reported: lvm.Pv, place: Place, extent_size: int) -> PhysicalVolume:
+def physical_volume(reported: vgreport.Pv, place: Place, extent_size: int) -> PhysicalVolume:
     """Return a PV as the layout has it."""
     disk, partition = place
     pv = PhysicalVolume(
@@ -56,7 +56,7 @@ def physical_volume(reported: lvm.Pv, place: Place, extent_size: int) -> Physica
     return pv if partition else replace(pv, size=pv.least_size(extent_size))
 
 
-def segment(reported: lvm.Segment, uuids: dict[str, str]) -> Segment:
+def segment(reported: vgreport.Segment, uuids: dict[str, str]) -> Segment:
     """Return a segment as the layout has it; uuids are of PVs, by device. Raises Failed if it does not add up."""
     areas = []
     for text in reported.ranges:

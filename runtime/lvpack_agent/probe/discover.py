@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout.content import PV_TYPE
-from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import vgreport
 from lvpack_agent.probe import supported
 from lvpack_agent.sizes import KIB
 
@@ -33,7 +33,7 @@ class Found:
 
     disks: tuple[BlockDevice, ...]
     kept: int
-    vgs: tuple[lvm.Vg, ...]
+    vgs: tuple[vgreport.Vg, ...]
     others: tuple[BlockDevice, ...] = ()
 
     @property
@@ -57,7 +57,7 @@ class Found:
 def find(
     disks: tuple[BlockDevice, ...],
     wanted: str,
-    report: Callable[[tuple[str, ...]], tuple[lvm.Vg, ...]] = lvm.report,
+    report: Callable[[tuple[str, ...]], tuple[vgreport.Vg, ...]] = vgreport.read,
     *,
     collapse: bool = True,
     named: bool = False,
@@ -120,16 +120,16 @@ def find(
     return Found(disks=(*kept, *collapsed), kept=len(kept), vgs=tuple(vg for group in groups for vg in group))
 
 
-def _with_pvs(vgs: Iterable[lvm.Vg], holders: Mapping[str, BlockDevice]) -> tuple[BlockDevice, ...]:
+def _with_pvs(vgs: Iterable[vgreport.Vg], holders: Mapping[str, BlockDevice]) -> tuple[BlockDevice, ...]:
     """Return the disks of VGs, in the order of their PVs."""
     return tuple(dict.fromkeys(holders[pv.device] for vg in vgs for pv in vg.pvs if pv.device in holders))
 
 
 def _groups(
-    wanted: Iterable[lvm.Vg], vgs: Iterable[lvm.Vg], holders: Mapping[str, BlockDevice]
-) -> list[tuple[lvm.Vg, ...]]:
+    wanted: Iterable[vgreport.Vg], vgs: Iterable[vgreport.Vg], holders: Mapping[str, BlockDevice]
+) -> list[tuple[vgreport.Vg, ...]]:
     """Return VGs, each with all those that share a disk with it, or with one of those."""
-    groups: list[tuple[lvm.Vg, ...]] = []
+    groups: list[tuple[vgreport.Vg, ...]] = []
     for vg in wanted:
         if any(vg in group for group in groups):
             continue

@@ -16,6 +16,7 @@ from lvpack_agent.layout.disks import Disk, PartitionTable
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import by_place
 from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import vgreport
 from lvpack_agent.probe.convert import Place, volume_group
 from lvpack_agent.probe.supported import refuse_unsupported
 from lvpack_agent.undo import Undo
@@ -94,7 +95,7 @@ def opened(
         pvs = {device: place for place, device in devices.items() if contents[place].type == PV_TYPE}
         vgs = []
         lvs: dict[str, str] = {}
-        for vg in lvm.report(tuple(pvs)):
+        for vg in vgreport.read(tuple(pvs)):
             refuse_unsupported(vg)
             lvm.activate(vg.name, tuple(pvs))
             undo.callback(lvm.deactivate, vg.name, tuple(pvs))

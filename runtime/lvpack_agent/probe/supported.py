@@ -1,7 +1,7 @@
 """What lvpack packs of what LVM can make; the rest is refused by name, with the way out."""
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.lvm import vgreport
 
 # lvs(8), lv_layout and segtype.
 LV_TYPES = ("linear", "striped")
@@ -19,7 +19,7 @@ _WAYS_OUT = {
 }
 
 
-def refuse_unsupported(vg: lvm.Vg) -> None:
+def refuse_unsupported(vg: vgreport.Vg) -> None:
     """Raise Refused, naming the next step, for a VG that lvpack does not pack."""
     name = f"cannot pack VG '{vg.name}'"
     if not vg.name:
@@ -57,7 +57,7 @@ def refuse_unsupported(vg: lvm.Vg) -> None:
             )
 
 
-def _unsupported(lv: lvm.Lv, vg: lvm.Vg) -> list[str]:
+def _unsupported(lv: vgreport.Lv, vg: vgreport.Vg) -> list[str]:
     """Return of which types an LV is, by what LVM says of it and of its parts, beside those that lvpack packs."""
     roles = lv.role.split(",")
     # Of an old snapshot and its origin the segments and the layout say "linear".

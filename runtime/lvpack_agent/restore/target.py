@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image.frames import PIECE, Piece
+from lvpack_agent.image.pieces import PIECE, Piece
 from lvpack_agent.layout.ranges import Lookup, Range
 from lvpack_agent.parallel import Window
 from lvpack_agent.pipes import is_zero

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.settings.table import BY_NAME, CONTROL, OPTIONS, PREFIX, Option
+from lvpack_agent.settings.readers import CONTROL
+from lvpack_agent.settings.table import BY_NAME, OPTIONS, PREFIX, Option
 from lvpack_agent.settings.values import Settings
 
 
