@@ -71,7 +71,7 @@ def test_the_filesystem_that_gives_most_for_its_space_is_shrunk_less() -> None:
     # 68 extents more of var spare 20 MiB (21.6 with what the store needs itself); root would need over 200 more.
     assert sizes(plan.target) == [105, 110]
     assert plan.store <= wished.store - 20 * MIB
-    why = {step.object: step.reason for step in plan.steps}
+    why = {step.object: step.reason for step in plan.rows}
     assert why["LV lv0"] == "minimum 100 MiB + 5%, in whole extents"
     assert why["LV lv1"] == "minimum 40.0 MiB + 5% takes a larger store than there is room for"
     assert why["LV lv1"] in as_text(plan)
@@ -86,7 +86,7 @@ def test_a_plan_that_shrinks_nothing_is_possible() -> None:
     plan = fitted(full, MARGIN, STORE_FLOOR)
     assert sizes(plan.target) == [100]
     assert plan.store == STORE_FLOOR
-    assert plan.steps[0].verb == "keep"
+    assert plan.rows[0].verb == "keep"
 
 
 def test_a_room_that_nothing_fits_gets_the_plan_with_the_smallest_store() -> None:
@@ -127,7 +127,7 @@ def test_no_other_sizes_that_fit_make_a_smaller_disk(parts: list[tuple[int, Cont
     everything = (make_plan(source, MARGIN, {f"uuid{i}": n for i, n in enumerate(ns)}) for ns in product(*ranges))
     smallest = min(p.packed_size for p in everything if p.store <= room)
     assert plan.packed_size <= smallest + MIB  # combinations that need nearly the same are not told apart
-    assert replace(plan, target=least.target, steps=(), moves=(), store=0).source == least.source
+    assert replace(plan, target=least.target, rows=(), moves=(), store=0).source == least.source
 
 
 def xfs(extents: int, minimum: int, rebuilt: int) -> tuple[int, Content]:
@@ -142,12 +142,12 @@ def test_an_xfs_is_made_anew_if_the_store_has_room_for_its_files() -> None:
     assert sizes(wished.target) == [420]
     assert wished.target.vgs[0].lvs[0].content.size == 420 * MIB
     assert wished.store == STORE_FLOOR + 350 * MIB
-    assert wished.steps[0].reason == "made anew: minimum 400 MiB + 5%, in whole extents"
+    assert wished.rows[0].reason == "made anew: minimum 400 MiB + 5%, in whole extents"
     less = fitted(source, MARGIN, wished.store - 1)
     assert sizes(less.target) == [1000]
     assert less.target.vgs[0].lvs[0] == source.vgs[0].lvs[0]
     assert less.store == STORE_FLOOR
-    assert less.steps[0].reason == "kept whole: the store has no room for making it anew"
+    assert less.rows[0].reason == "kept whole: the store has no room for making it anew"
 
 
 def test_the_store_is_shared_so_that_the_disk_gets_smallest() -> None:
@@ -162,4 +162,4 @@ def test_an_xfs_that_would_hardly_get_smaller_is_not_copied() -> None:
     plan = make_plan(layout(xfs(1000, 900, 800)), MARGIN)
     assert sizes(plan.target) == [1000]
     assert plan.store == STORE_FLOOR
-    assert plan.steps[0].reason == "kept whole: it would hardly get smaller"
+    assert plan.rows[0].reason == "kept whole: it would hardly get smaller"

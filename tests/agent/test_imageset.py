@@ -38,7 +38,7 @@ def manifest(boot: tuple[Loader, ...]) -> Manifest:
         name="one",
         created="",
         machine={"firmware": "UEFI, Secure Boot enabled"},
-        plan=Plan(source=layout, target=layout, steps=(), moves=(), store=0),
+        plan=Plan(source=layout, target=layout, rows=(), moves=(), store=0),
         packed=layout,
         image="disk.img.zst",
         compression=Compression(method="zstd", level=0),

@@ -353,7 +353,7 @@ def test_disks_without_lvm_are_packed_beside_the_server_s(server: Layout, added:
             )
         else:
             assert stretches(plan, index) == (Stretch(size=disk.size, disk=index),)
-            assert ("keep", disk.size) in [(step.verb, step.after) for step in plan.steps]
+            assert ("keep", disk.size) in [(step.verb, step.after) for step in plan.rows]
     assert plan.target.vgs == tuple(
         replace(vg, pvs=tuple(replace(pv, disk=0) for pv in vg.pvs)) for vg in make_plan(server, MARGIN).target.vgs
     )
@@ -468,4 +468,4 @@ def test_extended_partition_holds_what_moves_with_it(blog: Path) -> None:
     assert packed.extended.start == extended.start
     assert packed.partition(6).start == packed.partition(5).end + MIB
     assert packed.extended.end == packed.partition(6).end
-    assert [(s.verb, s.object) for s in plan.steps if s.verb == "move"] == [("move", "partition 6")]
+    assert [(s.verb, s.object) for s in plan.rows if s.verb == "move"] == [("move", "partition 6")]

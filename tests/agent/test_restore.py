@@ -48,7 +48,7 @@ def two_disks() -> Manifest:
         name="one",
         created="",
         machine={},
-        plan=Plan(source=layout, target=layout, steps=(), moves=(), store=0),
+        plan=Plan(source=layout, target=layout, rows=(), moves=(), store=0),
         packed=layout,
         image=first.image,
         compression=Compression(method="none", level=0),

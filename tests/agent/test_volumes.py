@@ -15,7 +15,7 @@ from lvpack_agent.probe import convert
 from tests.agent.test_layouts import reported
 
 DEVICE = "/dev/vda1"
-PLAN = Plan(source=Layout(disks=(), vgs=()), target=Layout(disks=(), vgs=()), steps=(), moves=(), store=0)
+PLAN = Plan(source=Layout(disks=(), vgs=()), target=Layout(disks=(), vgs=()), rows=(), moves=(), store=0)
 
 
 def volumes(monkeypatch: pytest.MonkeyPatch, found: vgreport.Vg) -> Volumes:

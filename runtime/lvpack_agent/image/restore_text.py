@@ -71,8 +71,8 @@ def _boot_text(loaders: tuple[Loader, ...], device: str) -> str:
 def _left_out(manifest: Manifest) -> str:
     """Return what the server has and the image has not, for people; "" if that is nothing."""
     lines = [
-        f"   {step.object}: {human(step.before - step.after)}, {step.reason}\n"
-        for step in manifest.plan.steps
-        if step.verb == LEAVE_OUT
+        f"   {row.object}: {human(row.before - row.after)}, {row.reason}\n"
+        for row in manifest.plan.rows
+        if row.verb == LEAVE_OUT
     ]
     return "".join(["Not in this image:\n\n", *lines, "\n"]) if lines else ""

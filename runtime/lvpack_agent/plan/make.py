@@ -31,7 +31,7 @@ def make_plan(
     margin asks for less. Raises Refused for a layout that this version cannot pack.
     """
     refuse_other_disks(source, kept)
-    steps: list[Row] = []
+    rows: list[Row] = []
     moves: list[Move] = []
     packed_vgs: list[VolumeGroup] = []
     for vg in source.vgs:
@@ -41,14 +41,14 @@ def make_plan(
         packed_vg = moved(shrunk, going, homes)
         pvs = (pv.ending_early(vg.extent_size) for pv in _with_metadata(packed_vg))
         packed_vgs.append(replace(packed_vg, pvs=tuple(pvs)))
-        steps += [*how, *of_pvs(source, vg, packed_vgs[-1], going, homes)]
+        rows += [*how, *of_pvs(source, vg, packed_vgs[-1], going, homes)]
         moves += going
     packed = tuple(packed_disk(disk, pv_sizes(packed_vgs, index)) for index, disk in enumerate(source.disks[:kept]))
     target = Layout(disks=packed, vgs=tuple(packed_vgs))
-    rows = [of_partitions(source, target, index) for index in range(kept)]
-    steps = [*(step for same, _ in rows for step in same), *steps, *(step for _, changed in rows for step in changed)]
-    steps += [of_disk(old, new) for old, new in zip(source.disks, packed, strict=False)]
-    plan = Plan(source=source, target=target, steps=tuple(steps), moves=tuple(moves), store=0)
+    partitions = [of_partitions(source, target, index) for index in range(kept)]
+    rows = [*(row for same, _ in partitions for row in same), *rows, *(row for _, new in partitions for row in new)]
+    rows += [of_disk(old, new) for old, new in zip(source.disks, packed, strict=False)]
+    plan = Plan(source=source, target=target, rows=tuple(rows), moves=tuple(moves), store=0)
     return replace(plan, store=store_needed(plan))
 
 

@@ -31,15 +31,15 @@ def of_disk(old: Disk, new: Disk) -> Row:
 
 def leaving_out(plan: Plan, others: Iterable[tuple[str, int]]) -> Plan:
     """Return the plan with disks of the server, by name and size, that the packed disk will have nothing of."""
-    steps = (
+    rows = (
         Row(verb=LEAVE_OUT, object=name, type="", before=size, after=0, reason="shares no VG with what is packed")
         for name, size in others
     )
-    return replace(plan, steps=(*plan.steps, *steps))
+    return replace(plan, rows=(*plan.rows, *rows))
 
 
 def of_partitions(source: Layout, target: Layout, index: int) -> tuple[list[Row], list[Row]]:
-    """Return the steps of a disk's partitions that stay as they are, and those of the others."""
+    """Return the rows of a disk's partitions that stay as they are, and those of the others."""
     disk, packed, sizes = source.disks[index], target.disks[index], pv_sizes(target.vgs, index)
     kept: list[Row] = []
     changed: list[Row] = []
@@ -70,7 +70,7 @@ def of_partitions(source: Layout, target: Layout, index: int) -> tuple[list[Row]
                 "move",
                 f"to byte {new.start:,}, after what stands before",
             )
-        step = Row(
+        row = Row(
             verb=verb,
             object=source.partition_name(index, old.number),
             type=kind,
@@ -78,14 +78,14 @@ def of_partitions(source: Layout, target: Layout, index: int) -> tuple[list[Row]
             after=new.size,
             reason=reason,
         )
-        (kept if verb == "keep" else changed).append(step)
+        (kept if verb == "keep" else changed).append(row)
     return kept, changed
 
 
 def of_pvs(
     source: Layout, before: VolumeGroup, after: VolumeGroup, moves: tuple[Move, ...], homes: Homes
 ) -> Iterator[Row]:
-    """Yield the step of each PV: compacted, or, on a disk that is not packed by itself, collapsed."""
+    """Yield the row of each PV: compacted, or, on a disk that is not packed by itself, collapsed."""
     old = {pv.uuid: pv for pv in before.pvs}
     for pv in after.pvs:
         going = [m for m in moves if m.home == pv.uuid and not m.stays]

@@ -25,11 +25,11 @@ _WHOLE = {"": "no filesystem is recognised", "xfs": "an XFS that is not made ane
 
 
 def shrunk_lvs(vg: VolumeGroup, margin: Margin, least: Mapping[str, int]) -> tuple[VolumeGroup, list[Row]]:
-    lvs, steps = [], []
+    lvs, rows = [], []
     for lv in vg.lvs:
         new, reason = _shrunk(lv, vg.extent_size, margin, least.get(lv.uuid, 0))
         lvs.append(new)
-        steps.append(
+        rows.append(
             Row(
                 verb="keep" if new.extents == lv.extents else "shrink",
                 object=f"LV {lv.name}",
@@ -39,7 +39,7 @@ def shrunk_lvs(vg: VolumeGroup, margin: Margin, least: Mapping[str, int]) -> tup
                 reason=reason,
             )
         )
-    return replace(vg, lvs=tuple(lvs)), steps
+    return replace(vg, lvs=tuple(lvs)), rows
 
 
 def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple[LogicalVolume, str]:

@@ -10,7 +10,7 @@ from lvpack_agent.sizes import human
 def as_text(plan: Plan, costs: str = "") -> str:
     """Return the plan as a table for people, closed by a line about its costs."""
     rows = [("", "what", "holds", "now", "packed", "why")]
-    rows += [(s.verb, s.object, s.type, human(s.before), human(s.after), s.reason) for s in plan.steps]
+    rows += [(s.verb, s.object, s.type, human(s.before), human(s.after), s.reason) for s in plan.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     what = " and ".join(f"{d.path} ({d.model or 'no model'}, {human(d.size)})" for d in plan.source.disks)
     names = " and ".join(vg.name for vg in plan.source.vgs)

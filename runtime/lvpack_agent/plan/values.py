@@ -1,7 +1,7 @@
 """A plan as a value: what a layout becomes, and the rows of its table."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lvpack_agent.layout.extents import Move
 from lvpack_agent.layout.layout import Layout
@@ -10,7 +10,7 @@ from lvpack_agent.layout.volumes import LogicalVolume
 # GRUB manual, "BIOS installation": the type of the partition of a GPT that has what an msdos disk has in its gap.
 BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 
-# The verb of steps whose object the packed disk has not.
+# The verb of rows whose object the packed disk has not.
 LEAVE_OUT = "leave out"
 
 
@@ -45,7 +45,8 @@ class Plan:
 
     source: Layout
     target: Layout
-    steps: tuple[Row, ...]
+    # Image sets have the rows under the name that they had first.
+    rows: tuple[Row, ...] = field(metadata={"name": "steps"})
     moves: tuple[Move, ...]
     store: int
 
