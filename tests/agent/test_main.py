@@ -1,70 +1,22 @@
 """Whatever the command line holds and whatever happens: one result line, and what was asked for follows it."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from lvpack_agent.processes import Completed, run
-from lvpack_agent.report import RESULT_MARK, Report, parse_result
+from lvpack_agent.processes import run
+from lvpack_agent.report import RESULT_MARK
+from tests.agent.builders.machine import AGENT, Machine, only_result
 
 pytestmark = [pytest.mark.starts_processes, pytest.mark.timeout(60)]
 
-# An agent in a folder: what it reads of the kernel, and its /run/lvpack. Without consoles it prints.
-AGENT = """
-import sys
-from pathlib import Path
-from lvpack_agent import main, places
-from lvpack_agent.machine import console
-folder = Path(sys.argv[1])
-console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
-places.RUN = folder / "run"
-places.LOG, places.SAID, places.ONERROR = (places.RUN / name for name in ("agent.log", "said", "onerror"))
-sys.exit(main.main(sys.argv[2:]))
-"""
 DIGITS = b"9" * 400
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A folder with the few programs that an agent finds; busybox ends no machine, it is written down."""
-
-    folder: Path
-
-    def program(self, name: str, script: str) -> None:
-        path = self.folder / "bin" / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-
-    def boot(self, words: bytes, *arguments: str) -> Completed:
-        (self.folder / "cmdline").write_bytes(words + b"\n")
-        environment = {"PATH": str(self.folder / "bin")}
-        command = [sys.executable, "-c", AGENT, str(self.folder), *arguments]
-        return run(command, env=environment, ok=range(256), timeout=30)
-
-    def ended_by(self) -> str:
-        path = self.folder / "ended-by"
-        return path.read_text() if path.exists() else ""
-
-    def said(self) -> str:
-        return (self.folder / "run/said").read_text()
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    machine = Machine(tmp_path)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "active").touch()
-    machine.program("sync", "exit 0")
-    machine.program("dmesg", "exit 0")
-    machine.program("busybox", f'echo "$@" >> {tmp_path}/ended-by')
-    return machine
-
-
-def only_result(completed: Completed) -> Report:
-    [line] = [line for line in completed.stdout.splitlines() if RESULT_MARK in line]
-    return parse_result(line)
+    return Machine.made(tmp_path)
 
 
 @pytest.mark.parametrize(
