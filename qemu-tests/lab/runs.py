@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lab import interfaces
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
@@ -90,15 +91,18 @@ class Lab:
     def run(self, drives: list[Drive], *arguments: str, **options: object) -> Report:
         options.setdefault("share", self.share)
         if self.saved and options.keys() <= SHARING:
-            return self._go_on(drives, arguments, **options)  # type: ignore[arg-type]
-        return runs.run_image(
-            self.image,
-            drives,
-            arguments,
-            transcript=self.folder / "console.log",
-            deadline=RUN_SECONDS,
-            **options,  # type: ignore[arg-type]
-        )
+            report = self._go_on(drives, arguments, **options)  # type: ignore[arg-type]
+        else:
+            report = runs.run_image(
+                self.image,
+                drives,
+                arguments,
+                transcript=self.folder / "console.log",
+                deadline=RUN_SECONDS,
+                **options,  # type: ignore[arg-type]
+            )
+        interfaces.check_result(report, arguments)
+        return report
 
     def _go_on(
         self, drives: list[Drive], arguments: Sequence[str], share: Path, *, nfs: int = 4, read_only: bool = False

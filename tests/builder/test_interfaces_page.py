@@ -1,0 +1,71 @@
+"""docs/interfaces.md has each exit status of lvpack on the workstation."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.interfaces import rows
+from lvpack_agent import processes
+from lvpack_agent.report import Report
+from lvpack_builder.image.build import LiveImage
+
+pytestmark = [pytest.mark.starts_processes, pytest.mark.timeout(120)]
+
+LVPACK = [str(Path(sys.executable).with_name("lvpack"))]
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+def status(*arguments: str | Path) -> int:
+    """Return the exit status of lvpack."""
+    return processes.run([*LVPACK, *map(str, arguments)], ok=range(256), timeout=60).status
+
+
+def after_signal(folder: Path, number: int) -> int:
+    """Return the status of lvpack that gets a signal while it reads a manifest."""
+    folder.mkdir()
+    manifest = folder / "manifest.json"
+    os.mkfifo(manifest)
+    lvpack = processes.spawn([*LVPACK, "verify", str(folder)], stderr=processes.PIPE)
+    with manifest.open("wb"):  # opens when the other end does
+        lvpack.send_signal(number)
+        _, said = lvpack.communicate(timeout=60)
+    assert signal.Signals(number).name.encode() in said
+    return lvpack.returncode
+
+
+def run_that_ends(folder: Path, result: str) -> int:
+    """Return the status of lvpack run, whose machine is a program that says a result and ends."""
+    image = LiveImage(folder=folder)
+    image.kit.mkdir(parents=True)
+    for path in (image.kernel, image.initrd, folder / "disk.img"):
+        path.touch()
+    (folder / "said").write_text(f"{Report(status=result, action='plan', message='').line()}\r\n")
+    machine = folder / "qemu-system-x86_64"
+    machine.write_text(f"#!/bin/sh\ncat {folder}/said\n")
+    machine.chmod(0o755)
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "LVPACK_CACHE": str(folder), "LVPACK_ACCEL": "tcg"}
+    command = [*LVPACK, "run", "--disk", str(folder / "disk.img"), "--image", str(folder)]
+    ended = processes.run(command, ok=range(256), env=environment, timeout=60)
+    assert f'"status": "{result}"' in ended.stdout, ended.stderr
+    return ended.status
+
+
+def test_each_exit_status(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "manifest.json").write_text("{")
+    seen = {
+        "0": [status("options"), run_that_ends(tmp_path / "ok", "ok")],
+        "1": [status("verify", damaged), run_that_ends(tmp_path / "failed", "failed")],
+        "2": [status("verify", tmp_path), status("--colour"), run_that_ends(tmp_path / "refused", "refused")],
+        "128+N": [after_signal(tmp_path / signal.Signals(number).name, number) - 128 for number in SIGNALS],
+    }
+    expected = {"0": [0, 0], "1": [1, 1], "2": [2, 2, 2], "128+N": [int(number) for number in SIGNALS]}
+    assert seen == expected
+    page = rows("Exit status of lvpack")
+    assert page.keys() == seen.keys()
+    for number in SIGNALS:
+        assert f"{128 + number} {number.name}" in page["128+N"][0]
