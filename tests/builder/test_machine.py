@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ from lvpack_agent.report import Report, Sizes, Timings, parse_result
 from lvpack_builder.boot import menus
 from lvpack_builder.image import mirror
 from lvpack_builder.image.build import LiveImage
+from lvpack_builder.lab.console import running
 from lvpack_builder.lab.nfs import Share
 from lvpack_builder.lab.nics import Nic, Uplink
 from lvpack_builder.lab.qemu import MAC, TCG, Drive, Machine, guest_runs
@@ -40,6 +42,21 @@ def test_command_line_escapes_what_qemu_and_the_kernel_split() -> None:
     assert 'lvpack.disk="a b"' in words[words.index("-append") + 1]
     assert "mitigations=off" in words[words.index("-append") + 1]
     assert "mitigations=off" not in " ".join(machine.command("kvm"))
+
+
+@pytest.mark.starts_processes
+def test_a_transcript_begins_with_a_command_that_a_shell_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "qemu-system-x86_64"
+    fake.write_text("#!/bin/sh\necho it runs\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    machine = Machine(kernel=Path("k"), arguments=("lvpack.disk=a b", "lvpack.name='"))
+    with running(machine, TCG, tmp_path / "log", note="why it booted") as console:
+        console.wait(60)
+    note, first, *rest = (tmp_path / "log").read_text().splitlines()
+    assert note == "# why it booted" and "it runs" in rest
+    mark, _, *words = shlex.split(first)
+    assert (mark, words) == ("#", machine.command(TCG))
 
 
 def test_a_drive_may_have_sectors_of_4_kib() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import sys
 import time
@@ -147,7 +148,7 @@ def running(
     transcript.parent.mkdir(parents=True, exist_ok=True)
     with transcript.open("wb") as log:
         log.write("".join(f"# {line}\n" for line in note.splitlines()).encode())
-        log.write(f"# {time.strftime('%FT%T')} {' '.join(command)}\n".encode(errors="replace"))
+        log.write(f"# {time.strftime('%FT%T')} {shlex.join(command)}\n".encode(errors="replace"))
         try:
             child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
         except pexpect.ExceptionPexpect:
