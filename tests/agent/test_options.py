@@ -101,6 +101,14 @@ def test_quotes_as_in_the_kernel() -> None:
     assert words('a "b c" lvpack.disk="x y" d') == ["a", "b c", "lvpack.disk=x y", "d"]
 
 
+def test_help_has_each_option_once_and_fits_a_terminal() -> None:
+    lines = options.as_text().splitlines()
+    named = [word for line in lines for word in line.split() if word.startswith("lvpack.")]
+    assert sorted(named) == sorted(f"lvpack.{option.name}" for option in OPTIONS)
+    assert {option.group for option in OPTIONS} == set(options.GROUPS)
+    assert max(len(line) for line in lines) <= 80
+
+
 def test_table_names_every_option_and_the_docs_have_it() -> None:
     assert all(f"`lvpack.{option.name}`" in options.as_markdown() for option in OPTIONS)
     page = Path(__file__).parents[2] / "docs/options.md"

@@ -8,13 +8,20 @@ from lvpack_agent.settings.readers import anything, compression, margin, name, o
 from lvpack_agent.settings.values import Settings
 
 PREFIX = "lvpack."
+# What options are about, in the order in which help lists them.
+GROUPS = ("what", "where", "how", "after")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option: name without prefix, its values for people, the default as text, its reader and its meaning."""
+    """One option: name without prefix, its values for people, the default as text, its reader and its meaning.
+
+    group: one of GROUPS; brief: what --help has room for, at most 52 characters.
+    """
 
     name: str
+    group: str
+    brief: str
     values: str
     default: str
     read: Callable[[str], Any]
@@ -25,6 +32,8 @@ class Option:
 OPTIONS: tuple[Option, ...] = (
     Option(
         name="action",
+        group="what",
+        brief="backup, restore, plan, verify or shell",
         values="backup, restore, plan, verify, shell",
         default="backup",
         read=one_of("backup", "restore", "plan", "verify", "shell"),
@@ -32,6 +41,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="target",
+        group="where",
+        brief="backup: the share, nfs://HOST/PATH",
         values="nfs://HOST[:PORT]/PATH",
         default="",
         read=url,
@@ -39,6 +50,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="source",
+        group="where",
+        brief="restore, verify: the set, nfs://HOST/PATH/NAME",
         values="nfs://HOST[:PORT]/PATH/NAME",
         default="",
         read=url,
@@ -46,6 +59,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="name",
+        group="where",
+        brief="backup: name of the image set",
         values="a name",
         default="",
         read=name,
@@ -53,6 +68,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="mode",
+        group="what",
+        brief="overlay: source is not written; inplace: it shrinks",
         values="overlay, inplace",
         default="overlay",
         read=one_of("overlay", "inplace"),
@@ -61,6 +78,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="disk",
+        group="what",
+        brief="disks to pack or to write; auto, path, WWN, serial",
         values="auto, a device path, by-id path, WWN or serial",
         default="auto",
         read=anything,
@@ -71,6 +90,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="vg",
+        group="what",
+        brief="the VG whose disks are packed; auto, or its name",
         values="auto, a VG name",
         default="auto",
         read=anything,
@@ -79,6 +100,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="collapse",
+        group="what",
+        brief="VG of several disks becomes one disk: yes, no",
         values="yes, no",
         default="yes",
         read=yes_no,
@@ -87,6 +110,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="compress",
+        group="how",
+        brief="auto, zstd:1..19, gzip:1..9 or none",
         values="auto, zstd:1..19, gzip:1..9, none",
         default="auto",
         read=compression,
@@ -95,6 +120,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="margin",
+        group="how",
+        brief="space left in a shrunk filesystem: 5%, or a size",
         values="a percentage, a size",
         default="5%",
         read=margin,
@@ -102,6 +129,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="scratch",
+        group="where",
+        brief="copy-on-write store: auto, ram, share or a device",
         values="auto, ram, share, a device path",
         default="auto",
         read=scratch,
@@ -110,6 +139,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="dump",
+        group="how",
+        brief="inplace: write an image: yes, no",
         values="yes, no",
         default="yes",
         read=yes_no,
@@ -117,6 +148,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="readback",
+        group="how",
+        brief="read again what was written: yes, no",
         values="yes, no",
         default="yes",
         read=yes_no,
@@ -126,6 +159,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="regrow",
+        group="how",
+        brief="inplace: former sizes come back at the end: no, yes",
         values="no, yes",
         default="no",
         read=yes_no,
@@ -133,6 +168,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="grow",
+        group="how",
+        brief="restore: none, the layout stays as it was packed",
         values="none",
         default="none",
         read=one_of("none", later=("fs", "original")),
@@ -140,6 +177,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="efi",
+        group="how",
+        brief="restore, UEFI: entry, fallback, both or none",
         values="entry, fallback, both, none",
         default="entry",
         read=one_of("entry", "fallback", "both", "none"),
@@ -149,6 +188,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="overwrite",
+        group="how",
+        brief="restore: write a disk that holds anything: no, yes",
         values="no, yes",
         default="no",
         read=yes_no,
@@ -156,6 +197,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="after",
+        group="after",
+        brief="a good run: poweroff, reboot, shell or halt",
         values="poweroff, reboot, shell, halt",
         default="poweroff",
         read=one_of("poweroff", "reboot", "shell", "halt"),
@@ -163,6 +206,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="onerror",
+        group="after",
+        brief="a bad one: shell, poweroff, reboot or halt",
         values="shell, poweroff, reboot, halt",
         default="shell",
         read=one_of("shell", "poweroff", "reboot", "halt"),
@@ -170,6 +215,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         name="config",
+        group="where",
+        brief="a file of further options, nfs://HOST/PATH/FILE",
         values="nfs://HOST[:PORT]/PATH/FILE",
         default="",
         read=url,
@@ -181,9 +228,20 @@ BY_NAME = {option.name: option for option in OPTIONS}
 assert set(BY_NAME) == {f.name for f in fields(Settings)}
 
 
+def in_group(group: str) -> tuple[Option, ...]:
+    """Return the options of one of GROUPS."""
+    return tuple(option for option in OPTIONS if option.group == group)
+
+
 def as_text() -> str:
-    """Return the options as lines for --help: name, values with the default first, meaning."""
-    return "\n".join(f"{PREFIX}{o.name}={o.values} [{o.default or 'none'}]: {o.meaning}" for o in OPTIONS)
+    """Return the options as lines for --help, by group; each fits a terminal of 80 columns."""
+    width = max(len(option.name) for option in OPTIONS)
+    lines = []
+    for group in GROUPS:
+        for number, option in enumerate(in_group(group)):
+            head = "" if number else group
+            lines.append(f"  {head:<5}  {PREFIX}{option.name:<{width}}  {option.brief}")
+    return "\n".join(lines)
 
 
 def as_markdown() -> str:
