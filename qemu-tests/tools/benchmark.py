@@ -29,7 +29,7 @@ from lvpack_builder.lab.demo import sparse_copy
 from lvpack_builder.lab.nfs import limited_folder, nfs_share
 from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, node
 from lvpack_builder.lab.sample.server import make_sample
-from lvpack_builder.paths import cache_dir, project_root
+from lvpack_builder.paths import cache_dir
 from tools.benchreport import write
 
 HERE = Path(__file__).parents[1]
@@ -121,7 +121,7 @@ def main(rounds: int, parts: tuple[str, ...]) -> None:
     for what in parts or results:
         measure(what, image, rounds, results[what])
     if all(path.exists() for path in results.values()):
-        write({what: json.loads(path.read_text()) for what, path in results.items()}, project_root() / "docs")
+        write({what: json.loads(path.read_text()) for what, path in results.items()}, HERE.parent / "docs")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from lvpack_builder.image import mirror
 from lvpack_builder.image.mirror import Mirrors
 from lvpack_builder.image.packages import Pins
 from lvpack_builder.image.recipe import Recipe
-from lvpack_builder.paths import project_root
+from lvpack_builder.paths import elements_dir
 
 # head -9 dists/trixie/Release and dists/trixie-security/Release of a mirror
 RELEASE = "Suite: stable\nCodename: trixie\nComponents: main contrib non-free-firmware non-free\n"
@@ -85,7 +85,7 @@ def test_an_element_that_is_nowhere_is_named_with_where_it_was_sought(
     monkeypatch.setenv("ELEMENTS_PATH", str(tmp_path))
     with pytest.raises(Refused, match="'no-such-thing' not found") as refused:
         Recipe(elements=("no-such-thing",)).check()
-    for folder in (str(tmp_path), str(project_root() / "elements"), "diskimage_builder/elements"):
+    for folder in (str(tmp_path), str(elements_dir()), "diskimage_builder/elements"):
         assert folder in refused.value.hint
     with pytest.raises(Refused, match="one stands for another"):
         Recipe(elements=("ubuntu-minimal",)).check()

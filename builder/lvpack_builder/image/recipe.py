@@ -14,7 +14,7 @@ from diskimage_builder.paths import get_path
 from lvpack_agent.errors import Refused
 from lvpack_builder.image import mirror
 from lvpack_builder.image.packages import Pins
-from lvpack_builder.paths import project_root
+from lvpack_builder.paths import elements_dir
 
 DEFAULT_RELEASE = "trixie"
 
@@ -95,7 +95,7 @@ class Recipe:
 def elements_path() -> list[str]:
     """Return the folders that elements are searched in: lvpack's, the user's ELEMENTS_PATH, diskimage-builder's."""
     own = [folder for folder in os.environ.get("ELEMENTS_PATH", "").split(":") if folder]
-    return [str(project_root() / "elements"), *own, get_path("elements")]
+    return [str(elements_dir()), *own, get_path("elements")]
 
 
 def hashed(words: Iterable[str], files: Iterable[Path]) -> str:
