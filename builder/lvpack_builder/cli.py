@@ -141,9 +141,10 @@ def run(
     folder: Path | None,
 ) -> int:
     """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
+    from lvpack_builder.image.build import built_image
     from lvpack_builder.lab import runs
 
-    image = runs.built_image(folder)
+    image = built_image(folder)
     drives = [runs.drive(path) for path in disks]
     report = runs.run_image(
         image, drives, arguments, share=share, firmware=firmware, boot=boot, memory=memory, cpus=2, echo=True

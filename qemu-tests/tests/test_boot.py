@@ -20,9 +20,10 @@ from lvpack_builder.lab.demo import sparse_copy
 from lvpack_builder.lab.inventory import Inventory
 from lvpack_builder.lab.nfs import nfs_share
 from lvpack_builder.lab.nics import Nic
-from lvpack_builder.lab.qemu import MAC, Drive, Machine, accelerator, create_disk, guest_arguments, new_nvram
+from lvpack_builder.lab.qemu import MAC, Drive, Machine, accelerator, create_disk, guest_arguments
 from lvpack_builder.lab.runs import copied_kit, shared_arguments
 from lvpack_builder.lab.sample.server import make_sample
+from lvpack_builder.lab.uefi import new_nvram
 
 pytestmark = pytest.mark.timeout(2400)
 core, full = pytest.mark.core, pytest.mark.full

@@ -15,8 +15,9 @@ from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory
 from lvpack_builder.lab.demo import boot_to_login, sparse_copy
 from lvpack_builder.lab.inventory import Inventory
-from lvpack_builder.lab.qemu import Drive, create_disk, new_nvram
+from lvpack_builder.lab.qemu import Drive, create_disk
 from lvpack_builder.lab.sample.server import make_sample
+from lvpack_builder.lab.uefi import new_nvram
 
 pytestmark = pytest.mark.timeout(2400)
 

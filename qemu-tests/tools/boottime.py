@@ -19,7 +19,8 @@ import click
 
 from lvpack_agent import VERSION
 from lvpack_agent.processes import run
-from lvpack_builder.image import initrd, reproducible, rootfs
+from lvpack_builder import reproducible
+from lvpack_builder.image import initrd, rootfs
 from lvpack_builder.image.base import Base, base
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab.console import running

@@ -21,10 +21,9 @@ from lab.cutrun import Bench, Cut, Run
 from lab.rotation import Rotation
 from lab.runs import fingerprint
 from lvpack_agent.errors import Failed, LvpackError
-from lvpack_builder.image.build import LiveImage
+from lvpack_builder.image.build import LiveImage, built_image
 from lvpack_builder.lab import inventory
 from lvpack_builder.lab.qemu import Drive
-from lvpack_builder.lab.runs import built_image
 from lvpack_builder.lab.sample.server import FOLDER, make_sample
 from lvpack_builder.paths import cache_dir
 

@@ -8,7 +8,9 @@ import pytest
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_builder.image import elf, modules
-from lvpack_builder.image.prune import RULES, Needs, Tree, orphans, owners, parse, select, verdicts
+from lvpack_builder.image.prune import Needs, orphans, select
+from lvpack_builder.image.rules import RULES, parse, verdicts
+from lvpack_builder.image.tree import Tree, owners
 
 FILES = {
     "usr/bin/tool": "",

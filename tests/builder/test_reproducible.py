@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Failed, Refused
-from lvpack_builder.image import reproducible
+from lvpack_builder import reproducible
 
 
 @pytest.fixture(autouse=True)

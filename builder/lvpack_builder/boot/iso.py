@@ -3,6 +3,8 @@
 BIOS: El Torito and an MBR, both with GRUB. UEFI: an EFI system partition, appended to the ISO and shown as El Torito
 image and as partition 2, with Debian's signed shim and GRUB. Both GRUBs find the ISO by its label: other media with
 GRUB may be in the machine.
+
+No unit test: firmware says whether an ISO boots, in qemu-tests/tests/test_boot.py and test_uefi.py.
 """
 
 import os
@@ -16,7 +18,7 @@ from lvpack_agent.processes import run
 from lvpack_agent.sizes import KIB, MIB, round_up
 from lvpack_builder.boot import menus
 from lvpack_builder.boot.loaders import BIOS_MODULES, GRUB_BIOS, GRUB_CD, MOK_MANAGER, SHIM
-from lvpack_builder.image.reproducible import stamp
+from lvpack_builder.reproducible import stamp
 
 FIND = f"search --label --set=root {BOOT_LABEL}\nset prefix=($root)/boot/grub\n"
 # Any number will do as the FAT volume's; a fixed one keeps builds the same.

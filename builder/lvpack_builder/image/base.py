@@ -1,4 +1,7 @@
-"""The base of the live image: Debian's root filesystem by diskimage-builder, packed and cached by its inputs."""
+"""The base of the live image: Debian's root filesystem by diskimage-builder, packed and cached by its inputs.
+
+No unit test: all of it is diskimage-builder and files, in qemu-tests/tests/test_build.py.
+"""
 
 import os
 import shutil
@@ -10,14 +13,14 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import ToolFailed
-from lvpack_builder import isolated
-from lvpack_builder.image import firmware, initrd, mirror, packages, prune, reproducible, rootfs
+from lvpack_builder import isolated, reproducible
+from lvpack_builder.image import firmware, initrd, mirror, packages, prune, rootfs, rules
 from lvpack_builder.image.outputs import remove
 from lvpack_builder.image.recipe import Recipe, elements_path, hashed
 from lvpack_builder.paths import cache_dir, locked
 
 # What makes of diskimage-builder's tree what goes into the image.
-SOURCES = ("base", "elf", "firmware", "initrd", "modules", "prune", "reproducible", "rootfs")
+SOURCES = ("base", "elf", "firmware", "initrd", "modules", "prune", "rootfs", "rules", "tree")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,8 @@ def base(recipe: Recipe | None = None) -> Base:
     recipe = recipe or Recipe()
     whole_key = recipe.key()
     sources = [Path(__file__).with_name(f"{name}.py") for name in SOURCES]
-    key = hashed([whole_key, str(reproducible.given())], [initrd.STAGE1, prune.RULES, *sources])
+    files = [initrd.STAGE1, rules.RULES, Path(reproducible.__file__), *sources]
+    key = hashed([whole_key, str(reproducible.given())], files)
     whole, final = cache_dir() / f"whole-{whole_key}", cache_dir() / f"base-{key}"
     with locked("base"):
         with _making(whole) as partial:

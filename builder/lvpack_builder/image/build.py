@@ -14,14 +14,15 @@ from lvpack_agent.network import options as netoptions
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.settings import read
 from lvpack_agent.sizes import GIB, human
+from lvpack_builder import reproducible
 from lvpack_builder.boot import iso, netboot
 from lvpack_builder.boot.loaders import PACKAGES
 from lvpack_builder.boot.netboot import Host
-from lvpack_builder.image import initrd, packages, reproducible, rootfs, sbom
+from lvpack_builder.image import initrd, packages, rootfs, sbom
 from lvpack_builder.image.base import Base, base
 from lvpack_builder.image.outputs import MANIFEST, check_replaceable, replacing, write_sums
 from lvpack_builder.image.recipe import Recipe
-from lvpack_builder.paths import cache_dir
+from lvpack_builder.paths import cache_dir, output_dir
 
 # Program → Debian package that has it.
 TOOLS = {
@@ -67,6 +68,14 @@ class LiveImage:
     @property
     def iso(self) -> Path:
         return self.folder / "lvpack.iso"
+
+
+def built_image(folder: Path | None = None) -> LiveImage:
+    """Return the live image that was built. Raises Refused if there is none."""
+    image = LiveImage(folder=folder or output_dir())
+    if not image.kernel.exists() or not image.initrd.exists():
+        raise Refused(f"cannot run the live image: there is none in '{image.folder}'", hint="build it: lvpack build")
+    return image
 
 
 def check_host(out: Path) -> None:

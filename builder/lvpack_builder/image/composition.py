@@ -12,9 +12,10 @@ from pathlib import Path
 import lvpack_agent
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
-from lvpack_builder.image import reproducible, rootfs
+from lvpack_builder import reproducible
+from lvpack_builder.image import rootfs
 from lvpack_builder.image.base import Base, base
-from lvpack_builder.lab.runs import built_image
+from lvpack_builder.image.build import built_image
 from lvpack_builder.paths import cache_dir
 
 # The first pattern that matches the start of a path in the tree.

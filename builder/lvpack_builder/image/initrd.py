@@ -2,6 +2,8 @@
 
 The kernel unpacks concatenated cpio archives one after another, compressed or not
 (Documentation/driver-api/early-userspace/buffer-format.rst).
+
+No unit test: a kernel says whether it starts, in every end-to-end test; its bytes are in test_build.py there.
 """
 
 import shutil
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from lvpack_agent.processes import run
 from lvpack_builder.image.modules import dependencies, loading_order
-from lvpack_builder.image.reproducible import stamp
+from lvpack_builder.reproducible import stamp
 
 STAGE1 = Path(__file__).parent / "stage1.sh"
 # Stage 1 needs these to show the layers; all other modules come from the layers.

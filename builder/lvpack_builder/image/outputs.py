@@ -59,12 +59,17 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     return [(p.relative_to(folder).as_posix(), p) for p in paths if p != folder / SUMS or p.is_symlink()]
 
 
-def _is_build(out: Path) -> bool:
+def is_live_image(folder: Path) -> bool:
+    """Tell whether a folder's manifest is that of a build."""
     try:
-        facts = json.loads((out / MANIFEST).read_bytes())
+        facts = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(facts, dict) and facts.keys() >= KEYS and MANIFEST in _sums(out)
+    return isinstance(facts, dict) and facts.keys() >= KEYS
+
+
+def _is_build(out: Path) -> bool:
+    return is_live_image(out) and MANIFEST in _sums(out)
 
 
 def _sums(out: Path) -> dict[str, str]:

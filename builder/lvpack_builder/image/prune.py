@@ -1,124 +1,17 @@
-"""What of Debian's root filesystem goes into the live image: the rules of prune.list, and what the kept files need.
-
-Files are named by their path in the tree, from "/", with no symbolic link on the way.
-"""
+"""What of Debian's root filesystem goes into the live image: what the rules keep, and what the kept files need."""
 
 import lzma
-import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
-from lvpack_builder.image import elf, modules
+from lvpack_builder.image import elf, modules, rules
+from lvpack_builder.image.tree import Tree, owners
 
-RULES = Path(__file__).parent / "prune.list"
 LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib")
-VERBS = ("keep", "drop", "needed")
-PACKAGE = "package:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A line of prune.list: its verb, and a path or package:NAME, in which `*` stands within a name."""
-
-    verb: str
-    pattern: str
-
-    def matches(self, text: str) -> bool:
-        """Tell whether the rule names a path, or "package:NAME"; what is below a path follows it."""
-        return bool(_compiled(self.pattern).fullmatch(text))
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile("[^/]*".join(re.escape(part) for part in pattern.split("*")))
-
-
-def parse(text: str) -> list[Rule]:
-    """Read prune.list. Raises Failed, naming the line, if it is no rule."""
-    rules = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#", 1)[0].split()
-        if not words:
-            continue
-        if len(words) != 2 or words[0] not in VERBS or not words[1].startswith(("/", PACKAGE)):
-            raise Failed(
-                f"cannot read rule '{line}' in line {number} of prune.list: it is not VERB PATH",
-                hint=f"verbs are {', '.join(VERBS)}",
-            )
-        rules.append(Rule(verb=words[0], pattern=words[1]))
-    return rules
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The paths of a tree; what a symbolic link says, "" for all else; the names in each folder."""
-
-    links: Mapping[str, str]
-    folders: Mapping[str, Sequence[str]]
-
-    @classmethod
-    def of(cls, root: Path) -> "Tree":
-        """Read a tree, on its own filesystem only."""
-        links: dict[str, str] = {}
-        folders: dict[str, list[str]] = {}
-        todo = [""]
-        while todo:
-            folder = todo.pop()
-            folders[folder] = []
-            for entry in os.scandir(f"{root}{folder}/"):
-                path = f"{folder}/{entry.name}"
-                folders[folder].append(path)
-                links[path] = str(Path(entry.path).readlink()) if entry.is_symlink() else ""
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(path)
-        return cls(links, folders)
-
-    def resolve(self, path: str) -> tuple[str, list[str]]:
-        """Return where a path leads, "" for nowhere, and the symbolic links on its way there."""
-        at, rest = "", path.strip("/").split("/")
-        passed: list[str] = []
-        while rest:
-            name, *rest = rest
-            if name in ("", "."):
-                continue
-            if name == "..":
-                at = at.rpartition("/")[0]
-                continue
-            at = f"{at}/{name}"
-            if at not in self.links or len(passed) > 40:  # as many as the kernel follows (path_resolution(7))
-                return "", passed
-            if link := self.links[at]:
-                passed.append(at)
-                rest = [*link.strip("/").split("/"), *rest]
-                at = "" if link.startswith("/") else at.rpartition("/")[0]
-        return at, passed
-
-
-def verdicts(tree: Tree, rules: Sequence[Rule], owners: Mapping[str, str]) -> dict[str, str]:
-    """Return the verb for each path: the last rule that names it or a folder above it; keep if there is none.
-
-    owners: file → Debian package.
-    """
-    numbered = list(enumerate(rules))
-    of_package = {p: _last(numbered, f"{PACKAGE}{p}") for p in set(owners.values())}
-    found: dict[str, str] = {}
-    last = {"": -1}
-    for folder in sorted(tree.folders):  # a folder comes before what is in it
-        for path in tree.folders[folder]:
-            last[path] = max(_last(numbered, path), last[folder], of_package.get(owners.get(path, ""), -1))
-            found[path] = rules[last[path]].verb if last[path] >= 0 else "keep"
-    return found
-
-
-def _last(numbered: Sequence[tuple[int, Rule]], text: str) -> int:
-    return next((number for number, rule in reversed(numbered) if rule.matches(text)), -1)
 
 
 def select(tree: Tree, verdict: Mapping[str, str], needs: Callable[[str], Iterable[str]]) -> set[str]:
@@ -182,19 +75,6 @@ class Needs:
         raise Failed(f"cannot pack '{path}' into the live image: it needs '{places[0]}', which is nowhere")
 
 
-def owners(root: Path, tree: Tree) -> dict[str, str]:
-    """Return file → Debian package, from dpkg's lists, which still say /bin and /lib for what is under /usr."""
-    found = {}
-    for file in sorted((root / "var/lib/dpkg/info").glob("*.list")):
-        package = file.stem.partition(":")[0]
-        for path in file.read_text().splitlines():
-            folder, _, name = path.rpartition("/")
-            owned = f"{tree.resolve(folder)[0]}/{name}"
-            if owned not in tree.folders:  # a folder is in the lists of all packages that have files in it
-                found[owned] = package
-    return found
-
-
 def orphans(root: Path, tree: Tree, kept: set[str]) -> set[str]:
     """Return the kept scripts whose interpreter is not kept."""
     found = set()
@@ -213,7 +93,7 @@ def orphans(root: Path, tree: Tree, kept: set[str]) -> set[str]:
 def prune(root: Path, out: Path) -> None:
     """Copy to the folder out what the live image keeps of a tree, its modules unpacked and known to depmod."""
     tree = Tree.of(root)
-    verdict = verdicts(tree, parse(RULES.read_text()), owners(root, tree))
+    verdict = rules.verdicts(tree, rules.parse(rules.RULES.read_text()), owners(root, tree))
     kept = select(tree, verdict, Needs(root, tree))
     kept -= orphans(root, tree, kept)
     out.mkdir()

@@ -1,4 +1,7 @@
-"""Root filesystem layers: squashfs files that stage 1 stacks, the later name on top."""
+"""Root filesystem layers: squashfs files that stage 1 stacks, the later name on top.
+
+No unit test: it is mksquashfs and a chroot, in qemu-tests/tests/test_build.py and test_image_content.py.
+"""
 
 import shutil
 import tempfile
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import lvpack_agent
 from lvpack_agent.processes import run
-from lvpack_builder.image.reproducible import stamp
+from lvpack_builder.reproducible import stamp
 
 AGENT_PATH = "usr/lib/python3/dist-packages/lvpack_agent"
 

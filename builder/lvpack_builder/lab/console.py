@@ -1,4 +1,7 @@
-"""The serial console of a virtual machine, driven by markers that cannot be guessed and by deadlines."""
+"""The serial console of a virtual machine, driven by markers that cannot be guessed and by deadlines.
+
+No unit test: it is about a real machine's timing, which every end-to-end test meets.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""`lvpack demo`: the whole way in one command, with sizes and times."""
+"""`lvpack demo`: the whole way in one command, with sizes and times.
+
+No unit test: its parts are those of the end-to-end tests; `make demo` runs all of it.
+"""
 
 import tempfile
 import time

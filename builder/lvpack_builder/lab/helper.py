@@ -1,4 +1,7 @@
-"""The live image as a helper system: runs one command with disks and a folder of the host at /host."""
+"""The live image as a helper system: runs one command with disks and a folder of the host at /host.
+
+No unit test: it starts machines, for most end-to-end tests.
+"""
 
 import tempfile
 import warnings

@@ -12,6 +12,7 @@ from lvpack_agent.processes import run
 from lvpack_builder.boot.menus import kernel_arguments, kernel_word
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab.nics import Nic, Uplink
+from lvpack_builder.lab.uefi import UEFI, UEFI_SECURE
 from lvpack_builder.paths import cache_dir, locked
 
 TCG = "tcg,thread=multi"
@@ -36,13 +37,6 @@ GUEST_ARGUMENTS = ("panic=-1",)
 
 # QEMU's own first one.
 MAC = "52:54:00:12:34:56"
-
-# OVMF as Debian has it; its variables with Microsoft's keys are "ms".
-UEFI = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
-UEFI_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
-UEFI_SECURE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
-UEFI_SECURE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
-
 
 # Bytes of a sector of most disks.
 SECTOR = 512
@@ -87,7 +81,7 @@ class Drive:
 class Machine:
     """A virtual machine; memory in MiB. It boots kernel and initrd, else ISO, else network, else its first disk.
 
-    nvram: a file of UEFI variables (see new_nvram); None: the firmware is a BIOS. secure: Secure Boot is enforced.
+    nvram: a file of UEFI variables (see lab/uefi.py); None: the firmware is a BIOS. secure: Secure Boot is enforced.
     usb: the ISO is a USB stick. kit: a folder to netboot from, by QEMU's TFTP server, boot_file being in it.
     cpus: with more than one, an emulated kernel panics now and then on a busy host: it changes its own code as it runs,
     and the other processor was seen to run into a change that is half made ("Oops: int3"). Two guests at a time keep
@@ -180,16 +174,6 @@ class Machine:
             # Only code in system management mode may write variables, else Secure Boot could be switched off.
             words += ["-global", "driver=cfi.pflash01,property=secure,value=on"] if self.secure else []
         return [*words, "-device", "qemu-xhci"] if self.usb else words
-
-
-def new_nvram(path: Path, *, secure: bool = False) -> Path:
-    """Make a file of UEFI variables as they are in a new machine; secure: with Microsoft's keys, Secure Boot on."""
-    source = UEFI_SECURE_VARIABLES if secure else UEFI_VARIABLES
-    try:
-        path.write_bytes(source.read_bytes())
-    except FileNotFoundError:
-        raise Failed(f"cannot make UEFI variables: there is no '{source}'", hint="apt-get install ovmf") from None
-    return path
 
 
 def guest_arguments(accelerator: str) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """One TCP port for several RPC programs, as servers have it that serve NFS 3 and MOUNT on one port.
 
 nfs-ganesha cannot: on its NFS port it answers MOUNT calls with "program unavailable" (nfs-ganesha issue 952).
+
+No unit test: qemu-tests/tests mount by NFS 3 through it.
 """
 
 import asyncio

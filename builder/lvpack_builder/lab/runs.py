@@ -13,21 +13,14 @@ from lvpack_agent.settings.table import PREFIX
 from lvpack_builder.boot import netboot
 from lvpack_builder.boot.iso import write_iso
 from lvpack_builder.image.build import LiveImage
-from lvpack_builder.image.reproducible import dated
 from lvpack_builder.lab.console import running
 from lvpack_builder.lab.nfs import Share, nfs_share
-from lvpack_builder.lab.qemu import Drive, Machine, accelerator, guest_arguments, new_nvram
-from lvpack_builder.paths import cache_dir, output_dir
+from lvpack_builder.lab.qemu import Drive, Machine, accelerator, guest_arguments
+from lvpack_builder.lab.uefi import new_nvram
+from lvpack_builder.paths import cache_dir
+from lvpack_builder.reproducible import dated
 
 URLS = {f"{PREFIX}target", f"{PREFIX}source", f"{PREFIX}config"}
-
-
-def built_image(folder: Path | None = None) -> LiveImage:
-    """Return the live image that was built. Raises Refused if there is none."""
-    image = LiveImage(folder=folder or output_dir())
-    if not image.kernel.exists() or not image.initrd.exists():
-        raise Refused(f"cannot run the live image: there is none in '{image.folder}'", hint="build it: lvpack build")
-    return image
 
 
 def shared_arguments(arguments: Sequence[str], share: Share | None) -> list[str]:
