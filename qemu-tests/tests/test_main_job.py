@@ -21,7 +21,7 @@ from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
 from lvpack_agent.report import UNKNOWN, Report
 from lvpack_agent.sizes import MIB, human, round_up
-from lvpack_builder.cli import main
+from lvpack_builder.cli.main import main
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper, inventory, runs
 from lvpack_builder.lab.demo import boot_to_login, sparse_copy

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from lvpack_agent.processes import ToolFailed
-from lvpack_builder import cli, isolated
+from lvpack_builder import isolated
+from lvpack_builder.cli.main import main
 
 pytestmark = [
     pytest.mark.starts_processes,
@@ -110,7 +111,7 @@ def test_a_signal_ends_a_command_with_a_line_and_a_status(monkeypatch: pytest.Mo
     before = {n: signal.getsignal(n) for n in numbers}
     monkeypatch.setattr("lvpack_builder.image.build.build", interrupted)
     try:
-        result = CliRunner().invoke(cli.main, ["build"])
+        result = CliRunner().invoke(main, ["build"])
     finally:
         for n, handler in before.items():
             signal.signal(n, handler)

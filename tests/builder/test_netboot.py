@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from lvpack_agent.errors import Refused
-from lvpack_builder import cli
 from lvpack_builder.boot.loaders import PACKAGES
 from lvpack_builder.boot.netboot import Host, check_words, mac_address, write_kit
+from lvpack_builder.cli.main import main
 from lvpack_builder.image import build
 from lvpack_builder.image.build import LiveImage
 
@@ -51,7 +51,7 @@ def test_arguments_belong_to_the_host_before_them(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(build, "build", fake)
     words = ["-a", "quiet", "--host", "52-54-00-00-00-01", "-a", "a=1", "-a", "b=2", "--host", "52:54:00:00:00:02"]
-    answer = CliRunner().invoke(cli.main, ["build", "-o", str(tmp_path), *words, "-a", "a=3"])
+    answer = CliRunner().invoke(main, ["build", "-o", str(tmp_path), *words, "-a", "a=3"])
     assert answer.exit_code == 0, answer.output
     [options] = seen
     assert list(options["arguments"]) == ["quiet"]

@@ -1,0 +1,39 @@
+"""`lvpack run`."""
+
+from pathlib import Path
+
+import click
+
+from lvpack_builder.cli.shared import FILE, KERNEL_OPTIONS, reported
+from lvpack_builder.image.build import built_image
+from lvpack_builder.lab import runs
+from lvpack_builder.paths import output_dir
+
+
+@click.command(epilog=KERNEL_OPTIONS)
+@click.option("--disk", "disks", type=FILE, multiple=True, required=True, metavar="FILE", help="Disk image.")
+@click.option("--share", type=FILE, metavar="DIR", help="Folder that the machine sees as its share.")
+@click.option("--firmware", type=click.Choice(["bios", "uefi", "secure"]), default="bios", show_default=True)
+@click.option("--boot", type=click.Choice(["direct", "iso", "usb", "pxe"]), default="direct", show_default=True)
+@click.option("-a", "--argument", "arguments", multiple=True, metavar="ARG", help="Kernel argument.")
+@click.option("--memory", type=int, default=1024, show_default=True, help="MiB of the machine.")
+@click.option(
+    "--image", "folder", type=FILE, metavar="DIR", show_default=output_dir().name, help="Folder of the live image."
+)
+@reported
+def run(
+    disks: tuple[Path, ...],
+    share: Path | None,
+    firmware: str,
+    boot: str,
+    arguments: tuple[str, ...],
+    memory: int,
+    folder: Path | None,
+) -> int:
+    """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
+    image = built_image(folder)
+    drives = [runs.drive(path) for path in disks]
+    report = runs.run_image(
+        image, drives, arguments, share=share, firmware=firmware, boot=boot, memory=memory, cpus=2, echo=True
+    )
+    return {"ok": 0, "refused": 2}.get(report.status, 1)

@@ -1,0 +1,1 @@
+"""What the workstation does with image sets: find, describe, verify, convert."""

@@ -1,0 +1,41 @@
+"""An image set in words: a summary, and the plan that it was packed by."""
+
+from collections.abc import Iterator
+
+from lvpack_agent.image.manifest import Image, Manifest
+from lvpack_agent.plan.text import as_text
+from lvpack_agent.sizes import human
+
+
+def describe(manifest: Manifest) -> str:
+    """Return a summary of a set for people."""
+    before = {old.uuid: old.extents for old, _ in manifest.plan.lvs()}
+    machine = " ".join(manifest.machine.get(key, "") for key in ("sys_vendor", "product_name")).strip()
+    lines = [
+        f"image set  {manifest.name}, made {manifest.created} by lvpack {manifest.lvpack}",
+        f"machine    {machine or 'unknown'}",
+        *(
+            f"source     {disk.model or disk.path}, {human(disk.size)}, sectors of {disk.sector_size} bytes"
+            for disk in manifest.plan.source.disks
+        ),
+        *(line for image in manifest.images for line in _image_lines(image, manifest)),
+    ]
+    for vg in manifest.packed.vgs:
+        lines.append(f"VG         {vg.name}, {vg.uuid}, extents of {human(vg.extent_size)}")
+        for lv in vg.lvs:
+            size, was = (human(extents * vg.extent_size) for extents in (lv.extents, before[lv.uuid]))
+            lines.append(f"  LV       {lv.name}: {lv.content.type or 'unknown'}, {size}, was {was}")
+    lines += [f"boot       by UEFI: '{loader.title}', {loader}" for loader in manifest.boot]
+    lines += [f"warning    {text}" for text in manifest.warnings]
+    return "\n".join(lines)
+
+
+def _image_lines(image: Image, manifest: Manifest) -> Iterator[str]:
+    size, data = image.checksums.raw_size, sum(part.count for part in image.block_map)
+    yield f"packed     {human(size)} ({size:,} bytes), {human(data)} of it data"
+    yield f"stored     {human(image.checksums.stored_size)} in {image.image} ({manifest.compression})"
+
+
+def plan_text(manifest: Manifest) -> str:
+    """Return the plan that the set was packed by."""
+    return as_text(manifest.plan)

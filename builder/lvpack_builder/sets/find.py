@@ -1,0 +1,56 @@
+"""The folder of an image set, told from all that a person may name instead."""
+
+from pathlib import Path
+
+from lvpack_agent.errors import Refused
+from lvpack_agent.image.check import read_manifest
+from lvpack_agent.image.files import MANIFEST, PARTIAL
+from lvpack_agent.image.manifest import Manifest
+from lvpack_builder.image import outputs
+
+HINT = "give the folder that holds disk.img.zst"
+# So many image sets of a share are named.
+NAMED = 3
+
+
+def image_set(verb: str, path: Path) -> Path:
+    """Return the whole path of a folder that looks like an image set.
+
+    Raises Refused if it does not, which says what it is instead: cannot VERB 'PATH': it is a live image, …
+    """
+    folder = path.resolve()
+    cause, hint = _other(folder)
+    if cause:
+        raise Refused(f"cannot {verb} '{folder}': {cause}", hint=hint)
+    return folder
+
+
+def manifest_of(verb: str, path: Path) -> Manifest:
+    """Return the manifest of an image set. Raises Refused if it is none, Failed if it is damaged."""
+    return read_manifest(image_set(verb, path))
+
+
+def _other(folder: Path) -> tuple[str, str]:
+    """Return what a path is if it is no image set, and what to do; nothing if it is one."""
+    if not folder.exists():
+        return "there is no such folder", HINT
+    if not folder.is_dir():
+        above = folder.parent
+        hint = f"give its folder: '{above}'" if _is_set(above) else HINT
+        return "it is a file, not the folder of an image set", hint
+    if _is_set(folder):
+        return "", ""
+    for build, which in ((folder, "a live image"), (folder.parent, "part of a live image")):
+        if outputs.is_live_image(build):
+            return f"it is {which}, not an image set", "give a folder that a backup has written to the share"
+    if folder.name.endswith(PARTIAL):
+        return "it is an image set that is not finished", "wait for the end of its backup, or make a new one"
+    names = sorted(f.parent.name for f in folder.glob(f"*/{MANIFEST}") if _is_set(f.parent))
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return "it holds image sets, but is none", f"give one of them: {', '.join(names[:NAMED])}{more}"
+    return f"it is no image set: there is no {MANIFEST} in it", HINT
+
+
+def _is_set(folder: Path) -> bool:
+    return (folder / MANIFEST).exists() and not outputs.is_live_image(folder)

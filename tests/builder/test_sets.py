@@ -1,0 +1,148 @@
+"""Image sets on the workstation: how they are found, told from other folders, and shown."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lvpack_agent.sizes import human
+from lvpack_builder.cli.main import main
+from lvpack_builder.image import outputs
+from tests.builder.builders import DATA, SIZE, write_set
+
+BUILD = json.dumps(dict.fromkeys(outputs.KEYS, ""))
+
+
+def said(*words: str) -> str:
+    answer = CliRunner().invoke(main, list(words))
+    assert answer.exit_code == 2, answer.output
+    return answer.output
+
+
+@pytest.mark.parametrize(
+    ("words", "verb"),
+    [
+        (("verify",), "verify"),
+        (("inspect",), "inspect"),
+        (("plan",), "show the plan of"),
+        (("convert",), "convert"),
+    ],
+)
+def test_every_command_names_the_folder_that_a_dot_means(
+    words: tuple[str, ...], verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = ["out.qcow2"] if words == ("convert",) else []
+    assert said(*words, ".", *more).startswith(
+        f"lvpack: cannot {verb} '{tmp_path}': it is no image set: there is no manifest.json in it\n"
+    )
+
+
+def test_a_live_image_is_told_from_an_image_set(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(BUILD)
+    (tmp_path / "pxe").mkdir()
+    hint = "give a folder that a backup has written to the share\n"
+    assert said("verify", str(tmp_path)) == (
+        f"lvpack: cannot verify '{tmp_path}': it is a live image, not an image set\n  {hint}"
+    )
+    assert said("verify", str(tmp_path / "pxe")) == (
+        f"lvpack: cannot verify '{tmp_path}/pxe': it is part of a live image, not an image set\n  {hint}"
+    )
+
+
+def test_a_share_names_its_sets(tmp_path: Path) -> None:
+    for name in ("one", "two", "three", "four"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live/manifest.json").write_text(BUILD)
+    assert said("inspect", str(tmp_path)).endswith(
+        "it holds image sets, but is none\n  give one of them: four, one, three and 1 more\n"
+    )
+
+
+def test_other_things_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    (tmp_path / "alone").touch()
+    (tmp_path / "set.partial").mkdir()
+    assert said("verify", str(folder / "manifest.json")).endswith(
+        f"it is a file, not the folder of an image set\n  give its folder: '{folder}'\n"
+    )
+    assert "give the folder that holds disk.img.zst" in said("verify", str(tmp_path / "alone"))
+    assert "there is no such folder" in said("verify", str(tmp_path / "nothing"))
+    assert "it is an image set that is not finished" in said("verify", str(tmp_path / "set.partial"))
+
+
+def test_a_set_among_the_files_of_a_live_image_is_one(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(BUILD)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/manifest.json").write_text('{"schema": 99, "lvpack": "9"}')
+    link = tmp_path / "link"
+    link.symlink_to("set")
+    assert "cannot read image set 'set': its schema is 99" in said("verify", str(link))
+
+
+def done(*words: str) -> str:
+    answer = CliRunner().invoke(main, list(words))
+    assert answer.exit_code == 0, answer.output
+    return answer.output
+
+
+def test_a_set_is_described(tmp_path: Path, blog: Path) -> None:
+    made = write_set(tmp_path / "one", blog)
+    assert done("inspect", str(tmp_path / "one")).splitlines() == [
+        "image set  one, made today by lvpack 0",
+        "machine    Acme Anvil",
+        "source     /dev/vda, 12.0 GiB, sectors of 512 bytes",
+        "packed     4.00 MiB (4,194,304 bytes), 1.00 MiB of it data",
+        f"stored     {human(made.checksums.stored_size)} in disk.img.zst (zstd:1)",
+        f"VG         vg1, {made.packed.vgs[0].uuid}, extents of 32.0 MiB",
+        "  LV       root: ext4, 416 MiB, was 2.50 GiB",
+        "  LV       swap: swap, 32.0 MiB, was 512 MiB",
+        "  LV       tmp: ext4, 64.0 MiB, was 512 MiB",
+        "  LV       var: ext4, 224 MiB, was 1.50 GiB",
+    ]
+    assert done("plan", str(tmp_path / "one")).startswith("Plan: pack disk /dev/vda (no model, 12.0 GiB) with VG vg1")
+
+
+def test_a_whole_set_passes_and_a_changed_one_does_not(
+    tmp_path: Path, blog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "one", blog)
+    monkeypatch.chdir(tmp_path / "one")
+    assert done("verify", ".").endswith("image set one is complete and unchanged\n")
+    image = tmp_path / "one/disk.img.zst"
+    changed = bytearray(image.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    image.write_bytes(changed)
+    answer = CliRunner().invoke(main, ["verify", "."])
+    assert answer.exit_code == 1
+    assert "disk.img.zst is damaged" in answer.output
+
+
+# qemu-img of the workstation writes the qcow2 files; here it copies.
+QEMU_IMG = '#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\nexec /bin/cp "$1" "$2"\n'
+
+
+@pytest.mark.starts_processes
+def test_a_set_is_converted_as_a_whole_or_not_at_all(
+    tmp_path: Path, blog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "one", blog)
+    device = (tmp_path / "device").read_bytes()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/qemu-img").write_text(QEMU_IMG)
+    (tmp_path / "bin/qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    out = tmp_path / "out.qcow2"
+    assert done("convert", str(tmp_path / "one"), str(out)).endswith(f"wrote {out}\n")
+    packed = out.read_bytes()
+    assert len(packed) == SIZE
+    assert packed[DATA.start : DATA.start + DATA.count] == device[DATA.start : DATA.start + DATA.count]
+    assert not any(packed[: DATA.start]) and not any(packed[DATA.start + DATA.count :])
+    assert "it exists" in said("convert", str(tmp_path / "one"), str(out))
+    assert "it is not a .qcow2 file" in said("convert", str(tmp_path / "one"), "out.vmdk")
+    assert not list(tmp_path.glob(".lvpack-*"))
