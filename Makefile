@@ -7,7 +7,7 @@ PACKAGES := .cache/lvpack/packages-installed
 # Two virtual machines at a time; the tests of a file share disks and stay together.
 TWO_GUESTS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit build e2e full cuts bench clean
+.PHONY: demo test check unit build e2e full cuts bench man clean
 
 demo: $(VENV)/ready $(PACKAGES)
 	$(BIN)/lvpack demo
@@ -38,6 +38,12 @@ full: $(VENV)/ready $(PACKAGES)
 CUTS ?= 50
 cuts: build
 	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.powercuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
+
+# A test holds the pages against what the code makes.
+man: $(VENV)/ready
+	mkdir -p docs/man
+	$(BIN)/lvpack man --roff > docs/man/lvpack.1
+	$(BIN)/lvpack man --roff cmdline > docs/man/lvpack.cmdline.7
 
 ROUNDS ?= 3
 bench: $(VENV)/ready $(PACKAGES)

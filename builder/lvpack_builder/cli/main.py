@@ -4,9 +4,11 @@ import click
 
 from lvpack_agent import VERSION
 from lvpack_builder.cli.build import build
+from lvpack_builder.cli.completion import completion
 from lvpack_builder.cli.convert import convert
 from lvpack_builder.cli.demo import demo
 from lvpack_builder.cli.inspect import inspect
+from lvpack_builder.cli.man import man
 from lvpack_builder.cli.options import list_options
 from lvpack_builder.cli.plan import plan
 from lvpack_builder.cli.run import run
@@ -19,5 +21,5 @@ def main() -> None:
     """Pack a Linux server that lives on LVM into the smallest disk image that still boots."""
 
 
-for command in (build, run, plan, inspect, verify, convert, demo, list_options):
+for command in (build, run, plan, inspect, verify, convert, demo, list_options, man, completion):
     main.add_command(command)

@@ -14,7 +14,7 @@ from lvpack_agent.settings.table import as_text
 
 FILE = click.Path(path_type=Path)
 # \b keeps click from filling the lines (click: "Preventing Rewrapping").
-KERNEL_OPTIONS = f"\b\nKernel options, for -a ('lvpack options' says more):\n{as_text()}"
+KERNEL_OPTIONS = f"\b\nKernel options, for -a ('lvpack options' and 'lvpack man cmdline' say more):\n{as_text()}"
 
 
 class Interrupted(KeyboardInterrupt):
