@@ -1,4 +1,4 @@
-# The two commands of the README, and their parts.
+# The two commands of the README, and their parts: `make help` lists them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,46 +7,50 @@ PACKAGES := .cache/lvpack/packages-installed
 # Two virtual machines at a time; the tests of a file share disks and stay together.
 TWO_GUESTS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check unit build e2e full cuts bench man clean
+.PHONY: demo test help check unit build e2e full cuts bench man clean
 
-demo: $(VENV)/ready $(PACKAGES)
+demo: $(VENV)/ready $(PACKAGES)  ## build, make a sample LVM server, pack it, restore it to a smaller disk, boot that
 	$(BIN)/lvpack demo
 
-test: check unit build e2e
+test: check unit build e2e  ## all that CI runs: check, unit, build, e2e
 
-check: $(VENV)/ready $(PACKAGES)
+help:  ## this list
+	@sed -nE 's/^([a-z0-9]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=16
+
+check: $(VENV)/ready $(PACKAGES)  ## format, lint, spelling, types, import contracts, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PATH="$(CURDIR)/$(BIN):$$PATH" ELEMENTS_DIR=elements LIB_DIR=elements dib-lint
 	shellcheck .ci/run $$(grep -rlE '^#!/bin/(busybox )?(sh|bash)' elements builder)
 
-unit: $(VENV)/ready
-	$(BIN)/pytest tests --numprocesses 2
+unit: $(VENV)/ready  ## unit tests, and what of the code they cover (property tests aside)
+	$(BIN)/pytest tests --numprocesses 2 --cov
 
-build: $(VENV)/ready $(PACKAGES)
+build: $(VENV)/ready $(PACKAGES)  ## the live image, in out/
 	$(BIN)/lvpack build
 
-e2e: $(VENV)/ready $(PACKAGES)
+e2e: $(VENV)/ready $(PACKAGES)  ## end-to-end tests in virtual machines, the core ones
 	$(BIN)/pytest qemu-tests -m 'not full' -v --durations 30 $(TWO_GUESTS)
 
-full: $(VENV)/ready $(PACKAGES)
+full: $(VENV)/ready $(PACKAGES)  ## all end-to-end tests
 	$(BIN)/pytest qemu-tests -v --durations 30 $(TWO_GUESTS)
 
 # Power cuts in in-place mode: as many as CUTS, from SEED if it is given.
 CUTS ?= 50
-cuts: build
+cuts: build  ## power cuts in in-place mode: CUTS=50 SEED=…
 	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.powercuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
 
 # A test holds the pages against what the code makes.
-man: $(VENV)/ready
+man: $(VENV)/ready  ## docs/man from the commands and the table of kernel options
 	mkdir -p docs/man
 	$(BIN)/lvpack man --roff > docs/man/lvpack.1
 	$(BIN)/lvpack man --roff cmdline > docs/man/lvpack.cmdline.7
 
 ROUNDS ?= 3
-bench: $(VENV)/ready $(PACKAGES)
+bench: $(VENV)/ready $(PACKAGES)  ## the benchmark of docs/benchmark.md: ROUNDS=3
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.benchmark --rounds $(ROUNDS)
 
@@ -62,5 +66,5 @@ $(PACKAGES): bindep.txt $(VENV)/ready
 	mkdir -p $(@D)
 	touch $@
 
-clean:
+clean:  ## remove what was made: out/, the cache, the virtual environment
 	rm -rf out .cache/lvpack $(VENV)

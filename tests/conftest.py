@@ -3,11 +3,19 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave property tests out of what coverage traces: that would double the time of the unit tests."""
+    for item in items:
+        if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
+            item.add_marker("no_cover")
+
 
 BLOG = Path(__file__).parent / "data/blog"
 
