@@ -16,8 +16,9 @@ from lvpack_agent.overlay import shrink
 from lvpack_agent.probe import open as probe
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
-from lvpack_agent.snapshots import device_store, overlay, stores
-from lvpack_agent.snapshots.device_store import FREE, DeviceStore
+from lvpack_agent.snapshots import overlay, scratch_label, stores
+from lvpack_agent.snapshots.device_store import DeviceStore
+from lvpack_agent.snapshots.scratch_label import FREE
 from lvpack_agent.undo import Undo
 
 SCRATCH = Path("/run/lvpack")
@@ -89,7 +90,7 @@ def scratch_devices(path: str, mdadm: str) -> None:
         for owner in (FREE, OWNER):
             assert "in use by md7" in refused(device, owner)
         run([mdadm, "--stop", "/dev/md7"])
-        label = device_store.read_label(path)
+        label = scratch_label.read_label(path)
         assert label and label.owner == FREE, "md has left the label alone"
         for owner in (FREE, OWNER):
             assert "linux_raid_member" in refused(device, owner)

@@ -14,8 +14,9 @@ from pathlib import Path
 from random import Random
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.inplace import steps
-from lvpack_agent.inplace.steps import ReduceLv, Step, same_extents
+from lvpack_agent.inplace import procedure
+from lvpack_agent.inplace.states import same_extents, states
+from lvpack_agent.inplace.steps import ReduceLv, Step
 from lvpack_agent.layout.extents import Area, Segment
 from lvpack_agent.layout.volumes import LogicalVolume, MetadataArea, PhysicalVolume, VolumeGroup
 from lvpack_agent.lvm import pvlabel, tags
@@ -98,14 +99,14 @@ class Timeline:
     def __init__(self, log: WriteLog, plan: Plan, pristine: Path, scratch: Path) -> None:
         [vg] = plan.source.vgs
         [pv] = vg.pvs
-        shrinking = steps.shrinking(plan)
-        self.todo, self.shrinking = (*shrinking, *steps.regrowing(plan)), len(shrinking)
+        shrinking = procedure.shrinking(plan)
+        self.todo, self.shrinking = (*shrinking, *procedure.regrowing(plan)), len(shrinking)
         self._log = log
         self._start, self._pe_start, self._pe_end = plan.source.pv_start(pv), pv.pe_start, plan.source.pv_end(pv)
         self._second_areas = [
             pv.second_area for side in (plan.source, plan.target) for pv in side.vgs[0].pvs if pv.second_area
         ]
-        self._states = steps.states(vg, self.todo)
+        self._states = states(vg, self.todo)
         _copy_head(pristine, plan, scratch)
         self._ends = dict(self._found_ends(scratch))
 

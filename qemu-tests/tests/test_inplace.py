@@ -16,7 +16,7 @@ import pytest
 
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
 from lab.writelog import Timeline, WriteLog, areas_of, merges_on
-from lvpack_agent.backup.journal import PROGRESS, RECORD, Progress, Record
+from lvpack_agent.backup.journal_record import PROGRESS, RECORD, Progress, Record
 from lvpack_agent.image import check
 from lvpack_agent.inplace.steps import AddArea, ExtendLv, MoveExtents, ReduceLv, RemoveArea, ResizePv, Step
 from lvpack_agent.jsonform import from_json, to_json

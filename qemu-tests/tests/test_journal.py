@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.runs import Lab, assert_ended, fingerprint, started
-from lvpack_agent.backup.journal import PROGRESS, RECORD
+from lvpack_agent.backup.journal_record import PROGRESS, RECORD
 from lvpack_agent.report import RESULT_MARK, Report
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.backup import claim, journal
-from lvpack_agent.backup.journal import Journal, Merge, Record
+from lvpack_agent.backup import claim, journal, journal_read, journal_record, journal_refuse
+from lvpack_agent.backup.journal import Journal
+from lvpack_agent.backup.journal_record import Merge, Record
 from lvpack_agent.errors import Disagreement, Failed, Refused
+from lvpack_agent.inplace import procedure
 from lvpack_agent.inplace import run as inplace
-from lvpack_agent.inplace import steps
+from lvpack_agent.inplace.states import states
 from lvpack_agent.plan.make import make_plan
 from tests.agent.test_plan import MARGIN, blog_layout
 
@@ -26,7 +28,7 @@ def begun(blog: Path, tmp_path: Path) -> Iterator[Journal]:
     share.mkdir()
     planned = make_plan(blog_layout(blog), MARGIN)
     record = Record(
-        schema=journal.SCHEMA,
+        schema=journal_record.SCHEMA,
         lvpack="0.0.1",
         created="now",
         name="one",
@@ -35,9 +37,9 @@ def begun(blog: Path, tmp_path: Path) -> Iterator[Journal]:
         disk="WD 1",
         plan=planned,
         unclean=("LV var",),
-        steps=steps.form(steps.shrinking(planned, ("LV var",)) + steps.regrowing(planned)),
+        steps=procedure.form(procedure.shrinking(planned, ("LV var",)) + procedure.regrowing(planned)),
     )
-    folder = journal.folder(share, *PLACE)
+    folder = journal_read.folder(share, *PLACE)
     with claim.held(folder, print) as held:
         yield journal.begin(folder, held, record, layout)
 
@@ -54,14 +56,14 @@ def test_a_later_boot_finds_all_of_it_whatever_its_version_is(begun: Journal) ->
     assert found.progress == begun.progress
     assert (found.folder / "layout/plan.txt").read_text() == "a plan\n"
     planned = found.record.plan
-    again = steps.shrinking(planned, found.record.unclean) + steps.regrowing(planned)
-    assert steps.form(again) == found.record.steps
-    assert steps.form(again[1:]) != found.record.steps
+    again = procedure.shrinking(planned, found.record.unclean) + procedure.regrowing(planned)
+    assert procedure.form(again) == found.record.steps
+    assert procedure.form(again[1:]) != found.record.steps
 
 
 def test_clones_have_folders_of_their_own(tmp_path: Path) -> None:
     disks = ("WD 1", "WD-1", "WD/1", "x" * 99, "x" * 98, "of machine unknown", "é")
-    folders = {journal.folder(tmp_path, "U-1", disk) for disk in disks}
+    folders = {journal_read.folder(tmp_path, "U-1", disk) for disk in disks}
     assert len(folders) == len(disks)
     assert all(folder.parent == tmp_path and folder.name.startswith("inplace-U-1-") for folder in folders)
 
@@ -69,19 +71,19 @@ def test_clones_have_folders_of_their_own(tmp_path: Path) -> None:
 def test_overlay_mode_is_refused_until_it_is_finished(begun: Journal) -> None:
     share = begun.folder.parent
     with pytest.raises(Refused, match="not finished"):
-        journal.refuse_unfinished(share, *PLACE)
-    journal.refuse_unfinished(share, "U-1", "a clone's disk")
-    (begun.folder / journal.RECORD).write_text("{")
+        journal_refuse.refuse_unfinished(share, *PLACE)
+    journal_refuse.refuse_unfinished(share, "U-1", "a clone's disk")
+    (begun.folder / journal_record.RECORD).write_text("{")
     with pytest.raises(Refused, match="not finished"):
-        journal.refuse_unfinished(share, *PLACE)
-    journal.refuse_unfinished(share, "U-1", "a clone's disk")
+        journal_refuse.refuse_unfinished(share, *PLACE)
+    journal_refuse.refuse_unfinished(share, "U-1", "a clone's disk")
 
 
 def test_what_is_finished_gives_way(begun: Journal) -> None:
     share = begun.folder.parent
     begun.advance(finished="later")
-    journal.refuse_unfinished(share, *PLACE)
-    assert journal.unfinished(share, "U-1") == []
+    journal_refuse.refuse_unfinished(share, *PLACE)
+    assert journal_read.unfinished(share, "U-1") == []
     (begun.folder / "store-1").touch()
     again = journal.begin(begun.folder, begun.claim, replace(begun.record, name="two"), share.parent / "layout")
     assert not (again.folder / "store-1").exists()
@@ -91,7 +93,7 @@ def test_what_is_finished_gives_way(begun: Journal) -> None:
 
 
 def test_what_was_cut_off_before_the_record_is_nothing(begun: Journal) -> None:
-    (begun.folder / journal.RECORD).unlink()
+    (begun.folder / journal_record.RECORD).unlink()
     assert found_again(begun) is None
 
 
@@ -111,7 +113,7 @@ def test_a_folder_that_changed_hands_is_not_cleared(begun: Journal) -> None:
 
 
 def test_lost_progress_is_not_taken_for_no_progress(begun: Journal) -> None:
-    (begun.folder / journal.PROGRESS).unlink()
+    (begun.folder / journal_record.PROGRESS).unlink()
     with pytest.raises(Failed, match=r"progress\.json is missing"):
         found_again(begun)
 
@@ -126,7 +128,7 @@ def test_a_folder_that_another_machine_took_is_not_written(begun: Journal) -> No
 
 
 def test_damage_and_other_schemas_are_not_guessed_at(begun: Journal) -> None:
-    path = begun.folder / journal.RECORD
+    path = begun.folder / journal_record.RECORD
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, "schema": 3}))
     with pytest.raises(Refused, match=r"lvpack 0\.0\.1 began it"):
@@ -136,36 +138,36 @@ def test_damage_and_other_schemas_are_not_guessed_at(begun: Journal) -> None:
         with pytest.raises(Failed, match="cannot read the journal"):
             found_again(begun)
     path.write_text(json.dumps(data))
-    (begun.folder / journal.PROGRESS).write_text('{"done": ')
+    (begun.folder / journal_record.PROGRESS).write_text('{"done": ')
     with pytest.raises(Failed, match="cannot read the journal"):
         found_again(begun)
 
 
 def refuse_in_overlay_mode(share: Path, vg_uuid: str) -> None:
-    journal.refuse_unfinished(share, vg_uuid, "WD 2")
+    journal_refuse.refuse_unfinished(share, vg_uuid, "WD 2")
 
 
 def test_a_disk_with_another_name_is_known_by_what_was_done_to_it(begun: Journal) -> None:
     planned = begun.record.plan
-    states = steps.states(planned.source.vgs[0], steps.shrinking(planned, begun.record.unclean))
-    last = len(states) - 1
-    assert inplace.is_as_left(states[last], begun.record, last)
-    assert inplace.is_as_left(states[last], begun.record, last - 1), "done, and not yet written down"
-    assert not inplace.is_as_left(states[last], begun.record, 0)
-    assert not inplace.is_as_left(states[0], begun.record, 0), "as every clone is"
+    found = states(planned.source.vgs[0], procedure.shrinking(planned, begun.record.unclean))
+    last = len(found) - 1
+    assert inplace.is_as_left(found[last], begun.record, last)
+    assert inplace.is_as_left(found[last], begun.record, last - 1), "done, and not yet written down"
+    assert not inplace.is_as_left(found[last], begun.record, 0)
+    assert not inplace.is_as_left(found[0], begun.record, 0), "as every clone is"
 
 
 def test_a_journal_of_0_1_0_is_never_ignored(tmp_path: Path) -> None:
     former = tmp_path / "inplace-U-1"
     former.mkdir()
-    journal.refuse_former(tmp_path, "U-1")
+    journal_refuse.refuse_former(tmp_path, "U-1")
     record = {"schema": 1, "lvpack": "0.1.0", "vg": "vg1", "vg_uuid": "U-1", "disk": "WD 1"}
-    (former / journal.RECORD).write_text(json.dumps(record))
+    (former / journal_record.RECORD).write_text(json.dumps(record))
     for progress in (None, {"done": 4}):
         if progress:
-            (former / journal.PROGRESS).write_text(json.dumps(progress))
-        for refuse in (journal.refuse_former, refuse_in_overlay_mode):
+            (former / journal_record.PROGRESS).write_text(json.dumps(progress))
+        for refuse in (journal_refuse.refuse_former, refuse_in_overlay_mode):
             with pytest.raises(Refused, match=r"lvpack 0\.1\.0 began .*'inplace-U-1'.*not finished"):
                 refuse(tmp_path, "U-1")
-    (former / journal.PROGRESS).write_text('{"done": 9, "finished": "then"}')
-    journal.refuse_unfinished(tmp_path, "U-1", "WD 1")
+    (former / journal_record.PROGRESS).write_text('{"done": 9, "finished": "then"}')
+    journal_refuse.refuse_unfinished(tmp_path, "U-1", "WD 1")

@@ -6,7 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvpack_agent.inplace import steps
+from lvpack_agent.inplace import procedure
+from lvpack_agent.inplace.states import same_extents, states
 from lvpack_agent.inplace.steps import (
     AddArea,
     MarkVg,
@@ -17,7 +18,6 @@ from lvpack_agent.inplace.steps import (
     ResizePv,
     Step,
     WriteTable,
-    same_extents,
 )
 from lvpack_agent.layout.content import PV_TYPE, Content
 from lvpack_agent.layout.disks import Disk, Partition, PartitionTable
@@ -60,21 +60,21 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 def fold(vg: VolumeGroup, todo: tuple[Step, ...]) -> VolumeGroup:
-    return steps.states(vg, todo)[-1]
+    return states(vg, todo)[-1]
 
 
 @given(plans())
 def test_steps_lead_to_the_target_and_back(plan: Plan) -> None:
     [source], [target] = plan.source.vgs, plan.target.vgs
-    shrunk = fold(source, steps.shrinking(plan))
+    shrunk = fold(source, procedure.shrinking(plan))
     assert same_extents(shrunk, target)
-    assert same_extents(fold(shrunk, steps.regrowing(plan)), source)
+    assert same_extents(fold(shrunk, procedure.regrowing(plan)), source)
 
 
 @given(plans())
 def test_extents_are_always_where_one_lv_alone_has_them(plan: Plan) -> None:
-    todo = steps.shrinking(plan) + steps.regrowing(plan)
-    for state in steps.states(plan.source.vgs[0], todo):
+    todo = procedure.shrinking(plan) + procedure.regrowing(plan)
+    for state in states(plan.source.vgs[0], todo):
         taken = [a.pe + i for lv in state.lvs for s in lv.segments for a in s.areas for i in range(s.length)]
         assert len(set(taken)) == len(taken)
         assert all(extent < state.pvs[0].extents for extent in taken)
@@ -83,8 +83,8 @@ def test_extents_are_always_where_one_lv_alone_has_them(plan: Plan) -> None:
 @given(plans())
 def test_a_pvmove_is_of_one_segment_alone(plan: Plan) -> None:
     """Of the segments as LVM cuts them, which need not be joined again after a move."""
-    todo = steps.shrinking(plan) + steps.regrowing(plan)
-    for state, step in zip(steps.states(plan.source.vgs[0], todo), todo, strict=False):
+    todo = procedure.shrinking(plan) + procedure.regrowing(plan)
+    for state, step in zip(states(plan.source.vgs[0], todo), todo, strict=False):
         if isinstance(step, MoveExtents):
             first, end = step.move.source, step.move.source + step.move.count
             areas = [(a.pe, a.pe + s.length) for lv in state.lvs for s in lv.segments for a in s.areas]
@@ -96,7 +96,7 @@ def test_a_pvmove_is_of_one_segment_alone(plan: Plan) -> None:
 @given(plans())
 def test_a_pv_is_only_resized_with_one_metadata_area_and_then_has_the_wanted_second(plan: Plan) -> None:
     """pvresize moves a second one, and a power cut just then takes all metadata."""
-    for todo, wanted in ((steps.shrinking(plan), plan.target), (steps.regrowing(plan), plan.source)):
+    for todo, wanted in ((procedure.shrinking(plan), plan.target), (procedure.regrowing(plan), plan.source)):
         [packed], [source] = plan.target.vgs, plan.source.vgs
         [area] = [pv.second_area for pv in (source if wanted is plan.target else packed).pvs]
         for step in todo:
@@ -115,8 +115,8 @@ def test_a_pv_is_only_resized_with_one_metadata_area_and_then_has_the_wanted_sec
 
 @given(plans())
 def test_a_second_metadata_area_is_added_where_no_extent_is(plan: Plan) -> None:
-    todo = steps.shrinking(plan) + steps.regrowing(plan)
-    for state, step in zip(steps.states(plan.source.vgs[0], todo), todo, strict=False):
+    todo = procedure.shrinking(plan) + procedure.regrowing(plan)
+    for state, step in zip(states(plan.source.vgs[0], todo), todo, strict=False):
         if isinstance(step, AddArea):
             [pv] = state.pvs
             assert step.area.start >= pv.pe_start + pv.extents * state.extent_size
@@ -137,7 +137,7 @@ def _cut_by(vg: VolumeGroup, move: Move) -> set[int]:
 
 def test_the_sample_server_in_order(blog: Path) -> None:
     plan = make_plan(blog_layout(blog), MARGIN)
-    todo = steps.shrinking(plan)
+    todo = procedure.shrinking(plan)
     assert [type(s).__name__ for s in todo if not isinstance(s, MoveExtents)] == [
         "MarkVg",
         "ResizeFilesystem",
@@ -157,12 +157,12 @@ def test_the_sample_server_in_order(blog: Path) -> None:
 
 def test_a_packed_disk_needs_no_step(blog: Path) -> None:
     plan = make_plan(blog_layout(blog), MARGIN)
-    assert steps.shrinking(replace(plan, source=plan.target, moves=())) == ()
+    assert procedure.shrinking(replace(plan, source=plan.target, moves=())) == ()
 
 
 def test_a_journal_to_replay_on_what_is_kept_is_a_step(blog: Path) -> None:
     plan = make_plan(blog_layout(blog), MARGIN)
-    [_, first, *_] = steps.shrinking(plan, ("partition 1",))
+    [_, first, *_] = procedure.shrinking(plan, ("partition 1",))
     assert isinstance(first, ResizeFilesystem)
     assert (first.partition, first.lv, first.old) == (1, "", first.new)
 
@@ -174,21 +174,21 @@ def test_a_gpt_written_for_another_end_is_written_again(blog: Path) -> None:
     for last, wanted in ((disk.size // 512 - 34, 0), (disk.size // 512 + 100, 1)):
         table = replace(disk.table, label="gpt", last_sector=last)
         layout = replace(plan.target, disks=(replace(disk, table=table),))
-        todo = steps.shrinking(replace(plan, source=layout, target=layout, moves=()))
+        todo = procedure.shrinking(replace(plan, source=layout, target=layout, moves=()))
         assert [isinstance(s, WriteTable) for s in todo] == [True] * wanted
 
 
 def test_states_that_differ_are_told_apart(blog: Path) -> None:
     plan = make_plan(blog_layout(blog), MARGIN)
-    todo = steps.shrinking(plan)
-    states = steps.states(plan.source.vgs[0], todo)
+    todo = procedure.shrinking(plan)
+    found = states(plan.source.vgs[0], todo)
     changing = [i for i, s in enumerate(todo) if isinstance(s, ReduceLv | MoveExtents)]
-    assert all(not same_extents(states[i], states[i + 1]) for i in changing)
+    assert all(not same_extents(found[i], found[i + 1]) for i in changing)
 
 
 def test_a_filesystem_is_only_ever_half_merged_in_a_marked_vg(blog: Path) -> None:
     plan = make_plan(blog_layout(blog), MARGIN)
-    for todo in (steps.shrinking(plan), steps.regrowing(plan)):
+    for todo in (procedure.shrinking(plan), procedure.regrowing(plan)):
         marked = False
         for step in todo:
             marked = step.on if isinstance(step, MarkVg) else marked

@@ -11,8 +11,8 @@ from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, KIB, MIB
-from lvpack_agent.snapshots import device_store, stores
-from lvpack_agent.snapshots.device_store import Label
+from lvpack_agent.snapshots import device_store, scratch_label, stores
+from lvpack_agent.snapshots.scratch_label import Label
 from lvpack_agent.undo import Undo
 from lvpack_builder.lab.qemu import create_disk
 
@@ -35,7 +35,7 @@ def device(path: Path, parts: tuple[BlockDevice, ...] = ()) -> BlockDevice:
 
 
 def labelled(owner: str) -> bytes:
-    return (device_store.LABEL + json.dumps({"owner": owner, "token": ""}).encode()).ljust(MIB, b"\0")
+    return (scratch_label.LABEL + json.dumps({"owner": owner, "token": ""}).encode()).ljust(MIB, b"\0")
 
 
 def md_superblock(sectors: int) -> bytes:
@@ -64,16 +64,16 @@ def test_a_store_takes_every_chunk_of_its_origin_and_its_tables() -> None:
 def test_label_says_whose_store_it_is(tmp_path: Path) -> None:
     path = tmp_path / "scratch"
     path.write_bytes(bytes(MIB))
-    assert device_store.read_label(str(path)) is None
+    assert scratch_label.read_label(str(path)) is None
     path.write_bytes(labelled("U-1"))
     device_store.DeviceStore(device(path), "U-1").release()
-    assert device_store.read_label(str(path)) == Label(owner=device_store.FREE)
-    path.write_bytes(device_store.LABEL + b"{broken")
-    assert device_store.read_label(str(path)) == Label(owner="an unknown machine")
+    assert scratch_label.read_label(str(path)) == Label(owner=scratch_label.FREE)
+    path.write_bytes(scratch_label.LABEL + b"{broken")
+    assert scratch_label.read_label(str(path)) == Label(owner="an unknown machine")
 
 
 @pytest.mark.starts_processes
-@pytest.mark.parametrize("label", [device_store.FREE, "U-1"])
+@pytest.mark.parametrize("label", [scratch_label.FREE, "U-1"])
 def test_a_label_does_not_make_a_member_of_an_array_an_empty_device(tmp_path: Path, label: str) -> None:
     path = tmp_path / "scratch"
     create_disk(path, 64 * MIB)
@@ -89,7 +89,7 @@ def test_a_label_does_not_make_a_member_of_an_array_an_empty_device(tmp_path: Pa
 @pytest.mark.starts_processes
 def test_a_free_device_with_partitions_is_not_empty_and_one_with_an_old_store_is(tmp_path: Path) -> None:
     path = tmp_path / "scratch"
-    path.write_bytes(labelled(device_store.FREE) + b"SnAp" + bytes(range(256)) * 4096)
+    path.write_bytes(labelled(scratch_label.FREE) + b"SnAp" + bytes(range(256)) * 4096)
     assert emptiness.what_holds(device(path)) and not emptiness.what_is_known(device(path))
     with pytest.raises(Refused, match="2 partitions"), Undo() as undo:
         parts = (device(tmp_path / "1"), device(tmp_path / "2"))

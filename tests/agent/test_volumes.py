@@ -6,7 +6,8 @@ import pytest
 
 from lvpack_agent.errors import Disagreement, Refused
 from lvpack_agent.inplace.disk import Volumes, position
-from lvpack_agent.inplace.steps import MarkVg, MoveExtents, states
+from lvpack_agent.inplace.states import states
+from lvpack_agent.inplace.steps import MarkVg, MoveExtents
 from lvpack_agent.layout.extents import Move
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.lvm import pvmove, vgreport

@@ -9,7 +9,8 @@ from pathlib import Path
 from lvpack_agent.devices import dmsetup, sfdisk
 from lvpack_agent.errors import Disagreement, Failed
 from lvpack_agent.inplace.merge import HEAD
-from lvpack_agent.inplace.steps import MoveExtents, Step, WriteTable, same_extents
+from lvpack_agent.inplace.states import same_extents
+from lvpack_agent.inplace.steps import MoveExtents, Step, WriteTable
 from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import VolumeGroup

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent.backup.journal import Merge
+from lvpack_agent.backup.journal_record import Merge
 from lvpack_agent.devices import dmsetup
 from lvpack_agent.devices.blockdev import flush, size_of
 from lvpack_agent.errors import Disagreement, Failed, LvpackError

@@ -13,12 +13,13 @@ from typing import NoReturn
 
 from lvpack_agent import VERSION
 from lvpack_agent.backup import claim as claims
-from lvpack_agent.backup import journal, sameday
+from lvpack_agent.backup import journal, journal_read, journal_record, journal_refuse, sameday
 from lvpack_agent.backup import tables as rescue
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.dump import dump, set_name
 from lvpack_agent.backup.job import Job
-from lvpack_agent.backup.journal import Journal, Merge, Record
+from lvpack_agent.backup.journal import Journal
+from lvpack_agent.backup.journal_record import Merge, Record
 from lvpack_agent.backup.survey import find_source, refuse_marked, refuse_several, surveyed
 from lvpack_agent.devices import blkid, blockdev, dmsetup, lsblk
 from lvpack_agent.devices.blockdev import size_of
@@ -29,8 +30,9 @@ from lvpack_agent.filesystems import resize as shrink
 from lvpack_agent.image import check, files, write
 from lvpack_agent.inplace import disk as volumes
 from lvpack_agent.inplace import merge as merging
-from lvpack_agent.inplace import steps
+from lvpack_agent.inplace import procedure
 from lvpack_agent.inplace.disk import Volumes
+from lvpack_agent.inplace.states import marks, same_extents, states
 from lvpack_agent.inplace.steps import (
     AddArea,
     ExtendLv,
@@ -94,12 +96,12 @@ def pack(job: Job) -> str:
                 all_disks, found = find_source(settings, session, undo)
                 session.disk = found.disk.path
                 refuse_several(found)
-                journal.refuse_former(share, found.vg_uuid)
-                folder = journal.folder(share, found.vg_uuid, journal.identity(found.disk))
+                journal_refuse.refuse_former(share, found.vg_uuid)
+                folder = journal_read.folder(share, found.vg_uuid, journal_read.identity(found.disk))
                 claim = holding.enter_context(claims.held(folder, session.say))
                 entry = journal.find(folder, claim)
                 # A folder may have been renamed after its disk, but the label of a scratch device was not.
-                owner = journal.folder(share, found.vg_uuid, entry.record.disk) if entry else folder
+                owner = journal_read.folder(share, found.vg_uuid, entry.record.disk) if entry else folder
                 store = _store(settings, all_disks, found.disk, folder, owner.name)
             if entry and entry.progress.finished:
                 if _is_of_this_run(entry, found, settings, share):
@@ -108,7 +110,7 @@ def pack(job: Job) -> str:
                     return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
                 entry = None
             if entry is None:
-                others = journal.unfinished(share, found.vg_uuid)
+                others = journal_read.unfinished(share, found.vg_uuid)
                 refuse_marked(found, others, folder.name)
                 for other in others:
                     _refuse_renamed(other, folder.name, found)
@@ -150,7 +152,7 @@ def _resumed(entry: Journal, settings: Settings, session: Session) -> _Begun:
         f"{progress.done} steps are done{', a merge is under way' if progress.merge else ''}; "
         "its plan holds, and nothing is planned again"
     )
-    if steps.form(_all_steps(record.plan, record.unclean)) != record.steps:
+    if procedure.form(_all_steps(record.plan, record.unclean)) != record.steps:
         raise Refused(
             f"cannot go on with the in-place run in '{entry.folder.name}': lvpack {record.lvpack} began it, its steps "
             f"are not those of this version, {VERSION}",
@@ -162,7 +164,7 @@ def _resumed(entry: Journal, settings: Settings, session: Session) -> _Begun:
 
 
 def _all_steps(planned: Plan, unclean: tuple[str, ...]) -> tuple[Step, ...]:
-    return steps.shrinking(planned, unclean) + steps.regrowing(planned)
+    return procedure.shrinking(planned, unclean) + procedure.regrowing(planned)
 
 
 def _is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Path) -> bool:
@@ -170,11 +172,11 @@ def _is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Pat
     record = entry.record
     if settings.name not in ("", record.name) or (settings.dump and not (share / record.name).exists()):
         return False
-    shrunk = len(steps.shrinking(record.plan, record.unclean))
+    shrunk = len(procedure.shrinking(record.plan, record.unclean))
     final = record.plan.source if entry.progress.done > shrunk else record.plan.target
     now = _extents(found)
     return bool(
-        now and steps.same_extents(now, final.vgs[0]) and entry.progress.heads == volumes.heads(found.disk.path, final)
+        now and same_extents(now, final.vgs[0]) and entry.progress.heads == volumes.heads(found.disk.path, final)
     )
 
 
@@ -193,7 +195,7 @@ def _refuse_renamed(other: Path, own: str, found: Found) -> None:
     A disk can have another serial number on another controller or hypervisor.
     """
     try:
-        record, progress = journal.read(other) or (None, None)
+        record, progress = journal_read.read(other) or (None, None)
     except LvpackError:
         return
     now = _extents(found)
@@ -210,9 +212,9 @@ def _refuse_renamed(other: Path, own: str, found: Found) -> None:
 
 def is_as_left(vg: VolumeGroup, record: Record, done: int) -> bool:
     """Return whether a VG is as a run left its own after so many steps, and not as that was before them."""
-    states = steps.states(record.plan.source.vgs[0], _all_steps(record.plan, record.unclean))
-    left = any(steps.same_extents(vg, state) for state in states[done : done + 2])
-    return left and not steps.same_extents(vg, states[0])
+    found = states(record.plan.source.vgs[0], _all_steps(record.plan, record.unclean))
+    left = any(same_extents(vg, state) for state in found[done : done + 2])
+    return left and not same_extents(vg, found[0])
 
 
 def _store(
@@ -239,7 +241,7 @@ def _begin(job: Job, store: FileStore | DeviceStore, found: Found, folder: Path,
                 write.refuse_taken(job.share, taken)
         _refuse_overlay_only(planned)
         _refuse_metadata(source)
-        todo = steps.shrinking(planned, source.unclean)
+        todo = procedure.shrinking(planned, source.unclean)
         rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, shown)
         with session.phase("check"):
             _refuse_damage(source, todo, session)
@@ -264,16 +266,16 @@ def _begin(job: Job, store: FileStore | DeviceStore, found: Found, folder: Path,
                 "larger lvpack.margin",
             )
         record = Record(
-            schema=journal.SCHEMA,
+            schema=journal_record.SCHEMA,
             lvpack=VERSION,
             created=journal.now(),
             name=name,
             vg=found.vg,
             vg_uuid=found.vg_uuid,
-            disk=journal.identity(found.disk),
+            disk=journal_read.identity(found.disk),
             plan=planned,
             unclean=source.unclean,
-            steps=steps.form(_all_steps(planned, source.unclean)),
+            steps=procedure.form(_all_steps(planned, source.unclean)),
         )
         entry = journal.begin(folder, claim, record, begun.layout)
         session.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")
@@ -338,10 +340,10 @@ class _Work:
     ) -> None:
         self._begun, self._disk, self._store, self._session, self._scratch = begun, disk, store, session, scratch
         unclean = begun.journal.record.unclean if begun.journal else ()
-        self._shrinking = steps.shrinking(begun.plan, unclean) if begun.journal else ()
+        self._shrinking = procedure.shrinking(begun.plan, unclean) if begun.journal else ()
         self._steps = _all_steps(begun.plan, unclean) if begun.journal else ()
-        self._states = steps.states(begun.plan.source.vgs[0], self._steps)
-        self._marks = steps.marks(self._steps)
+        self._states = states(begun.plan.source.vgs[0], self._steps)
+        self._marks = marks(self._steps)
 
     def perform(self, job: Job) -> str:
         """Do what is left of the run; return the closing message."""
@@ -455,7 +457,7 @@ class _Work:
                             entry.claim.check()
                             self._step(entry, opened, step, self._states[number + 1])
                             self._flush()
-                            if not steps.same_extents(opened.extents(), self._states[number + 1]):
+                            if not same_extents(opened.extents(), self._states[number + 1]):
                                 raise Failed(
                                     f"cannot trust VG '{opened.vg}': after '{step}' its extents are not as planned"
                                 )

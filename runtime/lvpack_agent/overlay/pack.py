@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent.backup import journal, sameday
+from lvpack_agent.backup import journal_read, journal_refuse, sameday
 from lvpack_agent.backup import tables as rescue
 from lvpack_agent.backup.dump import dump, set_name
 from lvpack_agent.backup.job import Job
@@ -21,7 +21,7 @@ from lvpack_agent.probe.discover import Found
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.sizes import human
-from lvpack_agent.snapshots import device_store, file_store, overlay, stores
+from lvpack_agent.snapshots import device_store, file_store, overlay, scratch_label, stores
 from lvpack_agent.snapshots.stores import Store
 from lvpack_agent.undo import Undo
 
@@ -71,7 +71,7 @@ def _pack(job: Job, undo: Undo) -> str:
     with session.phase("probe"):
         all_disks, found = find_source(settings, session, undo)
         session.disk = found.disk.path
-        journal.refuse_unfinished(share, found.vg_uuid, journal.identity(found.disk))
+        journal_refuse.refuse_unfinished(share, found.vg_uuid, journal_read.identity(found.disk))
         refuse_marked(found)
         if not settings.name:
             sameday.refuse_second(share, found.vg_uuid, time.time())
@@ -134,7 +134,7 @@ def _store(
         on_share = file_store.FileStore.anew(job.share)
         undo.callback(on_share.drop)
         return on_share.fresh(size, undo)
-    return device_store.scratch_device(all_disks, scratch, sources, device_store.FREE).fresh(size, undo)
+    return device_store.scratch_device(all_disks, scratch, sources, scratch_label.FREE).fresh(size, undo)
 
 
 def _too_small(survey: Survey, store: Store, room: int) -> Refused:

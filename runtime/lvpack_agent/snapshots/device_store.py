@@ -1,24 +1,17 @@
 """A copy-on-write store on a scratch device, with a label that says whose it is."""
 
-import json
 import os
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.devices import dmsetup, emptiness
 from lvpack_agent.devices.dmsetup import Linear
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Disagreement, Failed, Refused
-from lvpack_agent.jsonform import from_json, to_json
-from lvpack_agent.sizes import KIB, MIB
+from lvpack_agent.errors import Disagreement, Refused
+from lvpack_agent.sizes import KIB
+from lvpack_agent.snapshots.scratch_label import FREE, LABEL_SIZE, Label, read_label, unwritable, write_label
 from lvpack_agent.snapshots.stores import Store
 from lvpack_agent.undo import Undo
-
-# A scratch device begins with a label that says whose store is on it; the store comes after it.
-LABEL = b"lvpack scratch device\n"
-LABEL_SIZE = MIB
-FREE = "free"
 
 
 class DeviceStore:
@@ -37,14 +30,14 @@ class DeviceStore:
         """Return an empty store of all the room there is; the one before it is gone then."""
         self._refuse_others()
         token = secrets.token_hex(8)
-        _write_label(self._device.path, Label(owner=self._owner, token=token))
+        write_label(self._device.path, Label(owner=self._owner, token=token))
         store = self._mapped(token, undo)
         try:
             with Path(store.device).open("r+b") as file:  # a header of an older store must not be taken for this one's
                 file.write(bytes(64 * KIB))
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _unwritable(self._device.path, error) from error
+            raise unwritable(self._device.path, error) from error
         return store
 
     def again(self, token: str, undo: Undo) -> Store:
@@ -63,7 +56,7 @@ class DeviceStore:
         """The run is at its end: the device is free for any machine again, if the store was on it at all."""
         label = read_label(self._device.path)
         if label and label.owner == self._owner:
-            _write_label(self._device.path, Label(owner=FREE))
+            write_label(self._device.path, Label(owner=FREE))
 
     def _mapped(self, token: str, undo: Undo) -> Store:
         size = self.room() // (64 * KIB) * (64 * KIB)
@@ -111,36 +104,3 @@ def scratch_device(
             f"cannot use '{path}' as scratch device: it is on the disk that is packed", hint="name another disk"
         )
     return DeviceStore(device, owner)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """Whose store a scratch device holds (the UUID of a VG, or FREE), and which."""
-
-    owner: str
-    token: str = ""
-
-
-def read_label(path: str) -> Label | None:
-    """Return the label of a device; None if it is no scratch device of lvpack."""
-    with Path(path).open("rb") as file:
-        head = file.read(4 * KIB)
-    if not head.startswith(LABEL):
-        return None
-    try:
-        return from_json(Label, json.loads(head.removeprefix(LABEL).rstrip(b"\0")))
-    except ValueError:
-        return Label(owner="an unknown machine")
-
-
-def _write_label(path: str, label: Label) -> None:
-    try:
-        with Path(path).open("r+b") as file:
-            file.write((LABEL + json.dumps(to_json(label)).encode()).ljust(4 * KIB, b"\0"))
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: str, error: OSError) -> Failed:
-    return Failed(f"cannot write scratch device '{path}': {error.strerror}", hint="look at dmesg: is the disk sound?")

@@ -1,0 +1,88 @@
+"""Where the journals of in-place runs are on a share, and how they are read, also those of other machines."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from lvpack_agent.backup.journal_record import PROGRESS, RECORD, SCHEMA, Progress, Record
+from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.jsonform import from_json
+from lvpack_agent.machine import dmi
+
+
+def identity(disk: BlockDevice) -> str:
+    """Return what tells a disk from a clone of it, as Record has it."""
+    return disk.wwn or disk.serial or f"of machine {dmi.machine().get('product_uuid', 'unknown')}"
+
+
+def folder(share: Path, vg_uuid: str, disk: str) -> Path:
+    """Return the journal folder of a machine; disk as in Record."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", disk).strip("-")[:40]
+    return share / f"{former_name(vg_uuid)}-{readable}-{hashlib.sha256(disk.encode()).hexdigest()[:8]}"
+
+
+def former_name(vg_uuid: str) -> str:
+    """Return the name of the folder that lvpack 0.1.0 made, of which only one disk with that VG could have one."""
+    return f"inplace-{vg_uuid}"
+
+
+def unfinished(share: Path, vg_uuid: str) -> list[Path]:
+    """Return the journal folders of all disks with that VG whose runs are not finished, or not known to be."""
+    return [path for path in sorted(share.glob(f"{former_name(vg_uuid)}-*")) if not _is_over(path)]
+
+
+def _is_over(folder: Path) -> bool:
+    try:
+        return read_object(folder / RECORD) is None or bool((read_object(folder / PROGRESS) or {}).get("finished"))
+    except Failed:
+        return False
+
+
+def read(folder: Path) -> tuple[Record, Progress] | None:
+    """Return what a journal folder holds, also that of another machine. Raises as find() does."""
+    # Without a record the disk was not written to: it comes before everything else.
+    data = read_object(folder / RECORD)
+    if data is None:
+        return None
+    if data.get("schema") != SCHEMA:
+        raise Refused(
+            f"cannot go on with the in-place run in '{folder.name}': lvpack {data.get('lvpack')} began it, its journal "
+            f"has schema {data.get('schema')}, not {SCHEMA}",
+            hint="boot the live image of that version to finish it",
+        )
+    written = read_object(folder / PROGRESS)
+    if written is None:
+        raise damaged(folder, f"{PROGRESS} is missing, so nothing tells what is done")
+    try:
+        return from_json(Record, data), from_json(Progress, written)
+    except ValueError as error:
+        raise damaged(folder, error) from error
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Return the object in a file of a journal; None if there is no such file. Raises Failed if it is damaged."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError(f"{path.name} holds no object")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise Failed(
+            f"cannot read '{path.name}' of the journal '{path.parent.name}': {error.strerror}",
+            hint="check the server and the network, and boot again with the same options",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path.parent, error) from error
+    return data
+
+
+def damaged(folder: Path, error: Exception | str) -> Failed:
+    return Failed(
+        f"cannot read the journal of an in-place run in '{folder.name}': {error}",
+        hint="put the folder back from a backup of the share that is not older than the last boot of that run; "
+        "do not start the server; layout/ in it has what the disk was",
+    )
