@@ -6,7 +6,7 @@ from lvpack_agent import places
 from lvpack_agent.backup.job import Job
 from lvpack_agent.errors import Failed
 from lvpack_agent.image import check
-from lvpack_agent.inplace import run as inplace
+from lvpack_agent.inplace import pack as inplace
 from lvpack_agent.network.up import Network
 from lvpack_agent.overlay import pack as overlay
 from lvpack_agent.restore.restore import restore

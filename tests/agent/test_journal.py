@@ -11,8 +11,7 @@ from lvpack_agent.backup import claim, journal, journal_read, journal_record, jo
 from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.journal_record import Merge, Record
 from lvpack_agent.errors import Disagreement, Failed, Refused
-from lvpack_agent.inplace import procedure
-from lvpack_agent.inplace import run as inplace
+from lvpack_agent.inplace import procedure, resume
 from lvpack_agent.inplace.states import states
 from lvpack_agent.plan.make import make_plan
 from tests.agent.test_plan import MARGIN, blog_layout
@@ -151,10 +150,10 @@ def test_a_disk_with_another_name_is_known_by_what_was_done_to_it(begun: Journal
     planned = begun.record.plan
     found = states(planned.source.vgs[0], procedure.shrinking(planned, begun.record.unclean))
     last = len(found) - 1
-    assert inplace.is_as_left(found[last], begun.record, last)
-    assert inplace.is_as_left(found[last], begun.record, last - 1), "done, and not yet written down"
-    assert not inplace.is_as_left(found[last], begun.record, 0)
-    assert not inplace.is_as_left(found[0], begun.record, 0), "as every clone is"
+    assert resume.is_as_left(found[last], begun.record, last)
+    assert resume.is_as_left(found[last], begun.record, last - 1), "done, and not yet written down"
+    assert not resume.is_as_left(found[last], begun.record, 0)
+    assert not resume.is_as_left(found[0], begun.record, 0), "as every clone is"
 
 
 def test_a_journal_of_0_1_0_is_never_ignored(tmp_path: Path) -> None:

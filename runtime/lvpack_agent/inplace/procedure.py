@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from lvpack_agent.inplace import procedure
 from lvpack_agent.inplace.steps import (
     AddArea,
     ExtendLv,
@@ -122,3 +123,7 @@ def _ends_at(table: PartitionTable, size: int, sector: int) -> bool:
 def form(steps: tuple[Step, ...]) -> tuple[dict[str, Any], ...]:
     """Return the JSON form of steps, as a journal's Record has them."""
     return tuple({"step": type(step).__name__, **to_json(step)} for step in steps)
+
+
+def all_steps(planned: Plan, unclean: tuple[str, ...]) -> tuple[Step, ...]:
+    return procedure.shrinking(planned, unclean) + procedure.regrowing(planned)

@@ -4,34 +4,30 @@ Before the first write the plan and the source's tables are on the share. A boot
 machine there goes on where the last one stopped and never plans again.
 """
 
-import time
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
 
-from lvpack_agent import VERSION
-from lvpack_agent.backup import claim as claims
-from lvpack_agent.backup import journal, journal_read, journal_record, journal_refuse, sameday
-from lvpack_agent.backup import tables as rescue
-from lvpack_agent.backup.claim import Claim
-from lvpack_agent.backup.dump import dump, set_name
+from lvpack_agent.backup import journal
+from lvpack_agent.backup.dump import dump
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.journal import Journal
-from lvpack_agent.backup.journal_record import Merge, Record
-from lvpack_agent.backup.survey import find_source, refuse_marked, refuse_several, surveyed
-from lvpack_agent.devices import blkid, blockdev, dmsetup, lsblk
+from lvpack_agent.backup.journal_record import Merge
+from lvpack_agent.devices import blkid, blockdev, dmsetup
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
-from lvpack_agent.filesystems import ext, swap
+from lvpack_agent.errors import Disagreement, Failed, Refused
+from lvpack_agent.filesystems import ext
 from lvpack_agent.filesystems import resize as shrink
 from lvpack_agent.image import check, files, write
 from lvpack_agent.inplace import disk as volumes
 from lvpack_agent.inplace import merge as merging
 from lvpack_agent.inplace import procedure
 from lvpack_agent.inplace.disk import Volumes
+from lvpack_agent.inplace.dump import remove_if_abandoned
+from lvpack_agent.inplace.procedure import all_steps
+from lvpack_agent.inplace.refuse import check_fits, refuse_suspended
 from lvpack_agent.inplace.states import marks, same_extents, states
 from lvpack_agent.inplace.steps import (
     AddArea,
@@ -46,27 +42,19 @@ from lvpack_agent.inplace.steps import (
     Step,
     WriteTable,
 )
-from lvpack_agent.layout.content import SUSPEND_TYPES
+from lvpack_agent.inplace.work import Begun
 from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm import pvlabel, pvmove, tags, vgreport
 from lvpack_agent.lvm import rewrite as metadata
-from lvpack_agent.plan import sizes, text
-from lvpack_agent.plan.values import Plan
-from lvpack_agent.probe import convert
-from lvpack_agent.probe.discover import Found
-from lvpack_agent.probe.open import Opened
+from lvpack_agent.plan import sizes
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run as run_tool
 from lvpack_agent.session import Session
-from lvpack_agent.settings.values import Settings
-from lvpack_agent.sizes import MIB, human
-from lvpack_agent.snapshots import device_store, overlay, stores
+from lvpack_agent.sizes import human
 from lvpack_agent.snapshots.device_store import DeviceStore
 from lvpack_agent.snapshots.file_store import FileStore
 from lvpack_agent.undo import Undo
-
-_GOES_ON = "the next boot with the same options goes on from here"
 
 PHASES = {
     MoveExtents: "compact",
@@ -77,271 +65,16 @@ PHASES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Begun:
-    """What a first boot decided; layout is the folder with the source's tables, journal None if no step is needed."""
-
-    name: str
-    plan: Plan
-    layout: Path
-    journal: Journal | None
-
-
-def pack(job: Job) -> str:
-    """Shrink, compact and truncate the source's disk, dump it, and regrow it, as asked; return the closing message."""
-    settings, session, share = job.settings, job.session, job.share
-    with ExitStack() as holding:
-        with Undo() as undo:
-            with session.phase("probe"):
-                all_disks, found = find_source(settings, session, undo)
-                session.disk = found.disk.path
-                refuse_several(found)
-                journal_refuse.refuse_former(share, found.vg_uuid)
-                folder = journal_read.folder(share, found.vg_uuid, journal_read.identity(found.disk))
-                claim = holding.enter_context(claims.held(folder, session.say))
-                entry = journal.find(folder, claim)
-                # A folder may have been renamed after its disk, but the label of a scratch device was not.
-                owner = journal_read.folder(share, found.vg_uuid, entry.record.disk) if entry else folder
-                store = _store(settings, all_disks, found.disk, folder, owner.name)
-            if entry and entry.progress.finished:
-                if _is_of_this_run(entry, found, settings, share):
-                    # The power went just after its end.
-                    session.name = entry.record.name if settings.dump else ""
-                    return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
-                entry = None
-            if entry is None:
-                others = journal_read.unfinished(share, found.vg_uuid)
-                refuse_marked(found, others, folder.name)
-                for other in others:
-                    _refuse_renamed(other, folder.name, found)
-                    session.say(
-                        f"journal: the run in '{other.name}' on the share is not finished; it is of another disk"
-                    )
-                if settings.dump and not settings.name:
-                    sameday.refuse_second(share, found.vg_uuid, time.time())
-                begun = _begin(job, store, found, folder, claim)
-            else:
-                begun = _resumed(entry, settings, session)
-        session.name = begun.name if settings.dump else ""
-        session.measured(source_disk=found.disk.size, packed_disk=begun.plan.packed_size)
-        with Undo() as undo:
-            spared = (found.disk, *lsblk.holding(all_disks, settings.scratch))
-            blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
-            undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
-            try:
-                return _Work(begun, found.disk, store, session, job.folder).perform(job)
-            except OSError as error:
-                raise Failed(
-                    f"cannot go on: {error.strerror or error}" + (f": '{error.filename}'" if error.filename else ""),
-                    hint=f"check the share, the network and the disks (dmesg); {_GOES_ON}",
-                ) from error
-            except Disagreement:
-                raise
-            except LvpackError as error:
-                if not begun.journal or begun.journal.progress.finished:
-                    raise
-                kind = Refused if isinstance(error, Refused) else Failed
-                raise kind(error.message, hint="; ".join(filter(None, [error.hint, _GOES_ON]))) from error
-
-
-def _resumed(entry: Journal, settings: Settings, session: Session) -> _Begun:
-    """Return what an earlier boot decided. Raises Refused if this version would take other steps to it."""
-    record, progress = entry.record, entry.progress
-    session.say(
-        f"resume: the in-place run of {record.created} (VG {record.vg}, {record.vg_uuid}): "
-        f"{progress.done} steps are done{', a merge is under way' if progress.merge else ''}; "
-        "its plan holds, and nothing is planned again"
-    )
-    if procedure.form(_all_steps(record.plan, record.unclean)) != record.steps:
-        raise Refused(
-            f"cannot go on with the in-place run in '{entry.folder.name}': lvpack {record.lvpack} began it, its steps "
-            f"are not those of this version, {VERSION}",
-            hint="boot the live image of that version to finish it",
-        )
-    if settings.name not in ("", record.name):
-        session.warn(f"the image set's name is {record.name}, as this run began; lvpack.name is not used")
-    return _Begun(name=record.name, plan=record.plan, layout=entry.folder / "layout", journal=entry)
-
-
-def _all_steps(planned: Plan, unclean: tuple[str, ...]) -> tuple[Step, ...]:
-    return procedure.shrinking(planned, unclean) + procedure.regrowing(planned)
-
-
-def _is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Path) -> bool:
-    """Return whether a finished run is what the command line asks for, and its disk was not used since."""
-    record = entry.record
-    if settings.name not in ("", record.name) or (settings.dump and not (share / record.name).exists()):
-        return False
-    shrunk = len(procedure.shrinking(record.plan, record.unclean))
-    final = record.plan.source if entry.progress.done > shrunk else record.plan.target
-    now = _extents(found)
-    return bool(
-        now and same_extents(now, final.vgs[0]) and entry.progress.heads == volumes.heads(found.disk.path, final)
-    )
-
-
-def _extents(found: Found) -> VolumeGroup | None:
-    """Return the VG on the found disk, without what its LVs hold; None if it is none that lvpack packs."""
-    [vg] = found.vgs
-    try:
-        return convert.volume_group(vg, {pv.device: (0, number) for number, pv in enumerate(vg.pvs, 1)}, {})
-    except (Failed, KeyError):  # a pvmove is under way
-        return None
-
-
-def _refuse_renamed(other: Path, own: str, found: Found) -> None:
-    """Raise Refused if a run that is not finished has left a disk just so: then it may be this one, under another name.
-
-    A disk can have another serial number on another controller or hypervisor.
-    """
-    try:
-        record, progress = journal_read.read(other) or (None, None)
-    except LvpackError:
-        return
-    now = _extents(found)
-    if not record or not progress or not now:
-        return
-    if is_as_left(now, record, progress.done):
-        raise Refused(
-            f"cannot begin an in-place run: the one in '{other.name}' on the share is not finished, and this disk is "
-            "as that left its own",
-            hint=f"if it is the same disk, with another name than then ({record.disk}), rename that folder to '{own}' "
-            "and boot again; if it is not, move the folder away",
-        )
-
-
-def is_as_left(vg: VolumeGroup, record: Record, done: int) -> bool:
-    """Return whether a VG is as a run left its own after so many steps, and not as that was before them."""
-    found = states(record.plan.source.vgs[0], _all_steps(record.plan, record.unclean))
-    left = any(same_extents(vg, state) for state in found[done : done + 2])
-    return left and not same_extents(vg, found[0])
-
-
-def _store(
-    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, folder: Path, owner: str
-) -> FileStore | DeviceStore:
-    if settings.scratch in ("auto", "share"):
-        return FileStore(folder, "store-")
-    return device_store.scratch_device(all_disks, settings.scratch, (source,), owner)
-
-
-def _begin(job: Job, store: FileStore | DeviceStore, found: Found, folder: Path, claim: Claim) -> _Begun:
-    """Probe, plan, and have all that a later boot needs on the share. Nothing is written to the disk."""
-    settings, session, scratch = job.settings, job.session, job.folder
-    overlaid = overlay.overlay(found.paths, lambda undo: stores.in_memory(scratch / "store", undo))
-    with overlaid as over, Undo() as source_undo:
-        with session.phase("plan"):
-            survey = source_undo.enter_context(surveyed(found, over.devices, settings, session))
-            planned, source = survey.plan, survey.source
-            shown = text.as_text(planned, text.inplace_costs(planned))
-            session.say(shown)
-        name = set_name(settings.name, survey.host)
-        if settings.dump:
-            for taken in (name, name + files.PARTIAL):
-                write.refuse_taken(job.share, taken)
-        _refuse_overlay_only(planned)
-        _refuse_metadata(source)
-        todo = procedure.shrinking(planned, source.unclean)
-        rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, shown)
-        with session.phase("check"):
-            _refuse_damage(source, todo, session)
-    begun = _Begun(name=name, plan=planned, layout=scratch / "layout", journal=None)
-    if not todo:
-        session.say("the disk is as the plan wants it: nothing is written to it")
-        return begun
-    if not found.vgs[0].pvs[0].allocatable:
-        raise Refused(
-            f"cannot shrink in place: the PV of VG '{found.vg}' is not allocatable, so LVM moves nothing on it",
-            hint="make it so with pvchange --allocatable y",
-        )
-    with session.phase("journal"):
-        needed = sizes.STORE_FLOOR + max(
-            (sizes.rewritten(s.old, s.new) for s in todo if isinstance(s, ResizeFilesystem)), default=0
-        )
-        if needed > store.room():
-            raise Refused(
-                f"cannot shrink in place: the store for the largest filesystem needs about {human(needed)}, "
-                f"{store.place} has room for {human(store.room())}",
-                hint="make room on the share, name an empty disk with lvpack.scratch=/dev/…, or shrink less with a "
-                "larger lvpack.margin",
-            )
-        record = Record(
-            schema=journal_record.SCHEMA,
-            lvpack=VERSION,
-            created=journal.now(),
-            name=name,
-            vg=found.vg,
-            vg_uuid=found.vg_uuid,
-            disk=journal_read.identity(found.disk),
-            plan=planned,
-            unclean=source.unclean,
-            steps=procedure.form(_all_steps(planned, source.unclean)),
-        )
-        entry = journal.begin(folder, claim, record, begun.layout)
-        session.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")
-        try:
-            with Undo() as trial:  # that a store can be had is known before the first write
-                store.fresh(MIB, trial)
-            store.drop()
-        except LvpackError:
-            entry.discard()
-            raise
-    return replace(begun, journal=entry)
-
-
-def _refuse_overlay_only(planned: Plan) -> None:
-    """Raise Refused for what only overlay mode does: partitions that move."""
-    old, new = planned.source.disks[0], planned.target.disks[0]
-    for before, after in zip(old.rows, new.rows, strict=True):
-        if before.start != after.start and before is not old.extended:
-            raise Refused(
-                f"cannot pack disk '{old.path}' in place: partition {before.number} stands after the PV and would have "
-                "to move",
-                hint="use lvpack.mode=overlay, which moves it in the image only",
-            )
-
-
-def _refuse_metadata(source: Opened) -> None:
-    """Raise Refused unless every metadata area of the PV is whole, in use, and has the same text."""
-    [vg], [device] = source.layout.vgs, source.pvs
-    try:
-        pvlabel.check(device)
-    except Failed as why:
-        raise Refused(
-            f"cannot pack VG '{vg.name}' in place: {why.message}", hint=why.hint or "use lvpack.mode=overlay"
-        ) from why
-
-
-def _refuse_damage(source: Opened, todo: tuple[Step, ...], session: Session) -> None:
-    """Raise Refused if e2fsck finds more in a filesystem than what it repairs without a question (e2fsck(8), -p)."""
-    damage = list(source.findings)
-    resized = {step.name for step in todo if isinstance(step, ResizeFilesystem)}
-    for name, device in source.ext_devices():
-        if name in resized:
-            damage += filter(None, [shrink.check_filesystem(device, name, session.say, lambda: None)])
-        else:
-            session.say(f"check {name} (read-only)")
-            try:
-                ext.check(device)  # nothing will repair it, and the packed disk must pass
-            except Failed as failed:
-                damage.append(f"{name}: {failed.message}")
-    if damage:
-        raise Refused(
-            f"cannot shrink this disk in place: {'; '.join(damage)}",
-            hint="repair it with e2fsck -f first, or use lvpack.mode=overlay, which repairs only the image",
-        )
-
-
-class _Work:
+class Work:
     """The steps of one run on its disk."""
 
     def __init__(
-        self, begun: _Begun, disk: BlockDevice, store: FileStore | DeviceStore, session: Session, scratch: Path
+        self, begun: Begun, disk: BlockDevice, store: FileStore | DeviceStore, session: Session, scratch: Path
     ) -> None:
         self._begun, self._disk, self._store, self._session, self._scratch = begun, disk, store, session, scratch
         unclean = begun.journal.record.unclean if begun.journal else ()
         self._shrinking = procedure.shrinking(begun.plan, unclean) if begun.journal else ()
-        self._steps = _all_steps(begun.plan, unclean) if begun.journal else ()
+        self._steps = all_steps(begun.plan, unclean) if begun.journal else ()
         self._states = states(begun.plan.source.vgs[0], self._steps)
         self._marks = marks(self._steps)
 
@@ -396,7 +129,7 @@ class _Work:
             found = volumes.position(opened, self._begun.plan, self._steps, self._states, done)
             for lv in self._begun.plan.source.vgs[0].lvs:
                 if lv.content.type == "swap":
-                    _refuse_suspended(f"LV {lv.name}", opened.lvs[lv.uuid])
+                    refuse_suspended(f"LV {lv.name}", opened.lvs[lv.uuid])
             self._mend_metadata(opened)
             if left := pvmove.left_over(opened.report()):
                 self._session.say(f"remove LV {left.name}, which a pvmove that was cut off at its end has left")
@@ -507,12 +240,12 @@ class _Work:
                     lvm.tag(opened.vg, opened.pv, remove=[tags.TAG, *merges])
             case MakeSwap():
                 device = opened.lvs[step.lv]
-                _refuse_suspended(step.name, device)
+                refuse_suspended(step.name, device)
                 if (kind := blkid.identify(device).get("TYPE", "swap")) != "swap":
                     raise volumes.disagree(f"{step.name} holds {kind}")
                 shrink.make_swap(device, step.new)
             case ReduceLv():
-                _check_fits(opened.lvs[step.lv], step)
+                check_fits(opened.lvs[step.lv], step)
                 lvm.reduce(opened.vg, opened.names[step.lv], step.extents, opened.pv)
             case ExtendLv():
                 if self._is_striped(step.lv):
@@ -629,44 +362,9 @@ class _Work:
         mine = entry is not None and entry.progress.dumping
         with write.Writer(share) as writer, Undo() as undo:
             if entry and not mine:
-                _remove_if_abandoned(share / (self._session.name + files.PARTIAL), entry.folder)
+                remove_if_abandoned(share / (self._session.name + files.PARTIAL), entry.folder)
             folder = writer.begin(self._session.name, leftover=mine)
             if entry and not mine:
                 entry.advance(dumping=True)
             files.copy_layout(self._begun.layout, folder)
             dump(job, folder, [self._packed(undo)], planned)
-
-
-def _remove_if_abandoned(partial: Path, beside: Path) -> None:
-    """Remove the folder of a set if it is empty and not new.
-
-    The power went before the journal said whose it is. Another machine that has just made it puts something in it.
-    """
-    with suppress(OSError):
-        if claims.server_time(beside) - partial.stat().st_mtime > claims.SILENT_SECONDS:
-            partial.rmdir()
-
-
-def _refuse_suspended(name: str, device: str) -> None:
-    if (kind := blkid.identify(device).get("TYPE", "")) in SUSPEND_TYPES:
-        raise Refused(
-            f"cannot go on: {name} is '{kind}', the memory of a hibernated system",
-            hint="start the server and shut it down in full",
-        )
-
-
-def _check_fits(device: str, step: ReduceLv) -> None:
-    """Raise Disagreement unless an LV holds what was planned and nothing of it is cut off.
-
-    The journal says that it was resized; but the server may have been started since, or the disk rolled back.
-    """
-    uuid, size = blkid.identify(device).get("UUID", ""), 0
-    if step.content.is_ext and uuid == step.content.uuid:
-        block = ext.read(device)
-        size = block.block_count * block.block_size
-    elif step.content.type == "swap" and (header := swap.read(device)):
-        size = header.size
-    if uuid != step.content.uuid or size != step.content.size:
-        raise volumes.disagree(
-            f"{step.name} holds {uuid or 'nothing'} of {size:,} bytes, not {step.content.uuid} of {step.content.size:,}"
-        )
