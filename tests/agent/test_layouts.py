@@ -4,7 +4,6 @@ tests/data/layouts: README in each folder has the commands that made the layout 
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,20 +16,14 @@ from lvpack_agent.lvm import pvmove, vgreport
 from lvpack_agent.probe import convert, supported
 from lvpack_agent.probe.discover import find
 from lvpack_agent.sizes import GIB, KIB, MIB
+from tests.agent.builders.recordings import LAYOUTS, reported
 
-DATA = Path(__file__).parents[1] / "data/layouts"
-NAMES = sorted(path.name for path in DATA.iterdir() if path.is_dir())
-
-
-def reported(name: str) -> vgreport.Vg:
-    """Return the VG of a recording."""
-    [vg] = vgreport.parse((DATA / name / "fullreport.json").read_text())
-    return vg
+NAMES = sorted(path.name for path in LAYOUTS.iterdir() if path.is_dir())
 
 
 def listed(name: str) -> tuple[BlockDevice, ...]:
     """Return the disks of a recording that hold anything."""
-    found = lsblk.parse((DATA / name / "lsblk.json").read_text())
+    found = lsblk.parse((LAYOUTS / name / "lsblk.json").read_text())
     return tuple(d for d in found if d.fstype or d.parts)
 
 
@@ -50,12 +43,12 @@ def only(vg: vgreport.Vg, names: list[str]) -> vgreport.Vg:
 # ---- lvm.parse
 
 
-REPORTED = [n for n in NAMES if (DATA / n / "fullreport.json").exists() and n != "clustered-vg"]
+REPORTED = [n for n in NAMES if (LAYOUTS / n / "fullreport.json").exists() and n != "clustered-vg"]
 
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_every_report_is_read_and_its_segments_cover_its_lvs(name: str) -> None:
-    for vg in vgreport.parse((DATA / name / "fullreport.json").read_text()):
+    for vg in vgreport.parse((LAYOUTS / name / "fullreport.json").read_text()):
         for volume in vg.lvs:
             at = 0
             for segment in volume.segments:
@@ -120,7 +113,7 @@ def test_states() -> None:
 
 
 def test_logical_partitions_and_their_gaps() -> None:
-    table, sector = sfdisk.parse((DATA / "msdos-logical-partitions/sfdisk.json").read_text())
+    table, sector = sfdisk.parse((LAYOUTS / "msdos-logical-partitions/sfdisk.json").read_text())
     assert sector == 512
     assert [(p.number, p.start // MIB, p.size // MIB, p.type) for p in table.partitions] == [
         (1, 1, 50, "83"),
@@ -133,7 +126,7 @@ def test_logical_partitions_and_their_gaps() -> None:
 
 
 def test_gpt_names_attributes_and_order() -> None:
-    table, _ = sfdisk.parse((DATA / "gpt-partition-after-pv/sfdisk.json").read_text())
+    table, _ = sfdisk.parse((LAYOUTS / "gpt-partition-after-pv/sfdisk.json").read_text())
     assert table.label == "gpt"
     assert {(p.number, p.start // MIB, p.name, p.attributes) for p in table.partitions} == {
         (1, 1, 'BIOS "boot"', "LegacyBIOSBootable"),
@@ -145,7 +138,7 @@ def test_gpt_names_attributes_and_order() -> None:
 
 
 def test_sectors_of_4_kib() -> None:
-    table, sector = sfdisk.parse((DATA / "4k-sectors/sfdisk.json").read_text())
+    table, sector = sfdisk.parse((LAYOUTS / "4k-sectors/sfdisk.json").read_text())
     assert sector == 4096
     assert next((p.number, p.start, p.size) for p in table.partitions) == (1, MIB, 100 * MIB)
     disk = next(d for d in listed("4k-sectors") if d.path == "/dev/vdd")
@@ -156,7 +149,7 @@ def test_sectors_of_4_kib() -> None:
 
 def test_blkid() -> None:
     def facts(name: str) -> dict[str, str]:
-        return blkid.parse((DATA / name).read_text())
+        return blkid.parse((LAYOUTS / name).read_text())
 
     assert facts("gpt-partition-after-pv/blkid-vdb7.txt")["LABEL"] == "a label"
     assert facts("msdos-logical-partitions/blkid-vdb7.txt")["TYPE"] == "swap"
@@ -170,7 +163,7 @@ def test_blkid() -> None:
 
 
 def test_a_filesystem_with_its_journal_elsewhere() -> None:
-    block = ext.parse((DATA / "external-journal/dumpe2fs-vdb1.txt").read_text())
+    block = ext.parse((LAYOUTS / "external-journal/dumpe2fs-vdb1.txt").read_text())
     assert "has_journal" in block.features and block.clean
 
 
@@ -253,7 +246,7 @@ def test_plain_vgs_are_not_refused() -> None:
 
 
 def found(name: str) -> Refused:
-    vgs = (reported(name),) if (DATA / name / "fullreport.json").exists() else ()
+    vgs = (reported(name),) if (LAYOUTS / name / "fullreport.json").exists() else ()
     with pytest.raises(Refused) as refused:
         find(listed(name), "auto", lambda devices: vgs if devices else ())
     assert refused.value.message.startswith("cannot ")
@@ -279,7 +272,7 @@ def test_disks_that_are_not_one_plain_server_are_refused(name: str, words: list[
 
 def test_a_vg_of_clvmd_which_lvm_skips_is_refused_by_name() -> None:
     """LVM says so in the log of its report, and reports nothing else."""
-    text = (DATA / "clustered-vg/fullreport.json").read_text()
+    text = (LAYOUTS / "clustered-vg/fullreport.json").read_text()
     with pytest.raises(Refused, match=r"VG 'formerly'.*cluster") as refused:
         find(listed("clustered-vg"), "auto", lambda _: vgreport.parse(text))
     assert "vgchange" in refused.value.hint
@@ -351,7 +344,7 @@ def test_named_disks_all_come_the_wanted_vg_s_first() -> None:
 
 
 def test_disks_that_belong_together_are_found_together() -> None:
-    [vg] = vgreport.parse((DATA / "several-pvs/fullreport.json").read_text())
+    [vg] = vgreport.parse((LAYOUTS / "several-pvs/fullreport.json").read_text())
     source = find(listed("several-pvs"), "auto", lambda _: (vg,))
     assert [disk.path for disk in source.disks] == ["/dev/vda", "/dev/vdb"]
     whole = reported("whole-disk-pv")

@@ -14,7 +14,7 @@ from lvpack_agent.errors import Disagreement, Failed, Refused
 from lvpack_agent.inplace import procedure, resume
 from lvpack_agent.inplace.states import states
 from lvpack_agent.plan.make import make_plan
-from tests.agent.test_plan import MARGIN, blog_layout
+from tests.agent.builders.plans import MARGIN, blog_layout
 
 PLACE = ("U-1", "WD 1")
 
