@@ -1,4 +1,7 @@
-"""The first boot of an in-place run: survey, plan, refuse, and have the journal on the share."""
+"""The first boot of an in-place run: survey, plan, refuse what cannot be done, and have the journal on the share.
+
+Needs a machine: it is tested in guests (qemu-tests/tests/test_inplace.py).
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,27 +12,28 @@ from lvpack_agent.backup import tables as rescue
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.dump import set_name
 from lvpack_agent.backup.job import Job
+from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.journal_record import Record
 from lvpack_agent.backup.survey import surveyed
-from lvpack_agent.errors import LvpackError, Refused
+from lvpack_agent.errors import LvpackError
 from lvpack_agent.image import files, write
-from lvpack_agent.inplace import procedure
-from lvpack_agent.inplace.procedure import all_steps
-from lvpack_agent.inplace.refuse import refuse_damage, refuse_metadata, refuse_overlay_only
-from lvpack_agent.inplace.steps import ResizeFilesystem
+from lvpack_agent.inplace import refuse
+from lvpack_agent.inplace.procedure import form, make_procedure
 from lvpack_agent.inplace.work import Begun
 from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.plan import sizes, text
+from lvpack_agent.plan import text
 from lvpack_agent.probe.discover import Found
-from lvpack_agent.sizes import MIB, human
+from lvpack_agent.sizes import MIB
 from lvpack_agent.snapshots import overlay, stores
-from lvpack_agent.snapshots.device_store import DeviceStore
-from lvpack_agent.snapshots.file_store import FileStore
+from lvpack_agent.snapshots.keeper import Keeper
 from lvpack_agent.undo import Undo
 
 
-def begin(job: Job, store: FileStore | DeviceStore, found: Found, folder: Path, claim: Claim) -> Begun:
-    """Probe, plan, and have all that a later boot needs on the share. Nothing is written to the disk."""
+def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) -> Begun:
+    """Probe and plan, and write down in the journal folder all that a later boot needs.
+
+    Nothing is written to the disk. Raises Refused if the disk cannot be packed in place.
+    """
     settings, session, scratch = job.settings, job.session, job.folder
     overlaid = overlay.overlay(found.paths, lambda undo: stores.in_memory(scratch / "store", undo))
     with overlaid as over, Undo() as source_undo:
@@ -42,32 +46,19 @@ def begin(job: Job, store: FileStore | DeviceStore, found: Found, folder: Path, 
         if settings.dump:
             for taken in (name, name + files.PARTIAL):
                 write.refuse_taken(job.share, taken)
-        refuse_overlay_only(planned)
-        refuse_metadata(source)
-        todo = procedure.shrinking(planned, source.unclean)
+        refuse.overlay_only(planned)
+        refuse.metadata(source)
+        procedure = make_procedure(planned, source.unclean)
         rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, shown)
         with session.phase("check"):
-            refuse_damage(source, todo, session)
+            refuse.damage(source, procedure.shrinking, session.say)
     begun = Begun(name=name, plan=planned, layout=scratch / "layout", journal=None)
-    if not todo:
+    if not procedure.shrinking:
         session.say("the disk is as the plan wants it: nothing is written to it")
         return begun
-    if not found.vgs[0].pvs[0].allocatable:
-        raise Refused(
-            f"cannot shrink in place: the PV of VG '{found.vg}' is not allocatable, so LVM moves nothing on it",
-            hint="make it so with pvchange --allocatable y",
-        )
+    refuse.fixed_pv(found)
     with session.phase("journal"):
-        needed = sizes.STORE_FLOOR + max(
-            (sizes.rewritten(s.old, s.new) for s in todo if isinstance(s, ResizeFilesystem)), default=0
-        )
-        if needed > store.room():
-            raise Refused(
-                f"cannot shrink in place: the store for the largest filesystem needs about {human(needed)}, "
-                f"{store.place} has room for {human(store.room())}",
-                hint="make room on the share, name an empty disk with lvpack.scratch=/dev/…, or shrink less with a "
-                "larger lvpack.margin",
-            )
+        refuse.too_little_room(procedure.shrinking, keeper)
         record = Record(
             schema=journal_record.SCHEMA,
             lvpack=VERSION,
@@ -78,15 +69,20 @@ def begin(job: Job, store: FileStore | DeviceStore, found: Found, folder: Path, 
             disk=journal_read.identity(found.disk),
             plan=planned,
             unclean=source.unclean,
-            steps=procedure.form(all_steps(planned, source.unclean)),
+            steps=form(procedure.steps),
         )
         entry = journal.begin(folder, claim, record, begun.layout)
         session.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")
-        try:
-            with Undo() as trial:  # that a store can be had is known before the first write
-                store.fresh(MIB, trial)
-            store.drop()
-        except LvpackError:
-            entry.discard()
-            raise
+        _try(keeper, entry)
     return replace(begun, journal=entry)
+
+
+def _try(keeper: Keeper, entry: Journal) -> None:
+    """Make a store and drop it: that one can be had is known before the first write to the disk."""
+    try:
+        with Undo() as undo:
+            keeper.fresh(MIB, undo)
+        keeper.drop()
+    except LvpackError:
+        entry.discard()
+        raise

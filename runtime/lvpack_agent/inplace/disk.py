@@ -1,4 +1,4 @@
-"""The source's own partitions and LVs, opened for writing; what in-place mode works on."""
+"""The disk that is packed in place: its partitions and LVs, opened for writing, and what state it is in."""
 
 import hashlib
 from collections.abc import Iterator
@@ -25,9 +25,11 @@ from lvpack_agent.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volumes:
-    """Devices of partitions by number, and of LVs by UUID; pv is the PV's, vg the VG's name, names are the LVs'.
+    """The open partitions, PV and LVs of a disk.
 
-    number is that of the PV's partition, 0 if the PV is the whole disk, which has no table then.
+    table is what the disk has; partitions are devices by number, lvs devices by UUID, names the LVs' names by UUID. pv
+    is the PV's device, vg the VG's name. number is that of the PV's partition, 0 if the PV is the whole disk, which
+    has no table then.
     """
 
     table: PartitionTable | None
@@ -49,9 +51,9 @@ class Volumes:
 
 
 def heads(disk: str, layout: Layout) -> str:
-    """Return a hash of the first 4 KiB of all partitions and LVs of a disk that has this layout.
+    """Return one hash of the first 4 KiB of each partition and LV of a disk that has this layout.
 
-    The superblocks are there: mounting a filesystem for writing changes it.
+    The superblocks of ext filesystems are there: mounting one for writing changes it.
     """
     run(["blockdev", "--flushbufs", disk])
     vg = layout.vgs[0]
@@ -68,7 +70,10 @@ def heads(disk: str, layout: Layout) -> str:
 
 @contextmanager
 def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
-    """Map the partitions of a disk by the table that is on it and activate its VG; all is closed at the end."""
+    """Open the partitions of a disk by the table that is on it, and its VG; close all of it at the end.
+
+    Raises Failed if the partition with the PV is missing.
+    """
     pv = plan.source.vgs[0].pvs[0]
     with Undo() as undo:
         table, _, devices = probe.mapped(disk, "inplace", undo)
@@ -95,10 +100,11 @@ def opened(disk: str, plan: Plan) -> Iterator[Volumes]:
 
 
 def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tuple[VolumeGroup, ...], done: int) -> int:
-    """Return how many steps the disk has behind it: done, or one more that was not written down any more.
+    """Return how many steps were done on the disk: done, as the journal says, or one more.
 
-    A pvmove may have only its temporary LV left to be removed.
-    Raises Disagreement that says what was found if it is neither.
+    One more if the power went after the step and before it was written down. A pvmove of which only the temporary LV is
+    left to be removed counts as the step that it was of. Raises Disagreement, which says what was found, if the disk is
+    in neither state.
     """
     upcoming = steps[done] if done < len(steps) else None
     if volumes.table:
@@ -123,6 +129,7 @@ def position(volumes: Volumes, plan: Plan, steps: tuple[Step, ...], states: tupl
 
 
 def _check_table(found: PartitionTable, plan: Plan, upcoming: Step | None) -> None:
+    """Raise Disagreement unless the table on the disk is that of before or after the run, or partly upcoming's."""
     tables = [layout.disks[0].table for layout in (plan.source, plan.target)]
     if found.bare() in [table.bare() for table in tables if table]:
         return
@@ -138,7 +145,7 @@ def _check_table(found: PartitionTable, plan: Plan, upcoming: Step | None) -> No
 
 
 def disagree(found: str) -> Disagreement:
-    """Return the error of a disk that is not as the journal says; found is what is there instead."""
+    """Return the error for a disk that is not as the journal says; found tells what is there instead."""
     return Disagreement(
         f"cannot go on: the journal and the disk disagree: {found}",
         hint="something else has changed this disk since the last boot; layout/ in the journal folder on the share has "
@@ -147,7 +154,10 @@ def disagree(found: str) -> Disagreement:
 
 
 def write_table(disk: str, step: WriteTable, sector: int) -> None:
-    """Write a partition table as for a disk of step.size bytes, so that it holds before and after a cut there."""
+    """Write a partition table as for a disk of step.size bytes; sector is the size of the disk's sectors in bytes.
+
+    The table is valid on the disk as it is, and on what is left of it when it is cut to that size.
+    """
     with Undo() as undo:
         piece = dmsetup.Linear(device=disk, offset=0, size=step.size)
         device = dmsetup.create("lvpack-table", dmsetup.linear_table([piece]), undo)

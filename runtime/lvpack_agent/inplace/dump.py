@@ -1,13 +1,58 @@
-"""The image set of a disk that was packed in place."""
+"""The image set of a disk that was packed in place.
+
+Needs a machine: it is tested in guests (qemu-tests/tests/test_inplace.py and test_journal.py).
+"""
 
 from contextlib import suppress
 from pathlib import Path
 
 from lvpack_agent.backup import claim as claims
+from lvpack_agent.backup.dump import dump
+from lvpack_agent.backup.job import Job
+from lvpack_agent.devices import dmsetup
+from lvpack_agent.image import check, files, write
+from lvpack_agent.inplace.work import Begun
+from lvpack_agent.plan.values import Plan
+from lvpack_agent.probe.verify import verified
+from lvpack_agent.session import Session
+from lvpack_agent.undo import Undo
 
 
-def remove_if_abandoned(partial: Path, beside: Path) -> None:
-    """Remove the folder of a set if it is empty and not new.
+def check_packed(disk: str, plan: Plan, session: Session) -> None:
+    """Check that a disk begins with what the plan's target is, and that its filesystems are sound."""
+    with Undo() as undo, session.phase("check"), verified([_packed(disk, plan, undo)], plan.target, session.say):
+        pass
+
+
+def dump_packed(job: Job, begun: Begun, disk: str) -> None:
+    """Write the image set of a packed disk, named session.name; one that an earlier boot has written is checked."""
+    session, share = job.session, job.share
+    entry, plan = begun.journal, begun.plan
+    if entry and (share / session.name).exists():
+        # Power went between the set's last rename and the journal's next line; else the name is somebody else's.
+        manifest = check.read_manifest(share / session.name)
+        if manifest.plan == plan and manifest.created >= entry.record.created:
+            check.check_images(share / session.name, manifest, session.say)
+            return
+    mine = entry is not None and entry.progress.dumping
+    with write.Writer(share) as writer, Undo() as undo:
+        if entry and not mine:
+            _remove_if_abandoned(share / (session.name + files.PARTIAL), entry.folder)
+        folder = writer.begin(session.name, leftover=mine)
+        if entry and not mine:
+            entry.advance(dumping=True)
+        files.copy_layout(begun.layout, folder)
+        dump(job, folder, [_packed(disk, plan, undo)], plan)
+
+
+def _packed(disk: str, plan: Plan, undo: Undo) -> str:
+    """Map the part of a disk that is packed; return the device."""
+    piece = dmsetup.Linear(device=disk, offset=0, size=plan.packed_size)
+    return dmsetup.create("lvpack-packed", dmsetup.linear_table([piece]), undo)
+
+
+def _remove_if_abandoned(partial: Path, beside: Path) -> None:
+    """Remove the folder of a set that is not complete, if it is empty and not new; beside is a folder of the share.
 
     The power went before the journal said whose it is. Another machine that has just made it puts something in it.
     """

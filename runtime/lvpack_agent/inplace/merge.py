@@ -28,7 +28,7 @@ HEAD = dmsetup.CHUNK_SECTORS * dmsetup.SECTOR
 
 
 def head(device: str) -> tuple[str, ...]:
-    """Return the SHA-256 of each sector of a device's first chunk, read from the disk."""
+    """Return the SHA-256 of each sector (512 bytes) in the first 4 KiB of a device, read from the disk, not a cache."""
     run(["blockdev", "--flushbufs", device])
     with Path(device).open("rb", buffering=0) as file:
         chunk = file.read(HEAD)
@@ -37,17 +37,23 @@ def head(device: str) -> tuple[str, ...]:
 
 
 def _is_between(found: tuple[str, ...], expected: Merge) -> bool:
-    """Return whether each sector is that of before or after the merge: the write of a chunk may be cut off as well."""
+    """Return whether each sector is as before the merge or as after it.
+
+    A power cut can stop the write of a chunk between any two sectors.
+    """
     return all(f in pair for f, *pair in zip(found, expected.before, expected.after, strict=True))
 
 
-def resize(
+def prepare(
     device: str, name: str, new: Content, store: Store, estimate: int, folder: Path, say: Callable[[str], None]
 ) -> tuple[Merge, list[str]]:
-    """Check and resize the filesystem of a device in a new snapshot, check it there, and close it.
+    """Check and resize the filesystem of a device in a new snapshot, check it there, and close the snapshot.
 
-    Return what will be merged, and findings. The device stays as it is. Raises Failed if the filesystem is damaged,
-    does not come out clean, or the store (estimate in bytes, 0 if it is not known) overflows.
+    The device stays as it is. new.size is the size in bytes that is wanted, estimate how many bytes the store will
+    take, 0 if that is not known; folder is a place to mount the filesystem at; name is for messages. Return what will
+    be merged, and what was repaired, in words.
+
+    Raises Failed if the filesystem is damaged, does not come out clean, or the store overflows.
     """
     before = head(device)
     size = size_of(device)
@@ -78,6 +84,7 @@ def resize(
 
 
 def _use() -> dmsetup.StoreUse:
+    """Return how full the snapshot's store is. Raises Failed if it took no more."""
     use = dmsetup.parse_snapshot_status(run(["dmsetup", "status", SNAPSHOT]).stdout)
     if use is None:
         raise Failed(
@@ -88,9 +95,10 @@ def _use() -> dmsetup.StoreUse:
 
 
 def merge(device: str, name: str, expected: Merge, store: Store, say: Callable[[str], None]) -> None:
-    """Write a closed snapshot back to its device, or go on with that.
+    """Write what a store holds back to its device, or go on with that after it was cut off.
 
-    Raises Disagreement if the device was written by somebody else since, Failed if the merge fails.
+    expected is what prepare() returned. Return when all is on the device. Raises Disagreement if somebody else has
+    written to the filesystem since, Failed if the store cannot be read or the device cannot be written.
     """
     if not _is_between(head(device), expected):
         raise Disagreement(
@@ -112,6 +120,7 @@ def merge(device: str, name: str, expected: Merge, store: Store, say: Callable[[
 
 
 def _left(name: str) -> int:
+    """Return the bytes that are still to be merged. Raises Failed if the kernel gave up."""
     use = dmsetup.parse_snapshot_status(run(["dmsetup", "status", MERGING]).stdout)
     if use is None:
         raise Failed(

@@ -1,10 +1,14 @@
-"""Which steps lead from a plan's source to its target, and back. Pure arithmetic."""
+"""Which steps pack a disk as planned, and which give it back its former sizes. Pure arithmetic.
+
+The order is what makes a power loss harmless: a filesystem shrinks before its LV, extents move before the PV ends
+earlier, and the partition table is last; growing goes the other way.
+"""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lvpack_agent.inplace import procedure
+from lvpack_agent.inplace.states import marks, states
 from lvpack_agent.inplace.steps import (
     AddArea,
     ExtendLv,
@@ -21,16 +25,47 @@ from lvpack_agent.inplace.steps import (
 from lvpack_agent.jsonform import to_json
 from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.extents import Move, Segment
-from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume
+from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
 from lvpack_agent.plan.compact import one_by_one, truncated
 from lvpack_agent.plan.partitions import GPT_ENTRIES
 from lvpack_agent.plan.values import Plan
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Procedure:
+    """All steps of a run in order, and what the VG is like between them.
+
+    The disk is packed after the first packed_after steps; the others regrow it. states has the VG before the first
+    step and after each, marks whether it has the tag of an unfinished run then: both are one longer than steps.
+    """
+
+    steps: tuple[Step, ...]
+    packed_after: int
+    states: tuple[VolumeGroup, ...]
+    marks: tuple[bool, ...]
+
+    @property
+    def shrinking(self) -> tuple[Step, ...]:
+        """The steps that pack the disk."""
+        return self.steps[: self.packed_after]
+
+
+def make_procedure(plan: Plan, unclean: tuple[str, ...]) -> Procedure:
+    """Return the procedure of a plan; unclean as in shrinking(). The same arguments always give the same steps."""
+    packing = shrinking(plan, unclean)
+    steps = packing + regrowing(plan)
+    return Procedure(
+        steps=steps,
+        packed_after=len(packing),
+        states=states(plan.source.vgs[0], steps),
+        marks=marks(steps),
+    )
+
+
 def shrinking(plan: Plan, unclean: tuple[str, ...] = ()) -> tuple[Step, ...]:
     """Return the steps from plan.source to plan.target; none if there is nothing to do.
 
-    unclean: names ("LV root", "partition 1") of filesystems that are kept but have a journal to replay.
+    unclean: names ("LV root", "partition 1") of filesystems that keep their size but have a journal to replay.
     """
     steps: list[Step] = []
     source, target = plan.source.disks[0], plan.target.disks[0]
@@ -82,7 +117,7 @@ def _resized(old: PhysicalVolume, new: PhysicalVolume) -> Iterator[Step]:
 
 
 def _moves(plan: Plan) -> tuple[Move, ...]:
-    """Return what pvmove has to move, in pieces of one segment."""
+    """Return what pvmove has to move, in moves of extents of one segment each."""
     vg, packed = plan.source.vgs[0], plan.target.vgs[0]
     cut = tuple(truncated(old, new.extents) for old, new in zip(vg.lvs, packed.lvs, strict=True))
     return one_by_one(replace(vg, lvs=cut), tuple(move for move in plan.moves if not move.stays))
@@ -121,9 +156,5 @@ def _ends_at(table: PartitionTable, size: int, sector: int) -> bool:
 
 
 def form(steps: tuple[Step, ...]) -> tuple[dict[str, Any], ...]:
-    """Return the JSON form of steps, as a journal's Record has them."""
+    """Return steps as a journal's Record has them: for each an object for JSON, with the name of its class."""
     return tuple({"step": type(step).__name__, **to_json(step)} for step in steps)
-
-
-def all_steps(planned: Plan, unclean: tuple[str, ...]) -> tuple[Step, ...]:
-    return procedure.shrinking(planned, unclean) + procedure.regrowing(planned)

@@ -1,20 +1,25 @@
-"""What in-place mode refuses to pack, and on the way to work on."""
+"""What in-place mode refuses: before a run begins, and between its steps."""
+
+from collections.abc import Callable, Iterable
 
 from lvpack_agent.devices import blkid
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.filesystems import ext, swap
-from lvpack_agent.filesystems import resize as shrink
-from lvpack_agent.inplace import disk as volumes
+from lvpack_agent.filesystems.resize import check_filesystem
+from lvpack_agent.inplace.disk import disagree
 from lvpack_agent.inplace.steps import ReduceLv, ResizeFilesystem, Step
 from lvpack_agent.layout.content import SUSPEND_TYPES
 from lvpack_agent.lvm import pvlabel
+from lvpack_agent.plan import sizes
 from lvpack_agent.plan.values import Plan
+from lvpack_agent.probe.discover import Found
 from lvpack_agent.probe.open import Opened
-from lvpack_agent.session import Session
+from lvpack_agent.sizes import human
+from lvpack_agent.snapshots.keeper import Keeper
 
 
-def refuse_overlay_only(planned: Plan) -> None:
-    """Raise Refused for what only overlay mode does: partitions that move."""
+def overlay_only(planned: Plan) -> None:
+    """Raise Refused if a partition would have to move, which only overlay mode does."""
     old, new = planned.source.disks[0], planned.target.disks[0]
     for before, after in zip(old.rows, new.rows, strict=True):
         if before.start != after.start and before is not old.extended:
@@ -25,8 +30,8 @@ def refuse_overlay_only(planned: Plan) -> None:
             )
 
 
-def refuse_metadata(source: Opened) -> None:
-    """Raise Refused unless every metadata area of the PV is whole, in use, and has the same text."""
+def metadata(source: Opened) -> None:
+    """Raise Refused unless all metadata areas of the PV are whole, in use, and have the same text."""
     [vg], [device] = source.layout.vgs, source.pvs
     try:
         pvlabel.check(device)
@@ -36,27 +41,55 @@ def refuse_metadata(source: Opened) -> None:
         ) from why
 
 
-def refuse_damage(source: Opened, todo: tuple[Step, ...], session: Session) -> None:
-    """Raise Refused if e2fsck finds more in a filesystem than what it repairs without a question (e2fsck(8), -p)."""
-    damage = list(source.findings)
+def damage(source: Opened, todo: Iterable[Step], say: Callable[[str], None]) -> None:
+    """Raise Refused if a filesystem of the source is damaged.
+
+    Those that todo resizes may have what e2fsck repairs without a question (e2fsck(8), -p); nothing will repair the
+    others, and the packed disk must pass a check.
+    """
+    found = list(source.findings)
     resized = {step.name for step in todo if isinstance(step, ResizeFilesystem)}
     for name, device in source.ext_devices():
         if name in resized:
-            damage += filter(None, [shrink.check_filesystem(device, name, session.say, lambda: None)])
+            found += filter(None, [check_filesystem(device, name, say, lambda: None)])
         else:
-            session.say(f"check {name} (read-only)")
+            say(f"check {name} (read-only)")
             try:
-                ext.check(device)  # nothing will repair it, and the packed disk must pass
+                ext.check(device)
             except Failed as failed:
-                damage.append(f"{name}: {failed.message}")
-    if damage:
+                found.append(f"{name}: {failed.message}")
+    if found:
         raise Refused(
-            f"cannot shrink this disk in place: {'; '.join(damage)}",
+            f"cannot shrink this disk in place: {'; '.join(found)}",
             hint="repair it with e2fsck -f first, or use lvpack.mode=overlay, which repairs only the image",
         )
 
 
-def refuse_suspended(name: str, device: str) -> None:
+def fixed_pv(found: Found) -> None:
+    """Raise Refused if LVM may not allocate on the PV: then pvmove moves nothing on it."""
+    if not found.vgs[0].pvs[0].allocatable:
+        raise Refused(
+            f"cannot shrink in place: the PV of VG '{found.vg}' is not allocatable, so LVM moves nothing on it",
+            hint="make it so with pvchange --allocatable y",
+        )
+
+
+def too_little_room(todo: Iterable[Step], keeper: Keeper) -> None:
+    """Raise Refused if the snapshot of the filesystem that needs most would not fit where the stores are."""
+    needed = sizes.STORE_FLOOR + max(
+        (sizes.rewritten(s.old, s.new) for s in todo if isinstance(s, ResizeFilesystem)), default=0
+    )
+    if needed > keeper.room():
+        raise Refused(
+            f"cannot shrink in place: the store for the largest filesystem needs about {human(needed)}, "
+            f"{keeper.place} has room for {human(keeper.room())}",
+            hint="make room on the share, name an empty disk with lvpack.scratch=/dev/…, or shrink less with a "
+            "larger lvpack.margin",
+        )
+
+
+def suspended(name: str, device: str) -> None:
+    """Raise Refused if a swap area holds the memory of a hibernated system; name is for the message."""
     if (kind := blkid.identify(device).get("TYPE", "")) in SUSPEND_TYPES:
         raise Refused(
             f"cannot go on: {name} is '{kind}', the memory of a hibernated system",
@@ -64,10 +97,11 @@ def refuse_suspended(name: str, device: str) -> None:
         )
 
 
-def check_fits(device: str, step: ReduceLv) -> None:
-    """Raise Disagreement unless an LV holds what was planned and nothing of it is cut off.
+def cut_content(device: str, step: ReduceLv) -> None:
+    """Raise Disagreement unless an LV holds just what was planned, so that reducing it cuts nothing off.
 
-    The journal says that it was resized; but the server may have been started since, or the disk rolled back.
+    The journal says that its content was made smaller; but the server may have been started since, or the disk rolled
+    back.
     """
     uuid, size = blkid.identify(device).get("UUID", ""), 0
     if step.content.is_ext and uuid == step.content.uuid:
@@ -76,6 +110,6 @@ def check_fits(device: str, step: ReduceLv) -> None:
     elif step.content.type == "swap" and (header := swap.read(device)):
         size = header.size
     if uuid != step.content.uuid or size != step.content.size:
-        raise volumes.disagree(
+        raise disagree(
             f"{step.name} holds {uuid or 'nothing'} of {size:,} bytes, not {step.content.uuid} of {step.content.size:,}"
         )

@@ -1,4 +1,4 @@
-"""A later boot of an in-place run: what an earlier one decided, and whether it is about this disk."""
+"""A later boot of an in-place run: what an earlier one decided, and whether a journal is about this disk."""
 
 from pathlib import Path
 
@@ -7,10 +7,9 @@ from lvpack_agent.backup import journal_read
 from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.journal_record import Record
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.inplace import disk as volumes
-from lvpack_agent.inplace import procedure
-from lvpack_agent.inplace.procedure import all_steps
-from lvpack_agent.inplace.states import same_extents, states
+from lvpack_agent.inplace.disk import heads
+from lvpack_agent.inplace.procedure import form, make_procedure
+from lvpack_agent.inplace.states import same_extents
 from lvpack_agent.inplace.work import Begun
 from lvpack_agent.layout.volumes import VolumeGroup
 from lvpack_agent.probe import convert
@@ -20,14 +19,17 @@ from lvpack_agent.settings.values import Settings
 
 
 def resumed(entry: Journal, settings: Settings, session: Session) -> Begun:
-    """Return what an earlier boot decided. Raises Refused if this version would take other steps to it."""
+    """Return what the first boot decided; nothing is planned again.
+
+    Raises Refused if this version of lvpack would take other steps for the same plan.
+    """
     record, progress = entry.record, entry.progress
     session.say(
         f"resume: the in-place run of {record.created} (VG {record.vg}, {record.vg_uuid}): "
         f"{progress.done} steps are done{', a merge is under way' if progress.merge else ''}; "
         "its plan holds, and nothing is planned again"
     )
-    if procedure.form(all_steps(record.plan, record.unclean)) != record.steps:
+    if form(make_procedure(record.plan, record.unclean).steps) != record.steps:
         raise Refused(
             f"cannot go on with the in-place run in '{entry.folder.name}': lvpack {record.lvpack} began it, its steps "
             f"are not those of this version, {VERSION}",
@@ -39,37 +41,39 @@ def resumed(entry: Journal, settings: Settings, session: Session) -> Begun:
 
 
 def is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Path) -> bool:
-    """Return whether a finished run is what the command line asks for, and its disk was not used since."""
+    """Return whether a finished run is the one that is asked for, and its disk is as that run left it.
+
+    Then this boot has nothing to do: the power went when the run had ended and the machine had not been told so.
+    """
     record = entry.record
     if settings.name not in ("", record.name) or (settings.dump and not (share / record.name).exists()):
         return False
-    shrunk = len(procedure.shrinking(record.plan, record.unclean))
-    final = record.plan.source if entry.progress.done > shrunk else record.plan.target
-    now = extents(found)
-    return bool(
-        now and same_extents(now, final.vgs[0]) and entry.progress.heads == volumes.heads(found.disk.path, final)
-    )
+    packed_after = make_procedure(record.plan, record.unclean).packed_after
+    final = record.plan.source if entry.progress.done > packed_after else record.plan.target
+    now = _extents(found)
+    return bool(now and same_extents(now, final.vgs[0]) and entry.progress.heads == heads(found.disk.path, final))
 
 
-def extents(found: Found) -> VolumeGroup | None:
-    """Return the VG on the found disk, without what its LVs hold; None if it is none that lvpack packs."""
+def _extents(found: Found) -> VolumeGroup | None:
+    """Return the VG on the disk that was found, without what its LVs hold; None while a pvmove is under way."""
     [vg] = found.vgs
     try:
         return convert.volume_group(vg, {pv.device: (0, number) for number, pv in enumerate(vg.pvs, 1)}, {})
-    except (Failed, KeyError):  # a pvmove is under way
+    except (Failed, KeyError):  # the temporary LV of a pvmove
         return None
 
 
 def refuse_renamed(other: Path, own: str, found: Found) -> None:
-    """Raise Refused if a run that is not finished has left a disk just so: then it may be this one, under another name.
+    """Raise Refused if the disk is as another, unfinished run left its own.
 
-    A disk can have another serial number on another controller or hypervisor.
+    Then it may be that run's disk under another name: a disk can have another serial number on another controller or
+    hypervisor. other is the journal folder of that run, own the name of the folder that this disk would get.
     """
     try:
         record, progress = journal_read.read(other) or (None, None)
     except LvpackError:
         return
-    now = extents(found)
+    now = _extents(found)
     if not record or not progress or not now:
         return
     if is_as_left(now, record, progress.done):
@@ -82,7 +86,10 @@ def refuse_renamed(other: Path, own: str, found: Found) -> None:
 
 
 def is_as_left(vg: VolumeGroup, record: Record, done: int) -> bool:
-    """Return whether a VG is as a run left its own after so many steps, and not as that was before them."""
-    found = states(record.plan.source.vgs[0], all_steps(record.plan, record.unclean))
-    left = any(same_extents(vg, state) for state in found[done : done + 2])
-    return left and not same_extents(vg, found[0])
+    """Return whether a VG is as a run would leave it after done steps, or one more.
+
+    A VG as it was before the first step does not count: so is that of every clone.
+    """
+    states = make_procedure(record.plan, record.unclean).states
+    left = any(same_extents(vg, state) for state in states[done : done + 2])
+    return left and not same_extents(vg, states[0])

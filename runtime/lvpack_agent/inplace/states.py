@@ -10,7 +10,7 @@ from lvpack_agent.plan.compact import relocated, truncated
 
 
 def marks(steps: Iterable[Step]) -> tuple[bool, ...]:
-    """Return whether the VG has TAG before the first step and after each."""
+    """Return whether the VG has the tag of an unfinished run (lvm.tags.TAG) before the first step, and after each."""
     found = [False]
     for step in steps:
         found.append(step.on if isinstance(step, MarkVg) else found[-1])
@@ -18,7 +18,7 @@ def marks(steps: Iterable[Step]) -> tuple[bool, ...]:
 
 
 def states(vg: VolumeGroup, steps: tuple[Step, ...]) -> tuple[VolumeGroup, ...]:
-    """Return the VG before the first step and after each."""
+    """Return the VG as it is before the first step, and after each."""
     found = [vg]
     for step in steps:
         found.append(after(found[-1], step))
@@ -26,7 +26,7 @@ def states(vg: VolumeGroup, steps: tuple[Step, ...]) -> tuple[VolumeGroup, ...]:
 
 
 def after(vg: VolumeGroup, step: Step) -> VolumeGroup:
-    """Return what a step makes of the extents of a VG; filesystems play no part."""
+    """Return the VG after a step: LVs, extents, metadata areas. What its LVs hold is left as it was."""
     match step:
         case ReduceLv():
             return _with_lv(vg, truncated(_lv(vg, step.lv), step.extents))
@@ -55,7 +55,10 @@ def _with_lv(vg: VolumeGroup, lv: LogicalVolume) -> VolumeGroup:
 
 
 def same_extents(one: VolumeGroup, other: VolumeGroup) -> bool:
-    """Return whether two VGs have the same LVs on the same extents, and PVs of as many extents and metadata areas."""
+    """Return whether two VGs have the same LVs on the same extents, and the same PVs.
+
+    PVs are the same if they have as many extents, from the same byte on, and as many metadata areas.
+    """
 
     def shape(vg: VolumeGroup) -> object:
         pvs = {pv.uuid: (pv.pe_start, pv.extents, pv.metadata_areas) for pv in vg.pvs}

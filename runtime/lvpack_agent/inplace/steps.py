@@ -1,4 +1,8 @@
-"""The steps of an in-place run, each small enough to be done again after a power loss. Values only."""
+"""The steps of an in-place run, each small enough to be done again after a power loss. Values only.
+
+str() of a step is what the console says before it is done. LVs go by their UUIDs, extents are counted, as LVM does;
+name is for messages.
+"""
 
 from dataclasses import dataclass
 
@@ -12,9 +16,9 @@ from lvpack_agent.sizes import human
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResizeFilesystem:
-    """Check an ext filesystem and resize it to new.size on a persistent snapshot, which is then merged.
+    """Check an ext filesystem and resize it to new.size bytes in a persistent snapshot, which is then merged.
 
-    It is that of LV lv (a UUID), or of a partition (a number) if lv is "".
+    The filesystem is that of an LV, or, if lv is "", of the partition with that number.
     """
 
     name: str
@@ -31,7 +35,7 @@ class ResizeFilesystem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeSwap:
-    """Make the swap area of an LV anew, with its UUID and label."""
+    """Make the swap area of an LV anew, of new.size bytes; it keeps its UUID and label."""
 
     name: str
     lv: str
@@ -43,7 +47,7 @@ class MakeSwap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkVg:
-    """Tag the VG while its filesystems may be half merged, so that nobody packs them without the journal."""
+    """Tag the VG, or untag it: while it has the tag, its filesystems may be half merged, and nobody packs it."""
 
     on: bool
 
@@ -53,7 +57,7 @@ class MarkVg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReduceLv:
-    """Cut an LV to its first extents; content is what must be on them."""
+    """Cut an LV to its first extents; content is the filesystem or swap area that must fit on them."""
 
     name: str
     lv: str
@@ -66,7 +70,7 @@ class ReduceLv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtendLv:
-    """Give an LV a segment at its end, linear or striped, on just these extents of the PV."""
+    """Give an LV one more segment at its end, linear or striped, on the extents that the segment names."""
 
     name: str
     lv: str
@@ -78,7 +82,7 @@ class ExtendLv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveExtents:
-    """Move extents that belong to one segment, by one pvmove."""
+    """Move extents of one segment by one pvmove(8)."""
 
     move: Move
 
@@ -88,7 +92,7 @@ class MoveExtents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveArea:
-    """Take the second metadata area of the PV out of its label: pvresize does not move it safely (pvlabel)."""
+    """Take the second metadata area of the PV out of its label: pvresize(8) does not move it safely (lvm.pvlabel)."""
 
     def __str__(self) -> str:
         return "remove-area: the PV's second metadata area"
@@ -96,7 +100,7 @@ class RemoveArea:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddArea:
-    """Give the PV a second metadata area, with a copy of what the first has."""
+    """Give the PV a second metadata area, which gets a copy of what is in the first."""
 
     area: MetadataArea
 
@@ -106,7 +110,7 @@ class AddArea:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResizePv:
-    """Let the PV end after this number of extents."""
+    """Let the PV end after this number of extents, by pvresize(8)."""
 
     extents: int
 
@@ -116,7 +120,7 @@ class ResizePv:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteTable:
-    """Write the partition table for a disk that ends at size bytes."""
+    """Write a partition table as for a disk of size bytes."""
 
     table: PartitionTable
     size: int
@@ -129,15 +133,6 @@ def _extents(count: int) -> str:
     return f"{count} extent{'' if count == 1 else 's'}"
 
 
-Step = (
-    MarkVg
-    | ResizeFilesystem
-    | MakeSwap
-    | ReduceLv
-    | ExtendLv
-    | MoveExtents
-    | RemoveArea
-    | ResizePv
-    | AddArea
-    | WriteTable
-)
+# The steps that are done with the partitions and LVs open.
+VolumeStep = MarkVg | ResizeFilesystem | MakeSwap | ReduceLv | ExtendLv | MoveExtents | RemoveArea | ResizePv | AddArea
+Step = VolumeStep | WriteTable
