@@ -1,8 +1,9 @@
-"""In-place mode's journal: a folder on the share that says what shall be done to a machine's disk and what is done.
+"""A journal of in-place mode, and how it is written: a folder on the share.
 
-Its name has the UUID of the VG and what tells the disk from a clone. progress.json is there from the beginning and
-replaced after each step; journal.json is written once, before the first write to the disk, and makes the folder a
-journal. Both are whole at any moment: they are written beside their place, synced, and renamed.
+It says what shall be done to a machine's disk, and what is done. Its name has the UUID of the VG and a name of the disk
+that no clone of it has. progress.json is there from the beginning and replaced after each step; journal.json is written
+once, before the first write to the disk, and makes the folder a journal. Both are whole at any moment: they are
+written beside their place, synced, and renamed.
 """
 
 import json
@@ -36,12 +37,12 @@ class Journal:
         self.folder, self.record, self.progress, self.claim = folder, record, progress, claim
 
     def discard(self) -> None:
-        """Remove the journal of a run that has not written to the disk, as far as the share lets it."""
+        """Remove the journal of a run that has not written to the disk. What the share refuses to remove stays."""
         with suppress(LvpackError, OSError):
             _clear(self.folder, self.claim)
 
     def advance(self, **changes: Any) -> None:
-        """Write down progress; it is on the share when this returns.
+        """Write down progress: changes are fields of Progress. It is on the share's disk when this returns.
 
         Raises Failed if the share does not take it, Disagreement if the folder is another machine's now.
         """
@@ -58,7 +59,7 @@ class Journal:
 
 
 def find(folder: Path, claim: Claim) -> Journal | None:
-    """Return the journal in a folder; None if there is none.
+    """Return the journal in a folder that this boot has claimed; None if there is none.
 
     Raises Failed if it cannot be read, Refused if it has a form that this version does not know.
     """
@@ -67,9 +68,10 @@ def find(folder: Path, claim: Claim) -> Journal | None:
 
 
 def begin(folder: Path, claim: Claim, record: Record, layout: Path) -> Journal:
-    """Write a new journal, with the folder layout (the source's tables) in it; all of it is on the share then.
+    """Write a new journal to a claimed folder; all of it is on the share's disk when this returns.
 
-    A finished journal, or one without a record, gives way.
+    layout is a folder with the source's tables, which is copied into it. What is left there of a finished run, or of
+    one that was cut off before its record was written, is removed. Raises Failed if the share does not take it.
     """
     progress = Progress()
     try:
@@ -87,9 +89,9 @@ def begin(folder: Path, claim: Claim, record: Record, layout: Path) -> Journal:
 
 
 def _clear(folder: Path, claim: Claim) -> None:
-    """Remove what is in a journal folder but for claims; first the record, without which it is no journal.
+    """Remove all but claims from a journal folder; first the record, without which it is no journal.
 
-    What another machine makes there meanwhile is none of it. Raises Disagreement if the folder is another's.
+    What another machine puts there meanwhile stays. Raises Disagreement if the folder is another machine's now.
     """
     paths = [path for path in folder.iterdir() if not path.name.startswith(CLAIM)]
     claim.check()
@@ -101,11 +103,12 @@ def _clear(folder: Path, claim: Claim) -> None:
 
 
 def now() -> str:
+    """Return the time in UTC, as a journal has it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _replace(path: Path, data: object) -> None:
-    """Write a file so that at any moment its name has the old or the new text, whole."""
+    """Write a JSON file so that at any moment the whole old text or the whole new one is under its name."""
     new = path.with_suffix(".new")
     files.write_text(path.parent, new.name, json.dumps(data) + "\n")
     new.rename(path)

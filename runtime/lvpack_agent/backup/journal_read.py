@@ -14,23 +14,26 @@ from lvpack_agent.machine import dmi
 
 
 def identity(disk: BlockDevice) -> str:
-    """Return what tells a disk from a clone of it, as Record has it."""
+    """Return the name that tells a disk from a clone of it, as a Record has it.
+
+    It is the disk's WWN, else its serial number, else the UUID of the machine it is in.
+    """
     return disk.wwn or disk.serial or f"of machine {dmi.machine().get('product_uuid', 'unknown')}"
 
 
 def folder(share: Path, vg_uuid: str, disk: str) -> Path:
-    """Return the journal folder of a machine; disk as in Record."""
+    """Return where on a share the journal for a disk is; disk as identity() gives it. There may be no such folder."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", disk).strip("-")[:40]
     return share / f"{former_name(vg_uuid)}-{readable}-{hashlib.sha256(disk.encode()).hexdigest()[:8]}"
 
 
 def former_name(vg_uuid: str) -> str:
-    """Return the name of the folder that lvpack 0.1.0 made, of which only one disk with that VG could have one."""
+    """Return the name of the folder that lvpack 0.1.0 made: one for all disks that have a VG with that UUID."""
     return f"inplace-{vg_uuid}"
 
 
 def unfinished(share: Path, vg_uuid: str) -> list[Path]:
-    """Return the journal folders of all disks with that VG whose runs are not finished, or not known to be."""
+    """Return the journal folders, of all disks with that VG, whose runs are not finished or cannot be read."""
     return [path for path in sorted(share.glob(f"{former_name(vg_uuid)}-*")) if not _is_over(path)]
 
 
@@ -42,7 +45,10 @@ def _is_over(folder: Path) -> bool:
 
 
 def read(folder: Path) -> tuple[Record, Progress] | None:
-    """Return what a journal folder holds, also that of another machine. Raises as find() does."""
+    """Return what a journal folder holds, be it another machine's; None if it holds no journal.
+
+    Raises Failed if it cannot be read, Refused if it has a form that this version does not know.
+    """
     # Without a record the disk was not written to: it comes before everything else.
     data = read_object(folder / RECORD)
     if data is None:
@@ -55,15 +61,15 @@ def read(folder: Path) -> tuple[Record, Progress] | None:
         )
     written = read_object(folder / PROGRESS)
     if written is None:
-        raise damaged(folder, f"{PROGRESS} is missing, so nothing tells what is done")
+        raise _damaged(folder, f"{PROGRESS} is missing, so nothing tells what is done")
     try:
         return from_json(Record, data), from_json(Progress, written)
     except ValueError as error:
-        raise damaged(folder, error) from error
+        raise _damaged(folder, error) from error
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """Return the object in a file of a journal; None if there is no such file. Raises Failed if it is damaged."""
+    """Return the JSON object in a file of a journal; None if there is no such file. Raises Failed if it is damaged."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
@@ -76,11 +82,11 @@ def read_object(path: Path) -> dict[str, Any] | None:
             hint="check the server and the network, and boot again with the same options",
         ) from error
     except (ValueError, RecursionError) as error:
-        raise damaged(path.parent, error) from error
+        raise _damaged(path.parent, error) from error
     return data
 
 
-def damaged(folder: Path, error: Exception | str) -> Failed:
+def _damaged(folder: Path, error: Exception | str) -> Failed:
     return Failed(
         f"cannot read the journal of an in-place run in '{folder.name}': {error}",
         hint="put the folder back from a backup of the share that is not older than the last boot of that run; "

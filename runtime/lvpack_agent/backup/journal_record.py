@@ -12,10 +12,12 @@ RECORD, PROGRESS = "journal.json", "progress.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What was decided before the first write; unclean as in steps.shrinking().
+    """What was decided before the first write to the disk. The file is written once.
 
-    disk is what tells this disk from a clone of it: its WWN, else its serial number, else the machine's UUID. steps is
-    the JSON form of all steps that the plan means, those of a regrow last: Progress counts them.
+    schema is the version of this form, lvpack that of the program; created is a time in UTC; name is that of the image
+    set. disk tells this disk from a clone of it: its WWN, else its serial number, else the machine's UUID. unclean are
+    names ("LV root", "partition 1") of filesystems with a journal to replay. steps is the JSON form of all steps that
+    follow from the plan, those of a regrow last: Progress counts them.
     """
 
     schema: int
@@ -32,10 +34,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """A snapshot that is being merged.
+    """A resized filesystem in a snapshot that shall be merged, or is being merged.
 
-    before and after are the SHA-256 of each sector of the filesystem's first 4 KiB (the superblock is there), store is
-    the token of the store, and size what that holds, in bytes. begun: the VG says so, too; nothing was merged before.
+    before and after are the SHA-256 of each sector in the filesystem's first 4 KiB, where its superblock is, as they
+    are before and after the merge. store is the token of the store; it holds size bytes. begun is set once the VG has
+    the tag for this store; not a block was merged before that.
     """
 
     before: tuple[str, ...]
@@ -47,11 +50,12 @@ class Merge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the run is: steps done, the merge that is under way, bytes moved so far by shrink and by compaction.
+    """How far the run is. The file is replaced after each step.
 
-    merged is the token of the store whose merge ended last, "" if none has. dumping: NAME.partial on the share, if
-    there is one, is of this run. finished is when all was done, "" while it is not; heads then stands for the
-    superblocks of all filesystems, so that a later boot sees whether they were used.
+    done counts steps; merge is the merge that is under way; merged is the token of the store whose merge ended last, ""
+    if none has. dumping: NAME.partial on the share, if there is one, is of this run. dumped: the image set is complete.
+    shrink_moved and compact_moved are bytes. finished is the time in UTC when all was done, "" before; heads is then a
+    hash of all superblocks, by which a later boot sees whether the filesystems were used since.
     """
 
     done: int = 0

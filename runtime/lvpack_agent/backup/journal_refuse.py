@@ -10,7 +10,7 @@ from lvpack_agent.errors import Refused
 def refuse_former(share: Path, vg_uuid: str) -> None:
     """Raise Refused if lvpack 0.1.0 began an in-place run of a machine with that VG and did not finish it.
 
-    Its steps are not in its journal, and those that this version would take may be others.
+    The journal of that version does not have the steps, and this version might take others for the same plan.
     """
     former = share / former_name(vg_uuid)
     data = read_object(former / RECORD)
@@ -27,7 +27,7 @@ def refuse_former(share: Path, vg_uuid: str) -> None:
 
 
 def refuse_unfinished(share: Path, vg_uuid: str, disk: str) -> None:
-    """Raise Refused if an in-place run of that disk is not finished: it is halfway."""
+    """Raise Refused if an in-place run of that disk (as identity() gives it) is not finished: it is half packed."""
     refuse_former(share, vg_uuid)
     own = folder(share, vg_uuid, disk)
     if own in unfinished(share, vg_uuid):

@@ -110,7 +110,7 @@ def _pack(job: Job, undo: Undo) -> str:
 
 
 def _room(store: Store) -> Callable[[], int]:
-    """Return what tells the bytes that are left in the store of the overlay."""
+    """Return a function that returns how many bytes of the overlay's store are still free."""
     return lambda: store.size - dmsetup.store_use(overlay.SOURCE).used
 
 

@@ -15,7 +15,11 @@ from lvpack_agent.undo import Undo
 
 
 class DeviceStore:
-    """A store on a scratch device, which was empty; owner tells whose it is in a label at its start."""
+    """A Keeper of one store, on a scratch device that was empty.
+
+    A label at the device's start says whose store it is: owner is the name of the run's journal folder, or FREE if no
+    later boot will ask for the store.
+    """
 
     def __init__(self, device: BlockDevice, owner: str) -> None:
         self._device, self._owner = device, owner
@@ -23,11 +27,11 @@ class DeviceStore:
         self.place = f"scratch device {device.path}"
 
     def room(self) -> int:
-        """Return the bytes that a store on it may have."""
+        """Return how many bytes a store can take on it."""
         return self._device.size - LABEL_SIZE
 
-    def fresh(self, _: int, undo: Undo) -> Store:
-        """Return an empty store of all the room there is; the one before it is gone then."""
+    def fresh(self, origin: int, undo: Undo) -> Store:
+        """Make an empty store of all the room there is, whatever origin is; the one before it is gone then."""
         self._refuse_others()
         token = secrets.token_hex(8)
         write_label(self._device.path, Label(owner=self._owner, token=token))
@@ -41,7 +45,7 @@ class DeviceStore:
         return store
 
     def again(self, token: str, undo: Undo) -> Store:
-        """Return the store with that token as an earlier boot left it. Raises Disagreement if it is not there."""
+        """Open the store with that token as an earlier boot left it. Raises Disagreement if it is not there."""
         if read_label(self._device.path) != Label(owner=self._owner, token=token):
             raise Disagreement(
                 f"cannot go on: scratch device '{self._device.path}' does not hold the store that is being merged",
@@ -50,10 +54,10 @@ class DeviceStore:
         return self._mapped(token, undo)
 
     def drop(self, token: str = "") -> None:
-        """The store is overwritten by the next one: nothing needs what is in it."""
+        """Do nothing: the next store overwrites this one."""
 
     def release(self) -> None:
-        """The run is at its end: the device is free for any machine again, if the store was on it at all."""
+        """Label the device as free for any machine, if the label says that it was this owner's."""
         label = read_label(self._device.path)
         if label and label.owner == self._owner:
             write_label(self._device.path, Label(owner=FREE))
@@ -90,7 +94,10 @@ class DeviceStore:
 def scratch_device(
     all_disks: tuple[BlockDevice, ...], path: str, sources: tuple[BlockDevice, ...], owner: str
 ) -> DeviceStore:
-    """Return the store on the device that lvpack.scratch names. Raises Refused if it is missing or a source's."""
+    """Return what keeps a store on the device that lvpack.scratch names by its path.
+
+    Raises Refused if this machine has no such device, or it is on one of the sources.
+    """
     real = str(Path(path).resolve())
     found = [(disk, part) for disk in all_disks for part in (disk, *disk.parts) if part.path == real]
     if not found:

@@ -12,7 +12,7 @@ from lvpack_agent.undo import Undo
 
 
 class FileStore:
-    """A store in a sparse file on a share: its name there begins with prefix, and ends with the store's token."""
+    """A Keeper of stores in sparse files on a share: their names begin with prefix and end with the token."""
 
     def __init__(self, share: Path, prefix: str) -> None:
         self._share, self._prefix = share, prefix
@@ -20,16 +20,19 @@ class FileStore:
 
     @classmethod
     def anew(cls, share: Path) -> "FileStore":
-        """Return a store with a name of its own, for a run that does not go on after a power loss."""
+        """Return one with a prefix that nobody else uses, for a run that does not go on after a power loss."""
         return cls(share, f".lvpack-store-{secrets.token_hex(4)}-")
 
     def room(self) -> int:
-        """Return the bytes that can still be written there."""
+        """Return how many bytes can still be written there."""
         found = os.statvfs(self._share)
         return found.f_bavail * found.f_frsize
 
     def fresh(self, origin: int, undo: Undo) -> Store:
-        """Return an empty store for an origin of that many bytes, beside what there is."""
+        """Make an empty store that an origin of that many bytes cannot overflow, if the share has the room.
+
+        Stores that are there stay. Raises Failed if the share does not take the file.
+        """
         token = secrets.token_hex(8)
         try:
             size = min(size_for(origin), self.room() // MIB * MIB)
@@ -42,7 +45,7 @@ class FileStore:
         return Store(device=attached(self._path(token), undo), size=size, place=self.place, token=token)
 
     def again(self, token: str, undo: Undo) -> Store:
-        """Return the store with that token as an earlier boot left it. Raises Disagreement if it is gone."""
+        """Open the store with that token as an earlier boot left it. Raises Disagreement if it is gone."""
         path = self._path(token)
         if not path.exists():
             raise Disagreement(
@@ -53,13 +56,13 @@ class FileStore:
         return Store(device=attached(path, undo), size=path.stat().st_size, place=self.place, token=token)
 
     def drop(self, token: str = "") -> None:
-        """Remove the store with that token, or all: nothing needs what is in them."""
+        """Remove the store with that token, or all. One that cannot be removed stays."""
         with suppress(OSError):  # it is in nobody's way
             for path in self._share.glob(f"{self._prefix}{token or '*'}"):
                 path.unlink()
 
     def release(self) -> None:
-        """The run is at its end."""
+        """Remove all stores."""
         self.drop()
 
     def _path(self, token: str) -> Path:

@@ -29,9 +29,9 @@ class Overlaid:
 
 @contextmanager
 def overlay(disks: Sequence[str], make_store: Callable[[Undo], Store]) -> Iterator[Overlaid]:
-    """Put a copy-on-write overlay with a store over disks.
+    """Put one copy-on-write overlay over disks, which are not written; make_store makes its store.
 
-    Whatever fails inside because the store overflowed becomes a Failed that says so.
+    If what fails inside did so because the store overflowed, a Failed that says so is raised instead.
     """
     with Undo() as undo:
         store = make_store(undo)
@@ -54,7 +54,10 @@ def overlay(disks: Sequence[str], make_store: Callable[[Undo], Store]) -> Iterat
 
 
 def _side_by_side(disks: Sequence[str], undo: Undo) -> tuple[str, list[Range]]:
-    """Map disks as one device, so that one store serves all; return it, and where each is: from a whole MiB on."""
+    """Map disks as one device, so that one store serves all.
+
+    Return the device, and for each disk its bytes there; each begins at a whole MiB.
+    """
     pieces: list[Linear] = []
     places: list[Range] = []
     at = 0

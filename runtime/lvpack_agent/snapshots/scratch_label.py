@@ -9,7 +9,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.sizes import KIB, MIB
 
-# A scratch device begins with a label that says whose store is on it; the store comes after it.
+# What a label begins with; JSON follows. The store comes LABEL_SIZE bytes after the start of the device.
 LABEL = b"lvpack scratch device\n"
 LABEL_SIZE = MIB
 FREE = "free"
@@ -17,14 +17,14 @@ FREE = "free"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """Whose store a scratch device holds (the UUID of a VG, or FREE), and which."""
+    """Whose store a scratch device holds (the name of a journal folder, or FREE), and its token."""
 
     owner: str
     token: str = ""
 
 
 def read_label(path: str) -> Label | None:
-    """Return the label of a device; None if it is no scratch device of lvpack."""
+    """Return the label of a device; None if it has none. One that cannot be parsed is of "an unknown machine"."""
     with Path(path).open("rb") as file:
         head = file.read(4 * KIB)
     if not head.startswith(LABEL):
@@ -36,6 +36,7 @@ def read_label(path: str) -> Label | None:
 
 
 def write_label(path: str, label: Label) -> None:
+    """Write a label to the start of a device; it is on the device when this returns. Raises Failed if it cannot."""
     try:
         with Path(path).open("r+b") as file:
             file.write((LABEL + json.dumps(to_json(label)).encode()).ljust(4 * KIB, b"\0"))
@@ -45,4 +46,5 @@ def write_label(path: str, label: Label) -> None:
 
 
 def unwritable(path: str, error: OSError) -> Failed:
+    """Return the error for a scratch device that cannot be written."""
     return Failed(f"cannot write scratch device '{path}': {error.strerror}", hint="look at dmesg: is the disk sound?")

@@ -19,7 +19,7 @@ TOOLS_MEMORY = 32 * MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """A copy-on-write store: a block device, its size in bytes, where it is, in words, and which it is."""
+    """A copy-on-write store: a block device and its size in bytes; place says where it is, token which it is."""
 
     device: str
     size: int
@@ -28,7 +28,7 @@ class Store:
 
 
 def room_for_store() -> int:
-    """Return the bytes of memory that a store in RAM may grow to, in whole MiB."""
+    """Return how many bytes of memory a store in RAM may take, in whole MiB."""
     reserve = CACHE_RESERVE + max(TOOLS_MEMORY, resources.worker_count() * resources.WORKER_MEMORY)
     return max(0, available_memory() - reserve) // MIB * MIB
 
@@ -45,7 +45,7 @@ def in_memory(folder: Path, undo: Undo) -> Store:
 
 
 def size_for(origin: int) -> int:
-    """Return the bytes of a store that an origin of that many bytes can never overflow.
+    """Return how many bytes a store must have so that an origin of that many bytes never overflows it.
 
     One of 257 chunks of 4 KiB is the store's own (kernel: dm-snap-persistent.c).
     """
@@ -53,12 +53,14 @@ def size_for(origin: int) -> int:
 
 
 def make_sparse(path: Path, size: int) -> None:
+    """Make a file of size bytes that takes no room yet. Raises OSError as the filesystem does."""
     with path.open("wb") as file:
         file.truncate(size)
         os.fsync(file.fileno())
 
 
 def attached(path: Path, undo: Undo) -> str:
+    """Return a loop device for a file; undo detaches it."""
     device = run(["losetup", "--find", "--show", str(path)]).stdout.strip()
     undo.callback(run, ["losetup", "--detach", device])
     return device

@@ -11,8 +11,7 @@ from lvpack_agent.backup import claim, journal, journal_read, journal_record, jo
 from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.journal_record import Merge, Record
 from lvpack_agent.errors import Disagreement, Failed, Refused
-from lvpack_agent.inplace import procedure, resume
-from lvpack_agent.inplace.states import states
+from lvpack_agent.inplace import procedure
 from lvpack_agent.plan.make import make_plan
 from tests.agent.builders.plans import MARGIN, blog_layout
 
@@ -144,16 +143,6 @@ def test_damage_and_other_schemas_are_not_guessed_at(begun: Journal) -> None:
 
 def refuse_in_overlay_mode(share: Path, vg_uuid: str) -> None:
     journal_refuse.refuse_unfinished(share, vg_uuid, "WD 2")
-
-
-def test_a_disk_with_another_name_is_known_by_what_was_done_to_it(begun: Journal) -> None:
-    planned = begun.record.plan
-    found = states(planned.source.vgs[0], procedure.shrinking(planned, begun.record.unclean))
-    last = len(found) - 1
-    assert resume.is_as_left(found[last], begun.record, last)
-    assert resume.is_as_left(found[last], begun.record, last - 1), "done, and not yet written down"
-    assert not resume.is_as_left(found[last], begun.record, 0)
-    assert not resume.is_as_left(found[0], begun.record, 0), "as every clone is"
 
 
 def test_a_journal_of_0_1_0_is_never_ignored(tmp_path: Path) -> None:
