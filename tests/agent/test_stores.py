@@ -7,31 +7,14 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.devices import emptiness
-from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Refused
+from lvpack_agent.errors import Disagreement, Refused
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, KIB, MIB
-from lvpack_agent.snapshots import device_store, scratch_label, stores
+from lvpack_agent.snapshots import device_store, file_store, scratch_label, stores
 from lvpack_agent.snapshots.scratch_label import Label
 from lvpack_agent.undo import Undo
 from lvpack_builder.lab.qemu import create_disk
-
-
-def device(path: Path, parts: tuple[BlockDevice, ...] = ()) -> BlockDevice:
-    return BlockDevice(
-        path=str(path),
-        type="disk",
-        size=64 * MIB,
-        sector_size=512,
-        read_only=False,
-        model="",
-        serial="",
-        wwn="",
-        fstype="",
-        label="",
-        uuid="",
-        parts=parts,
-    )
+from tests.agent.builders.devices import device
 
 
 def labelled(owner: str) -> bytes:
@@ -111,3 +94,21 @@ def test_scratch_is_never_on_the_disk_that_is_packed(tmp_path: Path) -> None:
         with pytest.raises(Refused, match=words):
             device_store.scratch_device((source, other), path, (source,), "U-1")
     assert device_store.scratch_device((source, other), other.path, (source,), "U-1").room() == 63 * MIB
+
+
+def test_a_store_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "scratch"
+    path.write_bytes(labelled("U-1"))
+    for keeper in (file_store.FileStore(tmp_path, "store-"), device_store.DeviceStore(device(path), "U-1")):
+        with pytest.raises(Disagreement, match="store"), Undo() as undo:
+            keeper.again("0123", undo)
+
+
+def test_a_keeper_drops_its_own_stores_only(tmp_path: Path) -> None:
+    for name in ("store-a", "store-b", "store-c", "journal.json", "other-store-a"):
+        (tmp_path / name).touch()
+    keeper = file_store.FileStore(tmp_path, "store-")
+    keeper.drop("a")
+    assert {path.name for path in tmp_path.glob("store-*")} == {"store-b", "store-c"}
+    keeper.release()
+    assert {path.name for path in tmp_path.iterdir()} == {"journal.json", "other-store-a"}

@@ -2,6 +2,8 @@
 
 Until the merge begins the device is not written; from then on the store has all that the device lacks, and merging
 goes on from it after any interruption (kernel: Documentation/admin-guide/device-mapper/snapshot.rst).
+
+Needs device-mapper: it is tested in guests (qemu-tests/tests/test_inplace.py and test_journal.py, tools/powercuts.py).
 """
 
 import hashlib

@@ -65,7 +65,7 @@ def _do(work: Work, end: int) -> None:
     """Do those of the first end steps that are not done."""
     first = work.journal.progress.done
     left = enumerate(work.procedure.steps[first:end], first)
-    for phase, group in groupby(left, key=lambda pair: _phase(work, *pair)):
+    for phase, group in groupby(left, key=lambda pair: phase_of(work, *pair)):
         with work.session.phase(phase):
             for on_table, some in groupby(group, key=lambda pair: isinstance(pair[1], WriteTable)):
                 steps = [step for _, step in some]
@@ -75,7 +75,8 @@ def _do(work: Work, end: int) -> None:
                     _change_volumes(work, [step for step in steps if not isinstance(step, WriteTable)])
 
 
-def _phase(work: Work, number: int, step: Step) -> str:
+def phase_of(work: Work, number: int, step: Step) -> str:
+    """Return the phase that a step is of, a field of Timings; number is how many steps are before it."""
     return PHASES.get(type(step), "shrink") if number < work.procedure.packed_after else "regrow"
 
 

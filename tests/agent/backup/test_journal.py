@@ -7,39 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.backup import claim, journal, journal_read, journal_record, journal_refuse
+from lvpack_agent.backup import journal, journal_read, journal_record, journal_refuse
 from lvpack_agent.backup.journal import Journal
-from lvpack_agent.backup.journal_record import Merge, Record
+from lvpack_agent.backup.journal_record import Merge
 from lvpack_agent.errors import Disagreement, Failed, Refused
 from lvpack_agent.inplace import procedure
-from lvpack_agent.plan.make import make_plan
-from tests.agent.builders.plans import MARGIN, blog_layout
-
-PLACE = ("U-1", "WD 1")
+from tests.agent.builders.journals import PLACE, begun_journal
 
 
 @pytest.fixture
 def begun(blog: Path, tmp_path: Path) -> Iterator[Journal]:
-    layout, share = tmp_path / "layout", tmp_path / "share"
-    layout.mkdir()
-    (layout / "plan.txt").write_text("a plan\n")
-    share.mkdir()
-    planned = make_plan(blog_layout(blog), MARGIN)
-    record = Record(
-        schema=journal_record.SCHEMA,
-        lvpack="0.0.1",
-        created="now",
-        name="one",
-        vg="vg1",
-        vg_uuid="U-1",
-        disk="WD 1",
-        plan=planned,
-        unclean=("LV var",),
-        steps=procedure.form(procedure.shrinking(planned, ("LV var",)) + procedure.regrowing(planned)),
-    )
-    folder = journal_read.folder(share, *PLACE)
-    with claim.held(folder, print) as held:
-        yield journal.begin(folder, held, record, layout)
+    with begun_journal(blog, tmp_path) as journal:
+        yield journal
 
 
 def found_again(begun: Journal) -> Journal | None:
