@@ -1,10 +1,10 @@
-"""Who may work with a journal folder on the share: one boot of one machine, and it notices when that is over.
+"""A claim to a journal folder on the share: one boot of one machine holds it, and notices when it has lost it.
 
 Machines that are clones of one template may have the same VG and nothing else that tells their disks apart. So the
 folder goes to whoever makes the next file `claim-N` in it: exclusive creation is atomic on NFS (RFC 1813, 3.3.8; RFC
-8881, 18.16). The holder rewrites its claim every few seconds. A claim that is not rewritten any more is of a boot that
-was cut off: whoever makes the next one takes the folder over, and removes it, by which the former holder, should it
-still live, learns of that before its next step.
+8881, 18.16). The holder rewrites its claim every few seconds. If it does so no longer, its boot was cut off, and
+another machine may take the folder over: it makes the next claim and removes the old one. Should the former holder
+still live, it finds its claim gone before its next step, and stops.
 """
 
 import os
@@ -22,17 +22,18 @@ from lvpack_agent.undo import Undo
 PREFIX = "claim-"
 _NAME = re.compile(PREFIX + r"\d{6,}")
 BEAT_SECONDS = 5.0
-# So long a holder may be silent: its server was busy. After a power cut most of this passes while the machine boots;
-# in any case it is watched for a while, since a server that was away was that for both.
+# A claim that was not rewritten for SILENT_SECONDS is given up: the server may just be busy for less. After a power cut
+# most of this passes while the machine boots. In any case a claim is watched for WATCH_SECONDS: while the server was
+# away, a holder that still lives could not rewrite it.
 SILENT_SECONDS, WATCH_SECONDS = 45.0, 25.0
 _POLL_SECONDS = 1.0
-# What a claim ends with.
+# What a claim ends with; both are as long, so that one overwrites the other.
 HELD, RELEASED = "held    \n", "released\n"
 _LONGEST, _ATTEMPTS = 1000, 5
 
 
 class Claim:
-    """A claim that this boot has made; it is rewritten until release()."""
+    """A claim of this boot to a folder; once make() has made it, a thread rewrites it until release()."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self._path, self._number = _path(folder, number), number
@@ -77,10 +78,13 @@ class Claim:
             )
 
     def release(self) -> None:
-        """End the claim, so that the next boot need not wait; the folder goes with it if there is nothing else."""
+        """Say in the claim that it is over, so that the next boot need not wait.
+
+        If nothing else is in the folder, both are removed. Never raises.
+        """
         self._over.set()
         self._thread.join()
-        with suppress(LvpackError, OSError):  # what is in the way of it is in the way of everything else, too
+        with suppress(LvpackError, OSError):  # whatever keeps it from that has stopped the run before
             self.check()
             if [path.name for path in self._path.parent.iterdir()] == [self._path.name]:
                 self._path.unlink()
@@ -109,7 +113,7 @@ class Claim:
 
 @contextmanager
 def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
-    """Hold a journal folder, which is made if there is none, until the end.
+    """Hold a journal folder until the end; it is made if it does not exist. say gets a line if this takes a while.
 
     Raises Refused if another machine works with it, Failed if the share does not take a claim.
     """
@@ -180,7 +184,10 @@ def _busy(folder: Path) -> Refused:
 
 
 def server_time(folder: Path) -> float:
-    """Return what the share's own clock says: the clocks of two machines may differ. Raises OSError as a share does."""
+    """Return the time by the clock of the server, in seconds since 1970; folder is on its share.
+
+    File times are the server's, and the clock of this machine may differ. Raises OSError if the share takes no file.
+    """
     probe = folder / f"{PREFIX}clock-{secrets.token_hex(8)}"
     fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -24,9 +24,10 @@ from lvpack_agent.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """A probed source and its plan, while the source's mappings stand; host is a name for the image set.
+    """A probed source and its plan. The source's devices are open as long as surveyed() is.
 
-    wished is the plan that the margin asks for, another one if that does not fit the store.
+    plan fits the room of the overlay's store, if that counts; wished is the plan that the margin asks for, whatever
+    room there is. host is the name that an image set of this server gets.
     """
 
     source: Opened
@@ -36,7 +37,11 @@ class Survey:
 
 
 def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple[BlockDevice, ...], Found]:
-    """Return all disks and the one to pack; the stack keeps them read-only, but for a scratch device's disk."""
+    """Return all disks of the machine, and what is found of the server that is to be packed.
+
+    All disks but the one with the scratch device are read-only until undo. Raises Refused if it is not clear what to
+    pack, or lvpack does not support it.
+    """
     all_disks = lsblk.read()
     spared = lsblk.holding(all_disks, settings.scratch)
     blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
@@ -54,7 +59,7 @@ def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple
 
 
 def refuse_several(found: Found) -> None:
-    """Raise Refused unless what is packed is one PV on one disk, as in-place mode wants it."""
+    """Raise Refused unless what is to be packed is one PV on one disk: in-place mode can no more."""
     pvs = [pv.device for vg in found.vgs for pv in vg.pvs]
     if len(pvs) > 1:
         raise Refused(
@@ -69,9 +74,9 @@ def refuse_several(found: Found) -> None:
 
 
 def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") -> None:
-    """Raise Refused if an in-place run of this machine was cut off and its journal is not at hand.
+    """Raise Refused if a VG has a tag of an in-place run that was cut off: its journal was not found under this disk.
 
-    unfinished are the journals of other disks with this VG, own is how that of this one would be named.
+    unfinished are the journal folders of other disks with this VG, own is the name of the folder for this one.
     """
     hint = (
         "boot with the options of that run (lvpack.mode=inplace, the same lvpack.target) to finish it; do not start "
@@ -96,9 +101,10 @@ def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") 
 def surveyed(
     found: Found, devices: Sequence[str], settings: Settings, session: Session, room: Callable[[], int] | None = None
 ) -> Iterator[Survey]:
-    """Probe the source through devices, an overlay in which unclean filesystems are checked, and plan.
+    """Probe the source and plan; warn of what was found.
 
-    room tells then how many bytes the overlay's store still takes, if the plan shall fit that.
+    devices are the source's disks under an overlay, in which unclean filesystems are checked and repaired. If the plan
+    shall fit the store of that overlay, room returns how many bytes it still takes, once they are checked.
     """
     likes = (
         Disk(
