@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from lab.interfaces import headings, prose, rows
-from lvpack_agent.backup import claim, journal
+from lvpack_agent.backup import claim, journal, journal_read
+from lvpack_agent.backup.journal_record import PROGRESS, RECORD, SCHEMA, Merge, Record
 from lvpack_agent.errors import Refused
 from lvpack_agent.image import check, files, write
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.manifest import Manifest
-from lvpack_agent.inplace import steps
+from lvpack_agent.inplace.procedure import form
+from lvpack_agent.inplace.steps import MarkVg
 from lvpack_agent.machine import dmi
 from lvpack_agent.settings.values import Compression
 from tests.agent.builders.sets import SET, manifest, write_set
@@ -121,8 +123,8 @@ def test_each_file_of_a_journal_and_each_of_its_keys(tmp_path: Path) -> None:
     share, layout = tmp_path / "share", tmp_path / "layout"
     share.mkdir()
     layout.mkdir()
-    record = journal.Record(
-        schema=journal.SCHEMA,
+    record = Record(
+        schema=SCHEMA,
         lvpack="0",
         created=journal.now(),
         name=SET,
@@ -131,25 +133,25 @@ def test_each_file_of_a_journal_and_each_of_its_keys(tmp_path: Path) -> None:
         disk="DISK",
         plan=manifest().plan,
         unclean=(),
-        steps=steps.form((steps.MarkVg(on=True),)),
+        steps=form((MarkVg(on=True),)),
     )
-    folder = journal.folder(share, record.vg_uuid, record.disk)
+    folder = journal_read.folder(share, record.vg_uuid, record.disk)
     assert folder.name.startswith("inplace-VGUUID-DISK-") and "`inplace-VGUUID-DISK`" in prose()
     with claim.held(folder, print) as held:
         begun = journal.begin(folder, held, record, layout)
-        begun.advance(merge=journal.Merge(before=(), after=(), store="", size=0))
-        written = {name: json.loads((folder / name).read_text()) for name in (journal.RECORD, journal.PROGRESS)}
-    written["Merge"] = written[journal.PROGRESS]["merge"]
+        begun.advance(merge=Merge(before=(), after=(), store="", size=0))
+        written = {name: json.loads((folder / name).read_text()) for name in (RECORD, PROGRESS)}
+    written["Merge"] = written[PROGRESS]["merge"]
     assert {name: list(form) for name, form in written.items()} == {
         heading: list(rows(heading)) for heading in headings("The journal")
     }
-    assert "`step`" in rows(journal.RECORD)["steps"][0]
-    assert written[journal.RECORD]["steps"][0]["step"] == "MarkVg"
+    assert "`step`" in rows(RECORD)["steps"][0]
+    assert written[RECORD]["steps"][0]["step"] == "MarkVg"
 
 
 def test_each_schema_of_a_journal(tmp_path: Path) -> None:
-    assert list(rows("The journal")) == [str(journal.SCHEMA)]
-    for number in (journal.SCHEMA - 1, journal.SCHEMA + 1):
-        (tmp_path / journal.RECORD).write_text(json.dumps({"schema": number}))
-        with pytest.raises(Refused, match=f"has schema {number}, not {journal.SCHEMA}"):
-            journal.read(tmp_path)
+    assert list(rows("The journal")) == [str(SCHEMA)]
+    for number in (SCHEMA - 1, SCHEMA + 1):
+        (tmp_path / RECORD).write_text(json.dumps({"schema": number}))
+        with pytest.raises(Refused, match=f"has schema {number}, not {SCHEMA}"):
+            journal_read.read(tmp_path)
