@@ -13,5 +13,5 @@ def test_the_page_names_each_sample_and_a_test_packs_it() -> None:
     samples = {path.stem for path in server.FOLDER.glob("*.toml")}
     assert named == samples
     tests = "".join(path.read_text() for path in TESTS.glob("test_*.py"))
-    # The first one is what tests work with unless they ask for another.
+    # The demo and the benchmark have this one; tests work with a smaller one of its kind.
     assert [name for name in samples - {"blog"} if f'"{name}"' not in tests] == []

@@ -169,8 +169,8 @@ def make_files(root: Path, mounts: list[Path], amount: dict[str, int]) -> None:
     os.chown(odd / "acl", 1234, 5678)
     os.utime(odd / "hard-1", ns=(1, 981173106_123456789))
     many = root / "srv/many"
-    for number in range(3000):
-        folder = many / f"{number % 50:02}"
+    for number in range(1000):
+        folder = many / f"{number % 20:02}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"file-{number}").write_bytes(b"%d\n" % number * (number % 97))
     for where in mounts:

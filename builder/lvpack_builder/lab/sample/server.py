@@ -32,12 +32,13 @@ def root_tar(system: dict[str, object]) -> Path:
     assert isinstance(packages, list)
     wanted = hashlib.sha256(json.dumps([system["release"], packages]).encode()).hexdigest()[:16]
     path = cache_dir() / f"debian-{wanted}.tar"
-    if not path.exists():
-        partial = path.with_suffix(".partial.tar")
-        command = ["mmdebstrap", "--variant=minbase", "--quiet", f"--include={','.join(packages)}"]
-        command += ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"]
-        run([*command, str(system["release"]), str(partial), mirror.read().main])
-        partial.rename(path)
+    with locked(path.stem):
+        if not path.exists():
+            partial = path.with_suffix(".partial.tar")
+            command = ["mmdebstrap", "--variant=minbase", "--quiet", f"--include={','.join(packages)}"]
+            command += ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"]
+            run([*command, str(system["release"]), str(partial), mirror.read().main])
+            partial.rename(path)
     return path
 
 
@@ -49,7 +50,7 @@ def make_sample(image: LiveImage, name: str = "blog") -> Path:
 
 def make_disks(image: LiveImage, name: str) -> list[Path]:
     """Return the pristine disks of a recipe (raw, sparse); copy them before anything writes to them."""
-    with locked("sample"):
+    with locked(f"sample-{name}"):
         return _make_disks(image, name)
 
 
