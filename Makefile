@@ -4,15 +4,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := .cache/lvpack/packages-installed
-# Two virtual machines at a time; the tests of a file share disks and stay together.
-TWO_GUESTS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Two virtual machines at a time; the tests of a group share disks and stay together.
+TWO_GUESTS := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test help check unit build e2e full cuts bench man clean
+.PHONY: demo test checks help check unit build e2e full cuts defects bench man clean
 
 demo: $(VENV)/ready $(PACKAGES)  ## build, make a sample LVM server, pack it, restore it to a smaller disk, boot that
 	$(BIN)/lvpack demo
 
-test: check unit build e2e  ## all that CI runs: check, unit, build, e2e
+# The build downloads while the checks compute.
+test: $(VENV)/ready $(PACKAGES)  ## all that CI runs: check, unit, build, e2e
+	$(MAKE) --jobs 2 --output-sync build checks
+	$(MAKE) e2e
+
+checks: check
+	$(MAKE) --jobs 1 unit
 
 help:  ## this list
 	@sed -nE 's/^([a-z0-9]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand --tabs=16
@@ -33,15 +39,20 @@ build: $(VENV)/ready $(PACKAGES)  ## the live image, in out/
 	$(BIN)/lvpack build
 
 e2e: $(VENV)/ready $(PACKAGES)  ## end-to-end tests in virtual machines, the core ones
-	$(BIN)/pytest qemu-tests -m 'not full' -v --durations 30 $(TWO_GUESTS)
+	$(BIN)/pytest qemu-tests -m 'not full' -v $(TWO_GUESTS)
 
-full: $(VENV)/ready $(PACKAGES)  ## all end-to-end tests
-	$(BIN)/pytest qemu-tests -v --durations 30 $(TWO_GUESTS)
+# GO_ON=yes leaves out what has passed with the files that are there now, in a run that was stopped or failed.
+full: $(VENV)/ready $(PACKAGES)  ## all end-to-end tests; GO_ON=yes goes on with a run that was stopped
+	$(BIN)/pytest qemu-tests -v $(TWO_GUESTS) $(if $(GO_ON),--go-on)
 
 # Power cuts in in-place mode: as many as CUTS, from SEED if it is given.
 CUTS ?= 50
 cuts: build  ## power cuts in in-place mode: CUTS=50 SEED=…
 	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.powercuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
+
+# In copies of this checkout.
+defects: build  ## defects seeded on purpose: the core must catch each
+	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.defects
 
 # A test holds the pages against what the code makes.
 man: $(VENV)/ready  ## docs/man from the commands and the table of kernel options

@@ -4,7 +4,7 @@ What is called a boot here is one in what the agent does; the machine goes on fr
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,7 +13,7 @@ from random import Random
 
 from lab.markers import RESULT, Marker, Reader
 from lab.rotation import FIRST_WRITE, Aim, Rotation
-from lab.runs import age_claims, fingerprint, started
+from lab.runs import age_claims, fingerprint, give_back_claims, started
 from lab.volatile import KINDS, cut, powered
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
@@ -29,6 +29,9 @@ from lvpack_builder.lab.runs import shared_arguments
 FEWEST_CUTS, MOST_CUTS = 3, 8
 # One cut in so many is followed by a boot without the share.
 SHARE_AWAY = 8
+# One cut in so many, the first among them, leaves its claim to the journal as it is, so that the next boot waits for
+# half a minute to see that nobody holds it; after the others that is known.
+WAITED_FOR = 8
 MARKER_SECONDS = 1500.0
 OFF_SECONDS = 120.0
 
@@ -55,6 +58,20 @@ class Cut:
         words += f", at '{self.marker.line}' ({self.marker.kind})"
         words += f"; share away: {self.away}" if self.away else ""
         return words + (f"; {self.resume}" if self.resume else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A cut to make: at most so many seconds after the marker of a kind, when skip others have come in that boot.
+
+    disk: volatile or plain, in the boot that is cut. share_away: a boot without the share comes after it.
+    """
+
+    kind: str
+    within: float
+    disk: str
+    skip: int = 0
+    share_away: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +133,7 @@ class Run:
         while True:
             boot = self._boot(wanted)
             rotation.learn(boot.reader.seen)
-            if self.cuts:
-                self.cuts[-1].resume = boot.reader.resume or "no word of resuming"
-                self._bench.say(self.cuts[-1].line())
+            self._say_how_it_went_on(boot)
             if wanted and not boot.was_cut:
                 rotation.put_back(wanted, soon=bool(self.cuts))
             if wanted and boot.was_cut:
@@ -134,8 +149,32 @@ class Run:
             self._bench.say(self.cuts[-1].line())
         self._check_end(boot)
 
-    def _boot(self, aim: Aim | None) -> Boot:
-        kind = self._dice.choice(KINDS)
+    def with_moments(self, moments: Sequence[Moment]) -> None:
+        """Run with a cut at each of these moments, in their order, and check the disk.
+
+        Raises Failed if anything is not as it must be, or a moment does not come.
+        """
+        for moment in moments:
+            aim = Aim(kind=moment.kind, skip=moment.skip, delay=self._dice.uniform(0, moment.within))
+            boot = self._boot(aim, moment.disk)
+            self._say_how_it_went_on(boot)
+            if not boot.was_cut:
+                raise Failed(f"cannot cut the power at '{moment.kind}': it did not come, the run ended first")
+            self._record(1, aim, boot)
+            self._check_early_cut()
+            if moment.share_away:
+                self.cuts[-1].away = self._boot_without_share()
+        boot = self._boot(None)
+        self._say_how_it_went_on(boot)
+        self._check_end(boot)
+
+    def _say_how_it_went_on(self, boot: Boot) -> None:
+        if self.cuts:
+            self.cuts[-1].resume = boot.reader.resume or "no word of resuming"
+            self._bench.say(self.cuts[-1].line())
+
+    def _boot(self, aim: Aim | None, kind: str = "") -> Boot:
+        kind = kind or self._dice.choice(KINDS)
         image, log = self._bench.image, self.folder / f"boot-{next(self._numbers)}.log"
         with powered(self._disk, kind) as disk:
             machine = live(image, self._words, drives=(disk.drive,))
@@ -145,7 +184,8 @@ class Run:
                 if was_cut:
                     cut(console, disk)
                     reader.rest()
-                    age_claims(self._share)
+                    waited_for = len(self._bench.cuts) % WAITED_FOR == 0
+                    (age_claims if waited_for else give_back_claims)(self._share)
                 else:
                     console.wait(OFF_SECONDS)
         self._counts.update(marker.kind for marker in reader.seen)

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import interfaces
+from lvpack_agent.backup.claim import RELEASED
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
-from lvpack_agent.report import Report
+from lvpack_agent.report import RESULT_MARK, Report
 from lvpack_agent.sizes import KIB
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper, runs
-from lvpack_builder.lab.console import Console
+from lvpack_builder.lab.console import Console, read_result
 from lvpack_builder.lab.demo import sparse_copy
 from lvpack_builder.lab.nfs import nfs_share
 from lvpack_builder.lab.qemu import Drive, Machine, accelerator, live
@@ -44,6 +45,25 @@ def fingerprint(path: Path) -> str:
     Where the host's filesystem keeps holes and where zeros plays no part; it may change its mind about that.
     """
     digest = hashlib.sha256(b"%d" % path.stat().st_size)
+    for at, data in _blocks(path):
+        digest.update(b"%d %d" % (at, len(data)))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def holds(path: Path, text: bytes) -> bool:
+    """Tell whether a text stands anywhere in a sparse file."""
+    end, last = 0, b""
+    for at, data in _blocks(path):
+        last = (last[-len(text) :] if at == end else b"") + data
+        end = at + len(data)
+        if text in last:
+            return True
+    return False
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the blocks of a file that are not all zeros, and where they are."""
     with path.open("rb") as file:
         at = 0
         # SEEK_DATA fails with ENXIO after the last data (lseek(2)).
@@ -52,10 +72,8 @@ def fingerprint(path: Path) -> str:
                 at = max(at, os.lseek(file.fileno(), at, os.SEEK_DATA) // BLOCK * BLOCK)
                 data = os.pread(file.fileno(), BLOCK, at)
                 if not is_zero(data):
-                    digest.update(b"%d %d" % (at, len(data)))
-                    digest.update(data)
+                    yield at, data
                 at += BLOCK
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -64,16 +82,35 @@ def started(machine: Machine, accelerator: str, transcript: Path) -> Iterator[Co
 
     It is as after a boot of the machine, but goes on from a guest that was saved at its shell, where that can be.
     """
-    line = shlex.quote(machine.kernel_line(accelerator))
     with helper.at_shell(replace(machine, arguments=(helper.SHELL,)), accelerator, transcript) as console:
-        console.send(START_AGENT.format(line=line))
+        start_agent(console, machine, accelerator)
         yield console
+
+
+def start_agent(console: Console, machine: Machine, accelerator: str) -> None:
+    """Start the agent anew in a guest that stands at its shell, as if the machine had booted with its arguments."""
+    console.send(START_AGENT.format(line=shlex.quote(machine.kernel_line(accelerator))))
+
+
+def result_in(output: str) -> Report:
+    """Return the result of the one run that has written this output. Raises Failed if it cannot be read."""
+    [line] = [line for line in output.splitlines() if RESULT_MARK in line]
+    return read_result(line.partition(RESULT_MARK)[2])
 
 
 def age_claims(share: Path) -> None:
     """Let the claims of a machine that was cut off be as old as if it took its time to boot again."""
     for path in share.glob("inplace-*/claim-*"):
         os.utime(path, (0, 0))
+
+
+def give_back_claims(share: Path) -> None:
+    """Let the claims of a machine that was cut off be as if it had given them back: the next boot need not wait."""
+    for path in share.rglob("claim-*"):
+        with path.open("r+b") as file:
+            # As long as what it ends with otherwise: an NFS server may know the size of a file by heart.
+            file.seek(max(0, path.stat().st_size - len(RELEASED)))
+            file.write(RELEASED.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.runs import Lab, assert_ended, fingerprint, sha256
+from lab.runs import Lab, assert_ended, fingerprint
 from lvpack_agent.processes import run
 from lvpack_agent.report import UNKNOWN
 from lvpack_agent.sizes import KIB, MIB, parse_size
@@ -17,7 +17,7 @@ from lvpack_builder.lab.nfs import limited_folder, nfs_share
 from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.lab.sample.server import recipe_of
 
-pytestmark = [pytest.mark.core, pytest.mark.saved_guest, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(1800)]
 
 full = pytest.mark.full
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")
@@ -105,7 +105,7 @@ def test_name_that_exists(lab: Lab, source: Path) -> None:
 
 @full
 def test_memory_that_not_even_a_plan_without_shrinking_fits(
-    lab: Lab, image: LiveImage, source: Path, source_sha256: str
+    lab: Lab, image: LiveImage, source: Path, source_fingerprint: str
 ) -> None:
     with nfs_share(lab.share) as share:
         machine = live(image, ["lvpack.action=shell"], drives=(Drive(path=source),), memory=768)
@@ -125,10 +125,10 @@ def test_memory_that_not_even_a_plan_without_shrinking_fits(
     assert_ended(report, "refused", "store needs about", "room for")
     assert "lvpack.scratch=" in report.hint
     assert report.timings.shrink == UNKNOWN
-    assert sha256(source) == source_sha256
+    assert fingerprint(source) == source_fingerprint
 
 
-def test_store_that_overflows_all_the_same(lab: Lab, image: LiveImage, source: Path, source_sha256: str) -> None:
+def test_store_that_overflows_all_the_same(lab: Lab, image: LiveImage, source: Path, source_fingerprint: str) -> None:
     with nfs_share(lab.share) as share:
         machine = live(image, [helper.SHELL], drives=(Drive(path=source),), memory=1024)
         with helper.at_shell(machine, accelerator(image), lab.folder / "console.log") as console:
@@ -140,7 +140,7 @@ def test_store_that_overflows_all_the_same(lab: Lab, image: LiveImage, source: P
             report = console.result(300)
     assert_ended(report, "failed", "overflowed")
     assert "untouched" in report.hint
-    assert sha256(source) == source_sha256
+    assert fingerprint(source) == source_fingerprint
 
 
 def test_hibernated_system(lab: Lab, pristine: Path) -> None:
@@ -156,14 +156,14 @@ def test_hibernated_system(lab: Lab, pristine: Path) -> None:
 
 
 def vg_name() -> str:
-    vg = recipe_of("blog")["vg"]
+    vg = recipe_of("server")["vg"]
     assert isinstance(vg, dict)
     return str(vg["name"])
 
 
 def swap_offset() -> int:
     """Return the byte at which the sample server's swap LV begins."""
-    recipe = recipe_of("blog")
+    recipe = recipe_of("server")
     vg, lvs, partitions = recipe["vg"], recipe["lv"], recipe["partition"]
     assert isinstance(vg, dict) and isinstance(lvs, list) and isinstance(partitions, list)
     [extents] = next(lv["extents"] for lv in lvs if lv["name"] == "swap")

@@ -86,7 +86,6 @@ def earlier_build(folder: Path) -> tuple[Path, Path]:
     return folder / "cache", out
 
 
-@pytest.mark.core
 def test_two_images_from_one_base_are_the_same_bytes(image: LiveImage, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "elsewhere/two"
     for folder in (one, two):
@@ -101,7 +100,6 @@ def test_two_images_from_one_base_are_the_same_bytes(image: LiveImage, tmp_path:
     assert components.items() >= manifest["packages"].items() and "shim-signed" in components
 
 
-@pytest.mark.core
 def test_a_hook_that_fails_is_quoted_and_leaves_nothing(tmp_path: Path) -> None:
     cache, out = earlier_build(tmp_path)
     hook = tmp_path / "elements/broken/root.d/00-break"
@@ -119,7 +117,6 @@ def test_a_hook_that_fails_is_quoted_and_leaves_nothing(tmp_path: Path) -> None:
     assert made(cache) == []
 
 
-@pytest.mark.core
 def test_a_disk_that_gets_full_leaves_nothing(
     image: LiveImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

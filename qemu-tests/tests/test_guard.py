@@ -9,7 +9,7 @@ from lab.signatures import mdadm
 from lvpack_agent.sizes import MIB
 from lvpack_builder.lab.qemu import Drive, create_disk
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 SCRIPT = Path(__file__).parents[1] / "guest/guard.py"
 

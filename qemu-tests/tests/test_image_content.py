@@ -8,7 +8,7 @@ from lvpack_builder.image import modules
 from lvpack_builder.image.base import base
 from lvpack_builder.image.build import LiveImage
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 # By the kernel's names; what stands in the kernel itself counts.
 DRIVERS = """

@@ -14,7 +14,9 @@ from random import Random
 
 import pytest
 
+from lab.cutrun import Moment
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
+from lab.volatile import PLAIN, VOLATILE
 from lab.writelog import Timeline, WriteLog, areas_of, merges_on
 from lvpack_agent.backup.journal_record import PROGRESS, RECORD, Progress, Record
 from lvpack_agent.image import check
@@ -32,10 +34,10 @@ from lvpack_builder.lab.nfs import limited_folder, nfs_share
 from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.lab.runs import shared_arguments
 from lvpack_builder.lab.sample.server import make_sample
-from tools.powercuts import ARGUMENTS, run_cuts
+from tools.powercuts import ARGUMENTS, run_cuts, run_moments
 
 pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(2400)]
-core, full = pytest.mark.core, pytest.mark.full
+full = pytest.mark.full
 
 SUPERBLOCK_MOUNTS = 1024 + 52  # s_mnt_count (kernel: Documentation/filesystems/ext4/super.rst)
 
@@ -49,9 +51,30 @@ def new_seed() -> int:
     return int(os.environ.get("LVPACK_SEED") or secrets.randbelow(1 << 32))
 
 
-@core
-def test_five_power_cuts(image: LiveImage, tmp_path: Path) -> None:
+# One of each kind, in the order in which they come; the dice have only the delays. That a step is written down before
+# its writes are safe shows when the next one has begun and the disk then loses what was not flushed.
+MOMENTS = (
+    Moment(kind="shrink: resize", within=4.0, disk=VOLATILE),
+    Moment(kind="shrink: merge", within=0.5, disk=VOLATILE, share_away=True),
+    # The first filesystem is merged, and its LV was just reduced.
+    Moment(kind="shrink: resize", within=0.3, disk=VOLATILE),
+    Moment(kind="shrink: merge", within=1.0, disk=PLAIN),
+    # Extents were just moved, and others are on their way.
+    Moment(kind="compact: move", skip=1, within=3.0, disk=VOLATILE),
+    # The PV was just resized.
+    Moment(kind="truncate: table", within=0.5, disk=VOLATILE),
+)
+
+
+def test_power_cuts_at_each_kind_of_moment(image: LiveImage, tmp_path: Path) -> None:
     # What writes to the disk; `make cuts` has dump and regrow too.
+    arguments = (*ARGUMENTS, "lvpack.dump=no")
+    cuts = run_moments(image, tmp_path, make_sample(image, "logical"), arguments, MOMENTS, new_seed(), print)
+    assert len(cuts) == len(MOMENTS)
+
+
+@full
+def test_five_power_cuts_by_the_dice(image: LiveImage, tmp_path: Path) -> None:
     arguments = (*ARGUMENTS, "lvpack.dump=no")
     assert len(run_cuts(image, tmp_path, make_sample(image, "logical"), arguments, 5, new_seed(), print)) == 5
 
@@ -298,7 +321,6 @@ def assert_untouched(report: Report, status: str, words: str, disk: Path, untouc
     assert fingerprint(disk) == untouched
 
 
-@core
 def test_share_that_takes_no_journal(lab: Lab, small: Path) -> None:
     untouched = fingerprint(small)
     report = lab.run([Drive(path=small)], *IN_PLACE, read_only=True)
@@ -328,7 +350,6 @@ def test_scratch_device_that_holds_something(lab: Lab, small: Path) -> None:
     assert journals(lab.share) == []
 
 
-@full
 def test_damaged_filesystem_is_not_repaired_on_the_only_copy(lab: Lab, small: Path) -> None:
     # The root directory is gone: e2fsck -p does not dare to repair that.
     lab.prepare(

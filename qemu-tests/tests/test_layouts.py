@@ -16,7 +16,7 @@ from lvpack_builder.lab.qemu import Drive, create_disk
 from lvpack_builder.lab.sample.server import drives_of, make_disks, make_sample
 
 pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(1800)]
-core, full = pytest.mark.core, pytest.mark.full
+full = pytest.mark.full
 
 SECTOR = 512
 
@@ -223,7 +223,6 @@ vgchange --activate n other
 """
 
 
-@core
 def test_further_disks_come_too(image: LiveImage, lab: Lab) -> None:
     """Those that share no VG with the server are listed and left out, unless they are named: an image each."""
     sources = copies(image, lab, "mixed")

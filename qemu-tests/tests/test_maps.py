@@ -38,7 +38,7 @@ def disks(folder: Path, *kinds: str) -> list[Drive]:
     return drives
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(1, marks=pytest.mark.core), pytest.param(6, marks=pytest.mark.full)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(6, marks=pytest.mark.full)])
 def test_poison_in_free_blocks_hurts_no_file(image: LiveImage, lab: Lab, rounds: int) -> None:
     seed = os.environ.get("LVPACK_SEED") or secrets.token_hex(4)
     print("seed", seed)  # shown if it fails
@@ -83,7 +83,6 @@ mount -t xfs /dev/vda /run/x && tail -c 400000 /run/x/file | md5sum && umount /r
 """
 
 
-@pytest.mark.core
 def test_what_no_map_is_known_of_is_not_taken_for_free(image: LiveImage, lab: Lab) -> None:
     fat12 = create_disk(lab.folder / "fat12.img", 8 * MIB)
     run(["mkfs.vfat", "-F", "12", fat12])

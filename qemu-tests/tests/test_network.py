@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from lab.runs import Lab, assert_ended
+from lab.runs import Lab, assert_ended, result_in
 from lab.vlanswitch import switch
 from lvpack_agent.report import Report
 from lvpack_builder.lab import helper
@@ -45,17 +45,22 @@ def assert_reached(report: Report, console: str, address: str, interface: str = 
     assert re.findall(r"^network: (\S+) has (\S+)", console, re.MULTILINE) == [(interface, address)]
 
 
-@pytest.mark.core
-def test_static_address_on_a_nic_by_its_mac(lab: Lab) -> None:
-    report, console = boot(lab, TWO, f"ip=10.0.2.77::10.0.2.2:255.255.255.0::{MACS[1]}:none", "nameserver=10.0.2.3")
-    assert_reached(report, console, "10.0.2.77/24")
-    assert "DHCP" not in console
-
-
-@pytest.mark.core
-def test_two_nics_and_the_one_that_the_machine_booted_from(lab: Lab) -> None:
-    report, console = boot(lab, TWO, f"BOOTIF=01-{MACS[1].replace(':', '-')}")
-    assert_reached(report, console, "10.0.2.15/24")
+def test_the_nic_that_the_machine_booted_from_and_then_a_static_address(lab: Lab) -> None:
+    """The second run, in the same machine, has other options: what the first set up by DHCP goes."""
+    with nfs_share(lab.share) as share:
+        words = ["lvpack.action=verify", f"lvpack.source={share.url}/none", "lvpack.onerror=shell"]
+        booted_from = f"BOOTIF=01-{MACS[1].replace(':', '-')}"
+        machine = live(lab.image, [*words, booted_from], nics=TWO, memory=512)
+        with running(machine, accelerator(lab.image), lab.folder / "console.log") as console:
+            report = console.result(400)
+            assert_reached(report, console.transcript.read_text(errors="replace"), "10.0.2.15/24")
+            console.shell("stty -echo", 60)
+            static = [f"ip=10.0.2.77::10.0.2.2:255.255.255.0::{MACS[1]}:none", "nameserver=10.0.2.3"]
+            answer = console.shell(f"python3 -m lvpack_agent --cmdline '{' '.join([*words, *static])}'", 400)
+            assert_reached(result_in(answer.output), answer.output, "10.0.2.77/24")
+            assert "DHCP" not in answer.output
+            addresses = console.shell("ip -4 -o address show scope global", 30).output
+            assert re.findall(r"(\S+) +inet (\S+)", addresses) == [("ens3", "10.0.2.77/24")]
 
 
 @pytest.mark.full

@@ -15,7 +15,7 @@ from lvpack_builder.lab import helper
 from lvpack_builder.lab.demo import sparse_copy
 from lvpack_builder.lab.qemu import Drive, create_disk, node
 
-pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.xdist_group("refusals"), pytest.mark.saved_guest, pytest.mark.timeout(1800)]
 
 full = pytest.mark.full
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")

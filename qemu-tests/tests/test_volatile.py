@@ -11,7 +11,7 @@ from lvpack_builder.lab import helper
 from lvpack_builder.lab.console import Console
 from lvpack_builder.lab.qemu import accelerator, create_disk, live
 
-pytestmark = [pytest.mark.core, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 COUNT = 64 * KIB
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import count
@@ -17,7 +17,7 @@ from random import Random
 
 import click
 
-from lab.cutrun import Bench, Cut, Run
+from lab.cutrun import Bench, Cut, Moment, Run
 from lab.rotation import Rotation
 from lab.runs import fingerprint
 from lvpack_agent.errors import Failed, LvpackError
@@ -48,16 +48,7 @@ def run_cuts(
     say gets a line per cut and a table at the end. Raises Failed at the first disk that is not as it must be; then
     it, its share and the consoles' logs stay in folder.
     """
-    say(f"seed {seed}, disk {pristine.name}, {' '.join(arguments)}")
-    bench = Bench(
-        image=image,
-        folder=folder,
-        pristine=pristine,
-        untouched=fingerprint(pristine),
-        before=inventory.take(image, Drive(path=pristine)),
-        arguments=arguments,
-        say=say,
-    )
+    bench = _bench(image, folder, pristine, arguments, seed, say)
     reference = Run(bench, "reference", Random(seed))
     with _passing(reference, f"the run without a cut, seed {seed}"):
         markers = reference.without_cut()
@@ -78,6 +69,38 @@ def run_cuts(
         say(f"{hits[kind]:6}  {kind}")
     say(f"{len(bench.cuts):6}  cuts in {runs} runs, all ok")
     return bench.cuts
+
+
+def run_moments(
+    image: LiveImage,
+    folder: Path,
+    pristine: Path,
+    arguments: tuple[str, ...],
+    moments: Sequence[Moment],
+    seed: int,
+    say: Callable[[str], None],
+) -> list[Cut]:
+    """Cut the power at each of these moments of one run on a copy of a disk; all else is as for run_cuts()."""
+    bench = _bench(image, folder, pristine, arguments, seed, say)
+    one = Run(bench, "run", Random(seed))
+    with _passing(one, f"the run of seed {seed}"):
+        one.with_moments(moments)
+    return bench.cuts
+
+
+def _bench(
+    image: LiveImage, folder: Path, pristine: Path, arguments: tuple[str, ...], seed: int, say: Callable[[str], None]
+) -> Bench:
+    say(f"seed {seed}, disk {pristine.name}, {' '.join(arguments)}")
+    return Bench(
+        image=image,
+        folder=folder,
+        pristine=pristine,
+        untouched=fingerprint(pristine),
+        before=inventory.take(image, Drive(path=pristine)),
+        arguments=arguments,
+        say=say,
+    )
 
 
 def _runs(bench: Bench, rotation: Rotation, seed: int, numbers: "count[int]") -> int:
