@@ -159,7 +159,8 @@ class Run:
             boot = self._boot(aim, moment.disk)
             self._say_how_it_went_on(boot)
             if not boot.was_cut:
-                raise Failed(f"cannot cut the power at '{moment.kind}': it did not come, the run ended first")
+                ended = f"{report.status}: {report.message}" if (report := boot.reader.report) else "without a result"
+                raise Failed(f"cannot cut the power at '{moment.kind}': the run ended before that, {ended}")
             self._record(1, aim, boot)
             self._check_early_cut()
             if moment.share_away:
