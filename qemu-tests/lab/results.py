@@ -16,9 +16,11 @@ import pytest
 
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.processes import run
-from lvpack_builder.paths import cache_dir, locked, project_root
+from lvpack_builder.paths import cache_dir, locked
 
 FILE = "test-results.json"
+# The checkout.
+ROOT = Path(__file__).resolve().parents[2]
 CPU = "cpu seconds"
 UNKNOWN = "unknown"
 
@@ -90,7 +92,7 @@ class Recorder:
         self._go_on = bool(config.getoption("--go-on"))
         self._writes = not hasattr(config, "workerinput")
         self._path = cache_dir() / FILE
-        self._state = state(project_root())
+        self._state = state(ROOT)
         self._seconds: dict[str, float] = {}
         self._cpu: dict[str, float] = {}
         self._outcome: dict[str, str] = {}

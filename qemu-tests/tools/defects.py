@@ -17,8 +17,9 @@ import click
 
 from lvpack_agent.errors import Failed, LvpackError
 from lvpack_agent.processes import Completed, run
-from lvpack_builder.paths import cache_dir, project_root
+from lvpack_builder.paths import cache_dir
 
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = "runtime/lvpack_agent"
 # What pytest ends with: all passed, some failed.
 PASSED, FAILED = 0, 1
@@ -118,7 +119,7 @@ def seed(root: Path, defect: Defect) -> Path:
 
 def copied(folder: Path) -> Path:
     """Make a copy of this checkout as it is now, changes and new files included, and return it."""
-    root, copy = project_root(), folder / "checkout"
+    root, copy = ROOT, folder / "checkout"
     run(["git", "clone", "--quiet", "--shared", root, copy])
     listed = run(["git", "ls-files", "--modified", "--deleted", "--others", "--exclude-standard", "-z"], cwd=root)
     for name in set(listed.stdout.split("\0")[:-1]):
