@@ -12,7 +12,7 @@ from lvpack_agent.machine import efi_boot
 from lvpack_agent.machine import efi_entries as efi
 from lvpack_agent.machine.efi_entries import Entry, Loader
 
-OVMF = Path(__file__).parents[1] / "data/efi-ovmf"
+OVMF = Path(__file__).parents[2] / "data/efi-ovmf"
 VARIABLES = {
     name: bytes.fromhex(text)
     for name, text in (row.split() for row in (OVMF / "variables.txt").read_text().split("\n") if row)

@@ -18,7 +18,7 @@ from lvpack_agent.probe import convert, supported
 from lvpack_agent.probe.discover import find
 from lvpack_agent.sizes import GIB, KIB, MIB
 
-DATA = Path(__file__).parents[1] / "data/layouts"
+DATA = Path(__file__).parents[2] / "data/layouts"
 NAMES = sorted(path.name for path in DATA.iterdir() if path.is_dir())
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lvpack_agent.machine import kernellog
 
-MISSING = Path(__file__).parents[1] / "data/missing-firmware"
+MISSING = Path(__file__).parents[2] / "data/missing-firmware"
 
 
 def test_a_missing_file_is_named_once_with_its_device() -> None:

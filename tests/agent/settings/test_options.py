@@ -111,7 +111,7 @@ def test_help_has_each_option_once_and_fits_a_terminal() -> None:
 
 def test_table_names_every_option_and_the_docs_have_it() -> None:
     assert all(f"`lvpack.{option.name}`" in options.as_markdown() for option in OPTIONS)
-    page = Path(__file__).parents[2] / "docs/options.md"
+    page = Path(__file__).parents[3] / "docs/options.md"
     assert page.read_text().endswith(options.as_markdown()), (
         "run: lvpack options, and put its table into docs/options.md"
     )

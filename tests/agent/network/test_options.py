@@ -14,7 +14,7 @@ from lvpack_agent.network.options import parse
 from lvpack_agent.network.values import Alias, NetOptions, Route
 
 MAC = "52:54:00:12:34:56"
-DOCS = Path(__file__).parents[2] / "docs/network.md"
+DOCS = Path(__file__).parents[3] / "docs/network.md"
 
 macs = st.lists(st.integers(0, 255), min_size=6, max_size=6).map(lambda b: ":".join(f"{n:02x}" for n in b))
 names = st.from_regex(r"[a-z][a-z0-9.]{0,14}", fullmatch=True)

@@ -12,7 +12,7 @@ from lvpack_agent.layout.volumes import MetadataArea
 from lvpack_agent.lvm import pvlabel, vgtext
 from lvpack_agent.sizes import KIB, MIB
 
-DATA = Path(__file__).parents[1] / "data/layouts/two-metadata-areas"
+DATA = Path(__file__).parents[2] / "data/layouts/two-metadata-areas"
 PV = gzip.decompress((DATA / "pv.gz").read_bytes())
 LABEL = 512
 FIRST = 4 * KIB

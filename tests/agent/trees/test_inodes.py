@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lvpack_agent.trees import inodes
 
-PAGE = Path(__file__).parents[2] / "docs/xfs.md"
+PAGE = Path(__file__).parents[3] / "docs/xfs.md"
 
 
 def test_the_page_has_the_table_of_flags() -> None:

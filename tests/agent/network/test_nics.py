@@ -11,7 +11,7 @@ DRIVERS = {"ens2": "virtio_net", "ens3": "virtio_net", "ens4": "virtio_net"}
 @pytest.fixture
 def bonded() -> Path:
     """Recordings of a guest with three NICs, two of them in a bond: README there has the command of each."""
-    return Path(__file__).parents[1] / "data/bonded"
+    return Path(__file__).parents[2] / "data/bonded"
 
 
 def test_links_and_what_they_are_called(bonded: Path) -> None:
