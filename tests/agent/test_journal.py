@@ -13,7 +13,7 @@ from lvpack_agent.errors import Disagreement, Failed, Refused
 from lvpack_agent.inplace import run as inplace
 from lvpack_agent.inplace import steps
 from lvpack_agent.plan.make import make_plan
-from tests.agent.plan.test_make import MARGIN, blog_layout
+from tests.agent.builders.layouts import MARGIN, blog_layout
 
 PLACE = ("U-1", "WD 1")
 

@@ -1,4 +1,4 @@
-"""Where a run goes on, by what LVM reports of the disk; on the recordings of probe/test_recordings.py."""
+"""Where a run goes on, by what LVM reports of the disk; on recordings."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from lvpack_agent.layout.layout import Layout
 from lvpack_agent.lvm import pvmove, vgreport
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe import convert
-from tests.agent.probe.test_recordings import reported
+from tests.agent.builders.recordings import reported
 
 DEVICE = "/dev/vda1"
 PLAN = Plan(source=Layout(disks=(), vgs=()), target=Layout(disks=(), vgs=()), rows=(), moves=(), store=0)

@@ -264,7 +264,7 @@ def test_a_value_that_is_set_is_the_value_that_is_read(old: Value, new: Value) -
 
 def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
     from lvpack_agent.plan.compact import compact, moved
-    from tests.agent.plan.test_make import blog_vg
+    from tests.agent.builders.layouts import blog_vg
 
     text = RECORDED["blog.vgcfgbackup"]
     vg = blog_vg(blog)
@@ -288,7 +288,7 @@ def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
 def test_segments_that_were_cut_off_come_back_as_they_were() -> None:
     from lvpack_agent.plan.compact import truncated
     from lvpack_agent.probe.convert import volume_group
-    from tests.agent.probe.test_recordings import reported
+    from tests.agent.builders.recordings import reported
 
     former, found = RECORDED["striped.vgcfgbackup"], reported("striped")
     vg = volume_group(found, {pv.device: (number, 0) for number, pv in enumerate(found.pvs)}, {})

@@ -4,11 +4,10 @@ tests/data/layouts: README in each folder has the commands that made the layout 
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from lvpack_agent.devices import blkid, lsblk, sfdisk
+from lvpack_agent.devices import blkid, sfdisk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.filesystems import ext
@@ -17,35 +16,7 @@ from lvpack_agent.lvm import pvmove, vgreport
 from lvpack_agent.probe import convert, supported
 from lvpack_agent.probe.discover import find
 from lvpack_agent.sizes import GIB, KIB, MIB
-
-DATA = Path(__file__).parents[2] / "data/layouts"
-NAMES = sorted(path.name for path in DATA.iterdir() if path.is_dir())
-
-
-def reported(name: str) -> vgreport.Vg:
-    """Return the VG of a recording."""
-    [vg] = vgreport.parse((DATA / name / "fullreport.json").read_text())
-    return vg
-
-
-def listed(name: str) -> tuple[BlockDevice, ...]:
-    """Return the disks of a recording that hold anything."""
-    found = lsblk.parse((DATA / name / "lsblk.json").read_text())
-    return tuple(d for d in found if d.fstype or d.parts)
-
-
-def lv(vg: vgreport.Vg, name: str) -> vgreport.Lv:
-    return next(lv for lv in vg.lvs if lv.name == name)
-
-
-def only(vg: vgreport.Vg, names: list[str]) -> vgreport.Vg:
-    """Return a VG as it would be with the LVs of these names, and those hidden in them, alone."""
-
-    def among(lv: vgreport.Lv) -> bool:
-        return any(lv.name == name or lv.name.startswith(f"{name}_") for name in names)
-
-    return replace(vg, lvs=tuple(lv for lv in vg.lvs if among(lv)))
-
+from tests.agent.builders.recordings import DATA, NAMES, listed, lv, only, reported
 
 # ---- lvm.parse
 
