@@ -154,3 +154,17 @@ def further(draw: st.DrawFn) -> Disk:
     """A disk without LVM, with partitions, without any, or without a table."""
     disk, _ = draw(with_rows(draw(st.sampled_from(["dos", "gpt"])), []))
     return replace(disk, table=draw(st.sampled_from([disk.table, None])))
+
+
+Owner = tuple[str, int, int]
+
+
+def extent_owners(vg: VolumeGroup) -> dict[tuple[str, int], Owner]:
+    """Return for each used extent which of the extents, counted in the LV's stripes, it is: (LV, row, column)."""
+    owners: dict[tuple[str, int], Owner] = {}
+    for lv in vg.lvs:
+        for s in lv.segments:
+            for column, area in enumerate(s.areas):
+                for i in range(s.length):
+                    owners[area.pv, area.pe + i] = (lv.name, s.le + i * len(s.areas), column)
+    return owners

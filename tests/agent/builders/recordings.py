@@ -1,4 +1,7 @@
-"""Recordings of every layout that LVM can make, read."""
+"""Recordings of every layout that LVM can make, read.
+
+tests/data/layouts: README in each folder has the commands that made the layout and each file.
+"""
 
 from dataclasses import replace
 from pathlib import Path

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from lvpack_agent.errors import Failed
 from lvpack_agent.lvm import rewrite as metadata
 from lvpack_agent.lvm.vgtext import DEEPEST, Assignment, Section, Value, parse, render
+from lvpack_agent.plan.compact import compact, moved, truncated
+from lvpack_agent.probe.convert import volume_group
 from lvpack_agent.sizes import KIB
+from tests.agent.builders.layouts import blog_vg
+from tests.agent.builders.recordings import reported
 
 DATA = Path(__file__).parents[2] / "data"
 # read_text() would make line feeds of carriage returns.
@@ -263,9 +267,6 @@ def test_a_value_that_is_set_is_the_value_that_is_read(old: Value, new: Value) -
 
 
 def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
-    from lvpack_agent.plan.compact import compact, moved
-    from tests.agent.builders.layouts import blog_vg
-
     text = RECORDED["blog.vgcfgbackup"]
     vg = blog_vg(blog)
     packed = parse(metadata.rewrite(text, moved(vg, compact(vg)))).section("vg1")
@@ -286,10 +287,6 @@ def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
 
 
 def test_segments_that_were_cut_off_come_back_as_they_were() -> None:
-    from lvpack_agent.plan.compact import truncated
-    from lvpack_agent.probe.convert import volume_group
-    from tests.agent.builders.recordings import reported
-
     former, found = RECORDED["striped.vgcfgbackup"], reported("striped")
     vg = volume_group(found, {pv.device: (number, 0) for number, pv in enumerate(found.pvs)}, {})
     [lv] = vg.lvs
