@@ -12,9 +12,9 @@ from lvpack_agent import VERSION, actions, places
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, shells
 from lvpack_agent.machine.console import Console, command_line, set_speeds
-from lvpack_agent.network import options as netoptions
+from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
-from lvpack_agent.processes import run as run_tool
+from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse, words
@@ -78,8 +78,8 @@ def follow(what: str, console: Console, disk: str = "") -> None:
     if what == "shell":
         shells.on_every_console()
     else:
-        run_tool(["sync"])
-        run_tool(["busybox", what, "-f"])
+        run(["sync"])
+        run(["busybox", what, "-f"])
 
 
 def main(arguments: list[str]) -> int:
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
         if options.died is not None:
             raise _died(options.died)
         # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
-        network = Network(netoptions.parse(netoptions.given(words(asked)) or words(command_line())))
+        network = Network(network_options(network_words(words(asked)) or words(command_line())))
         settings = parse(words(asked), lambda url: actions.fetch(url, network, console.say))
         if boots:
             _leave_word(settings)

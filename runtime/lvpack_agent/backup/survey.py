@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lvpack_agent.backup import tables as rescue
+from lvpack_agent.backup import tables
 from lvpack_agent.devices import blockdev, lsblk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
@@ -130,4 +130,4 @@ def surveyed(
             packed_disk=planned.packed_size,
             store=planned.store,
         )
-        yield Survey(source=source, plan=planned, wished=wished, host=rescue.host_name(source) or found.vg)
+        yield Survey(source=source, plan=planned, wished=wished, host=tables.host_name(source) or found.vg)

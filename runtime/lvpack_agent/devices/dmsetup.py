@@ -32,13 +32,13 @@ class Linear:
         return f"{start_sector} {count} linear {self.device} {self.offset // SECTOR}"
 
 
-def linear_table(pieces: Sequence[Linear]) -> str:
-    """Return the table of a device made of pieces one after another."""
+def linear_table(parts: Sequence[Linear]) -> str:
+    """Return the table of a device made of parts one after another."""
     lines, at = [], 0
-    for piece in pieces:
-        assert piece.size > 0 and piece.size % SECTOR == 0 and piece.offset % SECTOR == 0, piece
-        lines.append(piece.render(at))
-        at += piece.size // SECTOR
+    for part in parts:
+        assert part.size > 0 and part.size % SECTOR == 0 and part.offset % SECTOR == 0, part
+        lines.append(part.render(at))
+        at += part.size // SECTOR
     return "\n".join(lines) + "\n"
 
 

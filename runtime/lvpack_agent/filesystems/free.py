@@ -42,11 +42,11 @@ _TOOLS = {
     "xfs": _Tool("partclone.xfs", xfs.check),
     "vfat": _Tool("partclone.vfat", lambda device: run(["fsck.fat", "-n", device])),
 }
-TYPES = tuple(_TOOLS)
+MAPPABLE = tuple(_TOOLS)
 
 
-def free(device: str, kind: str) -> tuple[Range, ...]:
-    """Return the ranges in bytes that a filesystem of a type among TYPES leaves free. Raises Unmapped.
+def free_ranges(device: str, kind: str) -> tuple[Range, ...]:
+    """Return the ranges in bytes that a filesystem of a type among MAPPABLE leaves free. Raises Unmapped.
 
     What files on XFS have preallocated and not written is free as well: it is read as zeros, whatever is there.
     """
@@ -72,7 +72,7 @@ def _unwritten(device: str, kind: str) -> tuple[Range, ...]:
 
 
 def replay(device: str, kind: str, folder: Path) -> None:
-    """Let the kernel replay the log of a filesystem, if there is one; if that fails, free() says that it is there.
+    """Let the kernel replay the log of a filesystem, if there is one. If that fails, free_ranges() refuses it.
 
     Never ask for that on anything but a copy-on-write overlay. folder is where it is mounted meanwhile.
     """

@@ -10,8 +10,7 @@ from lvpack_agent.filesystems import xfs, xfs_files, xfs_superblock
 from lvpack_agent.filesystems.xfs_superblock import Superblock
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import MIB, round_up
-from lvpack_agent.trees import quotas
-from lvpack_agent.trees import work as treework
+from lvpack_agent.trees import quotas, work
 from lvpack_agent.undo import Undo
 
 # What is in memory of each file with several names, and of each range of shared blocks, while they are copied.
@@ -47,9 +46,9 @@ def estimated(device: str) -> tuple[int, int]:
     except Failed as failed:
         raise Fixed(f"it is damaged, or cannot be read: {failed.message}") from None
     preallocated = sum(part.count for part in files.preallocated)
-    notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + treework.memory()
+    notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + work.memory()
     # While a file with a hint is written it has whole extents of that size, however small it is.
-    minimum = block.minimum() + round_up(files.hint * treework.workers(), MIB)
+    minimum = block.minimum() + round_up(files.hint * work.workers(), MIB)
     _refuse_unmakeable(block, minimum)
     return minimum, block.written(preallocated) + notes
 
@@ -78,7 +77,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
         _refuse_other(device, block, size)
         with Undo() as writing:
             new = xfs.mounted(device, folder / "new", writing, block.quota_options())
-            treework.copy(os.fspath(old), os.fspath(new), tick)
+            work.copy_tree(os.fspath(old), os.fspath(new), tick)
             # A timer runs where written blocks are beyond a limit.
             run(["sync"], tick=tick)
             for kind in block.quota_kinds():
@@ -86,7 +85,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
         # Mounted again, so that what is compared is what is on the device.
         new = xfs.mounted(device, folder / "new", undo, "ro", block.quota_options())
         others = [quotas.NAMES[kind] for kind in block.quota_kinds() if not quotas.same_limits(kind, original, device)]
-        found = treework.compare(os.fspath(old), os.fspath(new), contents, tick)
+        found = work.compare_trees(os.fspath(old), os.fspath(new), contents, tick)
         return found + [f"the quotas of {name} are others" for name in others]
 
 

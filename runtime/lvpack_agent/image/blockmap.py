@@ -55,7 +55,7 @@ def of_disk(
 ) -> tuple[Range, ...]:
     """Return the block map of a packed disk, by its index, as it was probed; shrunk are the UUIDs of LVs that were cut.
 
-    others are the free bytes of volumes other than ext2/3/4, by partition or UUID of the LV (usage.free). Past
+    others are the free bytes of volumes other than ext2/3/4, by partition or UUID of the LV (filesystems.free). Past
     the end of a filesystem a cut LV holds only what was left over; elsewhere nobody knows what is there.
     """
     disk = layout.disks[index]

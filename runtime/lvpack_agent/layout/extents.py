@@ -36,7 +36,7 @@ class Segment:
         """The extents of each area."""
         return self.count // len(self.areas)
 
-    def piece(self, offset: int, length: int, areas: Sequence[Area]) -> "Segment":
+    def part(self, offset: int, length: int, areas: Sequence[Area]) -> "Segment":
         """Return the part of this segment from an offset in each area on, length of each, which begins at areas."""
         first, *others = areas
         stripes = len(self.areas)

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent.backup import journal, sameday
-from lvpack_agent.backup import tables as rescue
+from lvpack_agent.backup import journal, sameday, tables
 from lvpack_agent.backup.dump import dump, set_name
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.survey import Survey, find_source, refuse_marked, refuse_several, surveyed
@@ -59,7 +58,7 @@ def _disks(found: Found) -> str:
     return f"disk{'s' if len(found.disks) > 1 else ''} {' and '.join(found.paths)}"
 
 
-def pack(job: Job) -> str:
+def pack_in_overlay(job: Job) -> str:
     """Pack the server's disks into an image set; return the closing message."""
     with Undo() as undo:
         return _pack(job, undo)
@@ -92,7 +91,7 @@ def _pack(job: Job, undo: Undo) -> str:
         session.name = set_name(settings.name, survey.host)
         folder = writer.begin(session.name)
         vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, job.folder) for vg in source.layout.vgs}
-        rescue.write(folder, source, vg_texts, plan_text)
+        tables.write(folder, source, vg_texts, plan_text)
         with session.phase("shrink"):
             findings = shrink.shrink(
                 source, found.paths, planned, job.folder / "filesystem", session.say, readback=settings.readback

@@ -10,7 +10,7 @@ from lvpack_agent.devices import blkid, dmsetup, sfdisk
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.errors import Refused
 from lvpack_agent.filesystems import content, ext, xfs_rebuild
-from lvpack_agent.filesystems import free as usage
+from lvpack_agent.filesystems.free import replay
 from lvpack_agent.layout.content import EXT_TYPES, PV_TYPE, SUSPEND_TYPES, Content
 from lvpack_agent.layout.disks import Disk, PartitionTable
 from lvpack_agent.layout.layout import Layout
@@ -121,8 +121,8 @@ def mapped(device: str, tag: str, undo: Undo) -> tuple[PartitionTable | None, in
     table, sector = sfdisk.read(device)
     devices = {}
     for row in table.partitions if table else ():
-        piece = dmsetup.Linear(device=device, offset=row.start, size=row.size)
-        devices[row.number] = dmsetup.create(f"lvpack-{tag}-p{row.number}", dmsetup.linear_table([piece]), undo)
+        part = dmsetup.Linear(device=device, offset=row.start, size=row.size)
+        devices[row.number] = dmsetup.create(f"lvpack-{tag}-p{row.number}", dmsetup.linear_table([part]), undo)
     return table, sector, devices
 
 
@@ -196,7 +196,7 @@ class _Reader:
                 )
             block = ext.read(device)
         if self._repair:
-            usage.replay(device, kind, places.REPLAY / Path(device).name)
+            replay(device, kind, places.REPLAY / Path(device).name)
         found = content.read(device, facts, block, estimate=self._estimate)
         if rebuild and kind == "xfs":
             try:

@@ -14,10 +14,9 @@ from lvpack_agent.devices import blockdev
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.machine import efi_boot, firmware
-from lvpack_agent.machine import efi_entries as efi
-from lvpack_agent.machine.efi_entries import Loader
-from lvpack_agent.probe import open as probe
-from lvpack_agent.processes import run as run_tool
+from lvpack_agent.machine.efi_entries import Loader, esps
+from lvpack_agent.probe.open import mapped
+from lvpack_agent.processes import run
 from lvpack_agent.session import Session
 from lvpack_agent.undo import Undo
 
@@ -39,7 +38,7 @@ def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, fol
     entry, fallback = how in ("entry", "both"), how in ("fallback", "both")
     here, there = firmware.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
     table = manifest.packed.disks[manifest.boot_disk].table
-    numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (efi.esps(table) if table else []))
+    numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (esps(table) if table else []))
     if table is None or not numbers:
         if fallback or (entry and here and there):
             session.warn(f"disk '{disk}' has no EFI system partition: UEFI firmware will not boot it")
@@ -51,7 +50,7 @@ def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, fol
     if not entry and not fallback:
         return
     with _or_warn(session, f"cannot look for boot loaders on '{disk}'"), Undo() as undo:
-        _, _, devices = probe.mapped(disk, "esp", undo)
+        _, _, devices = mapped(disk, "esp", undo)
         roots = {n: _mounted(devices[n], folder / str(n), undo, writable=fallback) for n in numbers}
         found = [loader for loader in manifest.boot if _is_there(roots[loader.partition], loader)]
         found = found or [loader for n, root in roots.items() for loader in known(root, n)]
@@ -82,8 +81,8 @@ def _or_warn(session: Session, what: str, hint: str = "") -> Iterator[None]:
 
 def _mounted(device: str, folder: Path, undo: Undo, *, writable: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    run_tool(["mount", "-t", "vfat", "-o", "rw" if writable else "ro", device, folder])
-    undo.callback(run_tool, ["umount", folder])
+    run(["mount", "-t", "vfat", "-o", "rw" if writable else "ro", device, folder])
+    undo.callback(run, ["umount", folder])
     return folder
 
 

@@ -16,14 +16,14 @@ from lvpack_agent.layout.disks import Disk
 from lvpack_agent.machine import dmi
 from lvpack_agent.network.up import Network
 from lvpack_agent.probe.verify import verified
-from lvpack_agent.processes import run as run_tool
+from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.restore import esp
 from lvpack_agent.restore.target import HEAD, Target
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
-from lvpack_agent.shares import url as urls
 from lvpack_agent.shares.mounted import mounted
+from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import MIB, human
 from lvpack_agent.undo import Undo
 
@@ -35,7 +35,7 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
     """
     with Undo() as undo:
         with session.phase("share"):
-            url, name = urls.parse(settings.source).parent()
+            url, name = parse_url(settings.source).parent()
             share = undo.enter_context(mounted(url, folder / "share", network, session.say, read_only=True))
             session.name = name
             manifest = check.read_manifest(share / name)
@@ -210,7 +210,7 @@ def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, session:
 
 def _read_again(written: Sequence[Target], paths: Sequence[str], session: Session) -> None:
     for target, path in zip(written, paths, strict=True):
-        run_tool(["blockdev", "--flushbufs", path])
+        run(["blockdev", "--flushbufs", path])
         progress = Progress("read again", target.size, session.say)
         with progress.ticking():
             target.read_again(path, progress.add)
@@ -226,7 +226,7 @@ def _verify(manifest: Manifest, targets: Sequence[BlockDevice], session: Session
     with verified([disk.path for disk in restored], replace(manifest.packed, disks=tuple(restored)), session.say):
         pass
     for disk in targets:
-        run_tool(["blockdev", "--flushbufs", disk.path])
+        run(["blockdev", "--flushbufs", disk.path])
 
 
 @contextmanager

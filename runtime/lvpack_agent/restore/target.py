@@ -58,14 +58,14 @@ class Target:
         data = None if isinstance(piece, int) else memoryview(piece)
         checksum = 0
         end = at
-        for run in self._runs(at, count):
-            self._hole(end, run.start - end)
-            end = run.end
-            part = data[run.start - at : run.end - at] if data else bytes(run.count)
+        for where in self._to_write(at, count):
+            self._hole(end, where.start - end)
+            end = where.end
+            part = data[where.start - at : where.end - at] if data else bytes(where.count)
             checksum = zlib.crc32(part, checksum)
-            head = max(0, min(HEAD, run.end) - run.start)
-            self._head[run.start : run.start + head] = part[:head]
-            self._write(part[head:], run.start + head)
+            head = max(0, min(HEAD, where.end) - where.start)
+            self._head[where.start : where.start + head] = part[:head]
+            self._write(part[head:], where.start + head)
         self._hole(end, at + count - end)
         with self._lock:
             for column, value in zip(self._written, (at, count, checksum), strict=True):
@@ -96,9 +96,9 @@ class Target:
     def _compare(self, fd: int, path: str, at: int, count: int, checksum: int, done: Callable[[int], object]) -> None:
         found = 0
         try:
-            for run in self._runs(at, count):
-                for start in range(run.start, run.end, PIECE):
-                    length = min(PIECE, run.end - start)
+            for where in self._to_write(at, count):
+                for start in range(where.start, where.end, PIECE):
+                    length = min(PIECE, where.end - start)
                     data = os.pread(fd, length, start)
                     os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
                     found = zlib.crc32(data, found)
@@ -113,7 +113,7 @@ class Target:
             )
         done(count)
 
-    def _runs(self, at: int, count: int) -> list[Range]:
+    def _to_write(self, at: int, count: int) -> list[Range]:
         """Return what to write of a piece: mapped ranges, with short gaps between them."""
         found: list[Range] = []
         for part in self._map.within(at, count):

@@ -174,17 +174,17 @@ class Comparer:
     ) -> None:
         """Compare the kinds of a file's blocks, who shares them, and the contents."""
         beyond = bool(wanted.flags & inodes.PREALLOC)
-        old, new = (extents.kinds(part, info.st_size, self._block, beyond) for part in found)
+        old, new = (extents.allocations(part, info.st_size, self._block, beyond) for part in found)
         if old != new:
             done.differs(path, "holes and preallocated blocks")
-        ranges = [(piece.start, piece.end) for piece in old if piece.written]
+        ranges = [(part.start, part.end) for part in old if part.written]
         if any(extent.shared for part in found for extent in part):
             ranges, unshared = self._shared(*found)
             if unshared:
                 done.differs(path, "sharing of blocks with other files")
         if not self._contents:
             return
-        ranges += extents.minus([piece for piece in new if piece.written], [piece for piece in old if piece.written])
+        ranges += extents.minus([part for part in new if part.written], [part for part in old if part.written])
         for start, end in ranges:
             at = extents.first_difference(*fds, start, min(end, info.st_size))
             if at is not None:
@@ -215,8 +215,8 @@ class Comparer:
                         self._sharing.add(known.start, known.end, True, there)
                     ranges.append((at, at + known.end - known.start))
             lacking = extents.minus(
-                [extents.Piece(extent.start, extent.end, True)],
-                [extents.Piece(e.start, e.end, True) for e in _within(new, extent.start, extent.end)],
+                [extents.Allocation(extent.start, extent.end, True)],
+                [extents.Allocation(e.start, e.end, True) for e in _within(new, extent.start, extent.end)],
             )
             unshared += sum(end - start for start, end in lacking)
             ranges += lacking

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.trees import extents, inodes
-from lvpack_agent.trees.extents import Extent, Piece
+from lvpack_agent.trees.extents import Allocation, Extent
 from lvpack_agent.trees.inodes import Attributes
 from lvpack_agent.trees.sharing import Sharing
 from lvpack_agent.trees.walk import FILE, FOLDER, entries, opened, place, shown, xattrs
@@ -192,27 +192,27 @@ class Copier:
 
     def _preallocate(self, target: int, wanted: Attributes, found: list[Extent], size: int) -> None:
         """Give a file, whose data are written, the blocks that are not, and no others."""
-        pieces = extents.kinds(found, size, self._block, bool(wanted.flags & inodes.PREALLOC))
-        have = [piece for piece in pieces if piece.written]
+        parts = extents.allocations(found, size, self._block, bool(wanted.flags & inodes.PREALLOC))
+        have = [part for part in parts if part.written]
         if wanted.hint:
             have = self._blocks(target, size)
-        for start, end in extents.minus(pieces, have):
+        for start, end in extents.minus(parts, have):
             extents.allocate(target, start, end)
         if wanted.hint:
             # The kernel has allocated whole multiples of it.
-            for start, end in extents.minus(self._blocks(target, size), pieces):
+            for start, end in extents.minus(self._blocks(target, size), parts):
                 extents.punch(target, start, end)
         if wanted.flags & inodes.PREALLOC and not inodes.attributes(target).flags & inodes.PREALLOC:
             # To allocate what is there does nothing else than to set it.
-            start = pieces[0].start if pieces else 0
+            start = parts[0].start if parts else 0
             extents.allocate(target, start, start + 1)
-            if not pieces:
+            if not parts:
                 extents.punch(target, 0, self._block)
 
-    def _blocks(self, target: int, size: int) -> list[Piece]:
+    def _blocks(self, target: int, size: int) -> list[Allocation]:
         """Return what a file that was written has, on the device."""
         os.fsync(target)
-        return extents.kinds(extents.of_file(target), size, self._block, True)
+        return extents.allocations(extents.of_file(target), size, self._block, True)
 
     def _special(self, name: str, source: int, target: int) -> None:
         """Make a link, device, socket or FIFO."""

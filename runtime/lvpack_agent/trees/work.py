@@ -42,7 +42,7 @@ def memory() -> int:
     return workers() * WORKER_MEMORY
 
 
-def copy(old: str, new: str, tick: Callable[[], None]) -> None:
+def copy_tree(old: str, new: str, tick: Callable[[], None]) -> None:
     """Copy all that is in one XFS to a new one. Raises Failed if anything cannot be read or written."""
     scratch = Path(new, SCRATCH)
     try:
@@ -66,7 +66,7 @@ def copy(old: str, new: str, tick: Callable[[], None]) -> None:
         copier.finish("")
 
 
-def compare(old: str, new: str, contents: bool, tick: Callable[[], None]) -> list[str]:
+def compare_trees(old: str, new: str, contents: bool, tick: Callable[[], None]) -> list[str]:
     """Return in what a copy differs, for people; without contents the data of files are not read.
 
     Raises Failed if the copy is another one than the original.

@@ -11,10 +11,9 @@ import pytest
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.image import check, files, pieces, restore_text, write
-from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.files import SUFFIXES
-from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout.disks import Disk, PartitionTable
@@ -33,7 +32,7 @@ SHIM = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")
 def manifest(boot: tuple[Loader, ...]) -> Manifest:
     layout = Layout(disks=(Disk(path="/dev/vda", size=0, sector_size=512, table=None),), vgs=())
     return Manifest(
-        schema=imageset.SCHEMA,
+        schema=SCHEMA,
         lvpack="0",
         name="one",
         created="",
@@ -82,14 +81,14 @@ def several() -> Manifest:
         Disk(path=path, size=size, sector_size=512, table=t)
         for path, size, t in (("/dev/vda", 5 * MIB, None), ("/dev/vdb", 7 * MIB, table))
     )
-    further = imageset.Image(
+    further = Image(
         image="disk1.img.zst",
         block_map=(),
         checksums=Checksums(stored_size=2, stored_sha256="b", raw_size=7 * MIB),
     )
     first = Checksums(stored_size=1, stored_sha256="a", raw_size=5 * MIB)
     made = replace(of_disks(*disks), checksums=first, further=(further,))
-    return replace(made, schema=imageset.SCHEMA_SEVERAL)
+    return replace(made, schema=SCHEMA_SEVERAL)
 
 
 def of_disks(*disks: Disk) -> Manifest:
@@ -99,7 +98,7 @@ def of_disks(*disks: Disk) -> Manifest:
 
 def written(folder: Path, made: Manifest) -> Manifest:
     """Write what belongs to a set beside its images, and read it."""
-    imageset.write_manifest(folder, made)
+    write_manifest(folder, made)
     write.write_sums(folder, made.images)
     return check.read_manifest(folder)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.lvm import rewrite as metadata
+from lvpack_agent.lvm.rewrite import rewrite, with_segments
 from lvpack_agent.lvm.vgtext import DEEPEST, Assignment, Section, Value, parse, render
 from lvpack_agent.plan.compact import compact, moved, truncated
 from lvpack_agent.probe.convert import volume_group
@@ -269,7 +269,7 @@ def test_a_value_that_is_set_is_the_value_that_is_read(old: Value, new: Value) -
 def test_nothing_but_numbers_changes_when_rewritten(blog: Path) -> None:
     text = RECORDED["blog.vgcfgbackup"]
     vg = blog_vg(blog)
-    packed = parse(metadata.rewrite(text, moved(vg, compact(vg)))).section("vg1")
+    packed = parse(rewrite(text, moved(vg, compact(vg)))).section("vg1")
     assert packed.get("extent_size") == 65536
     lv = packed.section("logical_volumes").section("root")
     assert lv.get("segment_count") == 2
@@ -297,9 +297,9 @@ def test_segments_that_were_cut_off_come_back_as_they_were() -> None:
     # Of stripes and linear segments, and of stripes of two sizes, each is again what it was.
     wide = replace(first, le=19, count=4, stripe_size=128 * KIB)
     longer = replace(vg, lvs=(replace(lv, segments=(*lv.segments, wide)),))
-    current = metadata.with_segments(former, replace(vg, lvs=(truncated(lv, 16),)), former)
+    current = with_segments(former, replace(vg, lvs=(truncated(lv, 16),)), former)
     assert "segment2" not in current
-    assert as_tree(parse(metadata.with_segments(current, vg, former))) == as_tree(parse(former))
-    fast = parse(metadata.with_segments(current, longer, former)).section("striped").section("logical_volumes")
+    assert as_tree(parse(with_segments(current, vg, former))) == as_tree(parse(former))
+    fast = parse(with_segments(current, longer, former)).section("striped").section("logical_volumes")
     sizes = [fast.section("fast").section(f"segment{number}").get("stripe_size") for number in (1, 3)]
     assert sizes == [128, 256]

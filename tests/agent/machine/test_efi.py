@@ -8,8 +8,7 @@ import pytest
 
 from lvpack_agent.devices import sfdisk
 from lvpack_agent.layout.disks import Partition, PartitionTable
-from lvpack_agent.machine import efi_boot
-from lvpack_agent.machine import efi_entries as efi
+from lvpack_agent.machine import efi_boot, efi_entries
 from lvpack_agent.machine.efi_entries import Entry, Loader
 
 OVMF = Path(__file__).parents[2] / "data/efi-ovmf"
@@ -24,8 +23,8 @@ DISK, HERE = frozenset((ESP, OTHER)), frozenset((ESP, OTHER, STICK))
 
 def entries() -> dict[int, Entry]:
     """The entries in their order, by number."""
-    order = efi.parse_numbers(VARIABLES["BootOrder"][4:])
-    return {n: efi.parse_entry(n, VARIABLES[f"Boot{n:04X}"][4:]) for n in order}
+    order = efi_entries.parse_numbers(VARIABLES["BootOrder"][4:])
+    return {n: efi_entries.parse_entry(n, VARIABLES[f"Boot{n:04X}"][4:]) for n in order}
 
 
 def test_entries_of_ovmf() -> None:
@@ -41,19 +40,19 @@ def test_entries_of_ovmf() -> None:
     assert {n for n, e in found.items() if not e.active} == {0}  # the firmware's setup is an application
     assert found[1].place == ((0x1F, 2), (5,))
     assert found[8].place == ()
-    assert efi.parse_numbers(VARIABLES["BootCurrent"][4:]) == (2,)
+    assert efi_entries.parse_numbers(VARIABLES["BootCurrent"][4:]) == (2,)
 
 
 def test_loaders_are_those_of_active_entries_on_partitions_of_the_disk() -> None:
     rows = [Partition(number=n, start=0, size=0, type="", uuid=u.upper()) for n, u in ((2, OTHER), (15, ESP))]
     table = PartitionTable(label="gpt", id="", partitions=tuple(rows))
     debian = Loader(title="debian", partition=15, path="\\EFI\\debian\\grubx64.efi")
-    assert efi.loaders(entries().values(), table) == (debian,)
+    assert efi_entries.loaders(entries().values(), table) == (debian,)
     off = Entry(number=1, active=False, title="off", partition=ESP, loader="\\off.efi")
     bare = Entry(number=2, active=True, title="no path", partition=ESP)
     stick = Entry(number=3, active=True, title="lvpack", partition=STICK, loader="\\EFI\\BOOT\\BOOTX64.EFI")
     late = Entry(number=4, active=True, title="late", partition=OTHER, loader="\\a.efi", data="00ff")
-    assert efi.loaders([off, bare, stick, late, *entries().values()], table) == (
+    assert efi_entries.loaders([off, bare, stick, late, *entries().values()], table) == (
         Loader(title="late", partition=2, path="\\a.efi", data="00ff"),
         debian,
     )
@@ -80,7 +79,7 @@ def test_path_in_several_nodes_and_data_after_it() -> None:
         path += struct.pack("<BBH", 4, 4, 4 + len(name)) + name
     path += b"\x7f\xff\4\0"
     option = struct.pack("<IH", 1, len(path)) + "x\0".encode("utf-16-le") + path + b"\0\xff\n"
-    found = efi.parse_entry(1, option)
+    found = efi_entries.parse_entry(1, option)
     assert (found.loader, found.data) == ("\\EFI\\debian\\shimx64.efi", "00ff0a")
 
 
@@ -139,22 +138,22 @@ def test_place_of_disks() -> None:
 
 def test_partitions_of_a_msdos_disk_have_the_names_of_lsblk(blog: Path) -> None:
     table, _ = sfdisk.parse((blog / "sfdisk.json").read_text())
-    uuids = efi.part_uuids(table)
+    uuids = efi_entries.part_uuids(table)
     signature = int(table.id, 16)
     assert f"{signature:08x}-02" in uuids
     node = struct.pack("<BBHIQQ16sBB", 4, 1, 42, 2, 2048, 4096, signature.to_bytes(4, "little"), 1, 1)
     path = node + b"\x7f\xff\x04\x00"
     option = struct.pack("<IH", 1, len(path)) + "old\0".encode("utf-16-le") + path
-    assert efi.parse_entry(5, option).partition in uuids
+    assert efi_entries.parse_entry(5, option).partition in uuids
 
 
 @pytest.mark.parametrize("value", [b"", b"\1\0\0", b"\1\0\0\0\4\0ab"])
 def test_what_is_no_load_option_is_an_error(value: bytes) -> None:
     with pytest.raises(ValueError, match="Boot0001"):
-        efi.parse_entry(1, value)
+        efi_entries.parse_entry(1, value)
 
 
 def test_damaged_device_paths_name_nothing() -> None:
     for path in (b"\4\1\x2a\0", b"\4\1\0\0", b"\1"):
         option = struct.pack("<IH", 1, len(path)) + "x\0".encode("utf-16-le") + path
-        assert efi.parse_entry(1, option) == Entry(number=1, active=True, title="x")
+        assert efi_entries.parse_entry(1, option) == Entry(number=1, active=True, title="x")

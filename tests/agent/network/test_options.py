@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.network import ipoption
-from lvpack_agent.network import options as netoptions
+from lvpack_agent.network import ipoption, options
 from lvpack_agent.network.ipoption import Setup
-from lvpack_agent.network.options import parse
+from lvpack_agent.network.options import network_options
 from lvpack_agent.network.values import Alias, NetOptions, Route
 
 MAC = "52:54:00:12:34:56"
@@ -23,38 +22,40 @@ hosts = st.integers(0x01000000, 0xDFFFFFFF).map(lambda n: str(ipaddress.IPv4Addr
 
 @pytest.mark.parametrize("method", ["dhcp", "on", "any", "single-dhcp"])
 def test_dhcp_anywhere(method: str) -> None:
-    assert parse([f"ip={method}"]).setups == (Setup(word=f"ip={method}"),)
+    assert network_options([f"ip={method}"]).setups == (Setup(word=f"ip={method}"),)
 
 
 @pytest.mark.parametrize("name", ["ens2", "eth0.5", MAC, MAC.replace(":", "-"), MAC.upper()])
 def test_interface_by_name_or_mac(name: str) -> None:
     interface = MAC if name.count(":") + name.count("-") == 5 else name
-    [short] = parse([f"ip={name}:dhcp:9000:02:00:00:00:00:01"]).setups
+    [short] = network_options([f"ip={name}:dhcp:9000:02:00:00:00:00:01"]).setups
     assert (short.interface, short.method, short.mtu, short.mac) == (interface, "dhcp", 9000, "02:00:00:00:00:01")
-    [long] = parse([f"ip=10.0.0.2::10.0.0.1:255.255.255.0:web:{name}:none"]).setups
+    [long] = network_options([f"ip=10.0.0.2::10.0.0.1:255.255.255.0:web:{name}:none"]).setups
     assert (long.interface, long.method, long.address, long.gateway) == (interface, "static", "10.0.0.2/24", "10.0.0.1")
 
 
 def test_forms_of_the_kernel_and_of_pxelinux() -> None:
     # nfsroot.rst: <client-ip>:<server-ip>:<gw-ip>:<netmask>:<hostname>:<device>:<autoconf>:<dns0-ip>:<dns1-ip>:<ntp0>
-    [kernel] = parse(["ip=10.0.0.2:10.0.0.9:10.0.0.1:255.255.255.0:web:eth0:off:10.0.0.3:10.0.0.4:10.0.0.5"]).setups
+    [kernel] = network_options(
+        ["ip=10.0.0.2:10.0.0.9:10.0.0.1:255.255.255.0:web:eth0:off:10.0.0.3:10.0.0.4:10.0.0.5"]
+    ).setups
     assert (kernel.dns, kernel.peer, kernel.method) == (("10.0.0.3", "10.0.0.4"), "", "static")
-    [pxelinux] = parse(["ip=10.0.0.2:10.0.0.9:10.0.0.1:255.255.0.0"]).setups  # IPAPPEND 1
+    [pxelinux] = network_options(["ip=10.0.0.2:10.0.0.9:10.0.0.1:255.255.0.0"]).setups  # IPAPPEND 1
     assert (pxelinux.interface, pxelinux.address, pxelinux.gateway) == ("", "10.0.0.2/16", "10.0.0.1")
-    assert parse(["ip=:::::eth1:dhcp"]).setups[0].interface == "eth1"
-    assert parse(["ip=::::web::dhcp"]).setups[0].method == "dhcp"
+    assert network_options(["ip=:::::eth1:dhcp"]).setups[0].interface == "eth1"
+    assert network_options(["ip=::::web::dhcp"]).setups[0].method == "dhcp"
 
 
 def test_peer_is_the_other_end_of_a_line() -> None:
-    [setup] = parse(["ip=10.0.0.2:10.9.9.9/32::255.255.255.255::ens2:none"]).setups
+    [setup] = network_options(["ip=10.0.0.2:10.9.9.9/32::255.255.255.255::ens2:none"]).setups
     assert (setup.address, setup.peer) == ("10.0.0.2/32", "10.9.9.9")
 
 
 def test_ipv6_stands_in_brackets() -> None:
-    [setup] = parse(["ip=[2001:db8::2]::[2001:DB8:0::1]:64::ens2:none:[2001:db8::53]"]).setups
+    [setup] = network_options(["ip=[2001:db8::2]::[2001:DB8:0::1]:64::ens2:none:[2001:db8::53]"]).setups
     assert (setup.address, setup.gateway, setup.dns) == ("2001:db8::2/64", "2001:db8::1", ("2001:db8::53",))
-    assert setup.family == 6 and parse(["ip=ens2:auto6"]).setups[0].family == 6
-    assert len(parse(["ip=ens2:auto6", "ip=ens2:dhcp"]).setups) == 2
+    assert setup.family == 6 and network_options(["ip=ens2:auto6"]).setups[0].family == 6
+    assert len(network_options(["ip=ens2:auto6", "ip=ens2:dhcp"]).setups) == 2
 
 
 @given(hosts, st.integers(1, 32), st.none() | hosts, st.one_of(st.just(""), names, macs), st.just("ab") | st.just(""))
@@ -65,16 +66,16 @@ def test_static_addresses(host: str, prefix: int, gateway: str | None, name: str
     )
     for netmask in (mask, str(prefix)):
         word = f"ip={host}::{gateway or ''}:{netmask}:{hostname}:{name}:none:1400"
-        assert parse([word]).setups == (
+        assert network_options([word]).setups == (
             Setup(**{f: getattr(expected, f) for f in expected.__dataclass_fields__} | {"word": word}),
         )
 
 
 @given(st.text(alphabet="0123456789abcdefinost.:-[],= /dhcp", max_size=60))
 def test_any_text_is_read_or_refused_with_what_it_takes(text: str) -> None:
-    for key in netoptions.OPTIONS:
+    for key in options.OPTIONS:
         try:
-            assert isinstance(parse([f"{key}={text}"]), NetOptions)
+            assert isinstance(network_options([f"{key}={text}"]), NetOptions)
         except Refused as refused:
             assert refused.message.startswith(f"cannot use option '{key}={text}': ")
             assert refused.hint.startswith(f"{key}= takes ")
@@ -126,7 +127,7 @@ def test_any_text_is_read_or_refused_with_what_it_takes(text: str) -> None:
 )
 def test_malformed_options_are_refused(word: str, cause: str) -> None:
     with pytest.raises(Refused, match=re.escape(cause)) as refused:
-        parse(["quiet", word])
+        network_options(["quiet", word])
     assert f"'{word}'" in refused.value.message
     assert refused.value.hint.startswith(f"{word.partition('=')[0]}= takes ")
 
@@ -145,35 +146,35 @@ def test_malformed_options_are_refused(word: str, cause: str) -> None:
 )
 def test_contradictions_are_refused(words: list[str], cause: str) -> None:
     with pytest.raises(Refused, match=re.escape(cause)):
-        parse(words)
+        network_options(words)
 
 
 @pytest.mark.parametrize("text", ["01-52-54-00-12-34-56", "52-54-00-12-34-56", MAC, MAC.upper(), f"01:{MAC}"])
 def test_bootif(text: str) -> None:
-    assert parse([f"BOOTIF={text}"]).bootif == MAC
-    assert parse([f"BOOTIF={text}", "rd.bootif=0"]).bootif == ""
+    assert network_options([f"BOOTIF={text}"]).bootif == MAC
+    assert network_options([f"BOOTIF={text}", "rd.bootif=0"]).bootif == ""
 
 
 @pytest.mark.parametrize(
     ("name", "number"), [("vlan5", 5), ("vlan0005", 5), ("eth0.5", 5), ("eth0.0005", 5), ("vlan4094", 4094)]
 )
 def test_vlan_names_give_the_id(name: str, number: int) -> None:
-    [vlan] = parse([f"vlan={name}:{MAC}"]).vlans
+    [vlan] = network_options([f"vlan={name}:{MAC}"]).vlans
     assert (vlan.name, vlan.id, vlan.parent) == (name, number, MAC)
 
 
 def test_bonds() -> None:
     word = f"bond=bond0:{MAC},ens3:mode=1,primary=ens3,arp_ip_target=10.0.0.1;10.0.0.2,arp_interval=500:9000"
-    [bond] = parse([word]).bonds
+    [bond] = network_options([word]).bonds
     assert (bond.name, bond.members, bond.mtu) == ("bond0", (MAC, "ens3"), 9000)
     assert bond.options[:2] == (("mode", "active-backup"), ("arp_interval", "500"))
     assert dict(bond.options)["arp_ip_target"] == "10.0.0.1;10.0.0.2"
-    [plain] = parse(["bond=bond0:ens2,ens3"]).bonds
+    [plain] = network_options(["bond=bond0:ens2,ens3"]).bonds
     assert plain.options == (("mode", "balance-rr"), ("miimon", "100"))
 
 
 def test_the_rest() -> None:
-    options = parse(
+    options = network_options(
         [
             *("ifname=bootnet:52-54-00-12-34-56", "ip=bootnet:dhcp", "ip=ens3:dhcp", "bootdev=bootnet"),
             *("nameserver=10.0.0.3", "nameserver=[2001:db8::53]", "rd.peerdns=0"),
@@ -188,11 +189,11 @@ def test_the_rest() -> None:
         ("2001:db8:3::/48", "2001:db8:2::1", "ens10"),
     ]
     assert (options.link_seconds, options.answer_seconds) == (30, 60)
-    assert parse(["quiet", "console=tty0", "lvpack.action=plan"]) == NetOptions()
+    assert network_options(["quiet", "console=tty0", "lvpack.action=plan"]) == NetOptions()
 
 
 def test_a_route_needs_no_gateway_on_a_link() -> None:
-    [route] = parse(["rd.route=192.168.200.0/24::ens10"]).routes
+    [route] = network_options(["rd.route=192.168.200.0/24::ens10"]).routes
     assert route == Route(
         word="rd.route=192.168.200.0/24::ens10", network="192.168.200.0/24", gateway="", interface="ens10"
     )
@@ -205,4 +206,4 @@ def test_split_undoes_join(fields: list[str]) -> None:
 
 def test_the_docs_name_every_option() -> None:
     text = DOCS.read_text()
-    assert [key for key in netoptions.OPTIONS if f"`{key}=" not in text] == []
+    assert [key for key in options.OPTIONS if f"`{key}=" not in text] == []

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.settings import table as options
+from lvpack_agent.settings import table
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import OPTIONS
 from lvpack_agent.settings.values import Compression
-from lvpack_agent.shares import url as urls
+from lvpack_agent.shares.url import parse_url
 
 
 def test_nothing_of_ours_is_no_settings() -> None:
@@ -73,7 +73,7 @@ def test_wrong_words_are_refused_by_name(word: str) -> None:
 def test_addresses_of_servers_that_there_are() -> None:
     for server in ("h", "h:1", "h.example.:65535", "10.0.2.2:2049", "[fe80::1]", "[::ffff:10.0.0.1]:20049", "my_nas"):
         settings = parse(["lvpack.action=plan", f"lvpack.target=nfs://{server}/a%20b/%C3%BC"])
-        assert settings and urls.parse(settings.target).path == "/a b/\xfc"
+        assert settings and parse_url(settings.target).path == "/a b/\xfc"
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,9 @@ def test_help_has_each_option_once_and_fits_a_terminal() -> None:
 
 
 def test_table_names_every_option_and_the_docs_have_it() -> None:
-    assert all(f"`lvpack.{option.name}`" in options.as_markdown() for option in OPTIONS)
+    assert all(f"`lvpack.{option.name}`" in table.as_markdown() for option in OPTIONS)
     page = Path(__file__).parents[3] / "docs/options.md"
-    assert page.read_text().endswith(options.as_markdown()), (
-        "run: lvpack options, and put its table into docs/options.md"
-    )
+    assert page.read_text().endswith(table.as_markdown()), "run: lvpack options, and put its table into docs/options.md"
 
 
 def test_a_file_of_options_and_the_command_line_wins() -> None:

@@ -12,8 +12,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
-from lvpack_agent.trees import extents
-from lvpack_agent.trees import work as treework
+from lvpack_agent.trees import extents, work
 
 pytestmark = pytest.mark.starts_processes
 
@@ -81,7 +80,7 @@ def compared(pair: tuple[Path, Path], tmp_path: Path) -> Callable[..., list[str]
                         if path.name not in ("sparse", "soft") and os.path.lexists(path):
                             os.utime(path, ns=ns, follow_symlinks=False)
                 with xfslab.mounted(device, tmp_path / "new", "ro") as root:
-                    return treework.compare(str(old), str(root), contents, lambda: None)
+                    return work.compare_trees(str(old), str(root), contents, lambda: None)
         finally:
             mine.unlink()
 

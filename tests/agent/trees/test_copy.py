@@ -16,8 +16,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import xfs, xfs_files, xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
-from lvpack_agent.trees import extents
-from lvpack_agent.trees import work as treework
+from lvpack_agent.trees import extents, work
 
 pytestmark = pytest.mark.starts_processes
 
@@ -60,7 +59,7 @@ def test_a_copy_is_the_tree_that_was(number: int, images: Path, tmp_path: Path) 
             xfslab.mounted(new, tmp_path / "is", "ro") as now,
         ):
             before, after = xfslab.described(was), xfslab.described(now)
-            assert treework.compare(str(was), str(now), False, lambda: None) == []
+            assert work.compare_trees(str(was), str(now), False, lambda: None) == []
         for path in {**before, **after}:
             assert after.get(path) == xfslab.forgiven(path, before.get(path), after.get(path)), path
         blocks = (images / f"new{number}").stat().st_blocks * 512

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from lvpack_agent.sizes import MIB
 from lvpack_agent.trees import extents
-from lvpack_agent.trees.extents import Extent, Piece
+from lvpack_agent.trees.extents import Allocation, Extent
 from lvpack_agent.trees.sharing import Sharing
 
 RANGES = st.lists(st.integers(0, 40), unique=True, max_size=12).map(
-    lambda cuts: [Piece(a, b, bool(a % 2)) for a, b in zip(*[iter(sorted(cuts))] * 2, strict=False)]
+    lambda cuts: [Allocation(a, b, bool(a % 2)) for a, b in zip(*[iter(sorted(cuts))] * 2, strict=False)]
 )
 
 
@@ -21,7 +21,7 @@ def covered(ranges: object) -> set[int]:
 
 
 @given(RANGES, RANGES)
-def test_what_is_left_of_ranges_without_others(pieces: list[Piece], others: list[Piece]) -> None:
+def test_what_is_left_of_ranges_without_others(pieces: list[Allocation], others: list[Allocation]) -> None:
     assert covered(extents.minus(pieces, others)) == covered(pieces) - covered(others)
 
 
@@ -32,13 +32,13 @@ def test_kinds_of_blocks_are_told_apart_at_the_end_of_a_file() -> None:
         Extent(8192, 12288, 5, False, False),
         Extent(16384, 24576, 7, True, False),
     ]
-    assert extents.kinds(found, 16385, 4096, False) == [
-        Piece(0, 8192, True),
-        Piece(8192, 12288, False),
-        Piece(16384, 20480, True),
+    assert extents.allocations(found, 16385, 4096, False) == [
+        Allocation(0, 8192, True),
+        Allocation(8192, 12288, False),
+        Allocation(16384, 20480, True),
     ]
-    assert extents.kinds(found, 16385, 4096, True)[-1] == Piece(20480, 24576, False)
-    assert extents.kinds(found, 0, 4096, True)[0] == Piece(0, 12288, False)
+    assert extents.allocations(found, 16385, 4096, True)[-1] == Allocation(20480, 24576, False)
+    assert extents.allocations(found, 0, 4096, True)[0] == Allocation(0, 12288, False)
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20)), max_size=30))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.trees import work as treework
+from lvpack_agent.trees import work
 
 pytestmark = pytest.mark.starts_processes
 
 
 def test_a_process_that_ends_is_an_error() -> None:
-    worker = treework._Worker([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+    worker = work._Worker([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
     with pytest.raises(Failed, match="a process of lvpack's was ended by SIGKILL"):
         worker.ask([""])
     worker.end()
@@ -26,7 +26,7 @@ def test_what_cannot_be_read_is_named_and_no_process_stays(tmp_path: Path) -> No
     (tmp_path / "new").mkdir()
     (tmp_path / "old/below/link").symlink_to("nowhere")
     with pytest.raises(Failed, match="cannot copy '/below/link': Inappropriate ioctl for device"):
-        treework.copy(str(tmp_path / "old"), str(tmp_path / "new"), lambda: None)
+        work.copy_tree(str(tmp_path / "old"), str(tmp_path / "new"), lambda: None)
     commands = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # It has ended.
