@@ -1,4 +1,4 @@
-"""Which action runs what."""
+"""What each lvpack.action runs."""
 
 from collections.abc import Callable
 

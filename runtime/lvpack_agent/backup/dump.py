@@ -62,8 +62,8 @@ def dump(
 ) -> None:
     """Check that the packed disks are what was planned, write their images and all else, and read the set back.
 
-    folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises if what was
-    read may not be the packed disk any more.
+    folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises an
+    error if what was read may not be the packed disk: the store has overflowed.
     """
     settings, session = job.settings, job.session
     with session.phase("check"):

@@ -26,7 +26,7 @@ from lvpack_agent.undo import Undo
 class Survey:
     """A probed source and its plan, while the source's mappings stand; host is a name for the image set.
 
-    wished is the plan that the margin asks for, another one if that does not fit the store.
+    wished is the plan that the margin asks for; plan is another one if that does not fit the store.
     """
 
     source: Opened
@@ -36,7 +36,7 @@ class Survey:
 
 
 def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple[BlockDevice, ...], Found]:
-    """Return all disks and the one to pack; the stack keeps them read-only, but for a scratch device's disk."""
+    """Return all disks and those to pack; until undo runs all are read-only but the disk of a scratch device."""
     all_disks = lsblk.read()
     spared = lsblk.holding(all_disks, settings.scratch)
     blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
@@ -69,9 +69,10 @@ def refuse_several(found: Found) -> None:
 
 
 def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") -> None:
-    """Raise Refused if an in-place run of this machine was cut off and its journal is not at hand.
+    """Raise Refused if an in-place run of this machine was cut off and its journal is not on this share.
 
-    unfinished are the journals of other disks with this VG, own is how that of this one would be named.
+    unfinished are journals of disks that have this VG, too, under other names; own is the name that the journal of this
+    disk would have.
     """
     hint = (
         "boot with the options of that run (lvpack.mode=inplace, the same lvpack.target) to finish it; do not start "

@@ -58,7 +58,7 @@ def shared_ranges(device: str, block: Superblock) -> int:
 
 
 def mounted(device: str, at: Path, undo: Undo, *options: str) -> Path:
-    """Mount a filesystem until the stack ends, with the quotas that it has; return where.
+    """Mount a filesystem until undo runs, with the quotas that it has; return where.
 
     Its log is replayed. Without quotas the kernel would leave out what the log says of them, and forget that they were
     accounted (kernel: fs/xfs/xfs_dquot_item_recover.c, xfs_qm.c).

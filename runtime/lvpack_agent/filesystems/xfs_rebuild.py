@@ -13,7 +13,7 @@ from lvpack_agent.sizes import MIB, round_up
 from lvpack_agent.trees import quotas, work
 from lvpack_agent.undo import Undo
 
-# What is in memory of each file with several names, and of each range of shared blocks, while they are copied.
+# Bytes of memory for each file with several names, and for each range of shared blocks, while they are copied.
 _NAMES_NOTE = _SHARING_NOTE = 500
 
 
@@ -24,7 +24,8 @@ class Fixed(Exception):
 def estimated(device: str) -> tuple[int, int]:
     """Return the bytes that a new filesystem with the same files needs, and those that making it writes.
 
-    To the latter belongs what is in memory meanwhile. Blocks that files share count once, as they will be written once.
+    The latter include the memory that the copy takes, as the store may be in memory. Blocks that files share count
+    once, as they will be written once.
     Raises Fixed if it has what cannot be made again, has a log to replay, or is damaged.
     """
     block = xfs_superblock.read(device)
@@ -67,8 +68,9 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
     """Make the filesystem of `original` anew on device, of size bytes, with all its files, owners, quotas and times.
 
     Return in what the copy differs, for people; docs/xfs.md says what that can be. original is a device that may be
-    written to, since its log is replayed; folder is for mounts. With contents the files are read and held against the
-    original's, else all but their contents is. Raises Failed if the copy is another one, or does not fit.
+    written to, since its log is replayed; folder is for mounts. Names and attributes are compared with the original,
+    with contents the contents of files as well. Raises Failed if a difference is fatal (trees/differences.py), or if
+    the copy does not fit.
     """
     block = xfs_superblock.read(original)
     with Undo() as undo:

@@ -1,4 +1,4 @@
-"""The superblock of an XFS, and what mkfs.xfs(8) makes a smaller one with the same features by.
+"""The superblock of an XFS, and the options by which mkfs.xfs(8) makes a smaller one with the same features.
 
 Facts of the format are from the kernel's fs/xfs/libxfs/xfs_format.h, struct xfs_dsb; all numbers are big-endian.
 """
@@ -86,7 +86,7 @@ class Superblock:
         return self.version & _NUMBER == 5
 
     def unknown(self) -> str:
-        """Return what mkfs_options() does not know of it, for people, "" if it knows all."""
+        """Return, for people, what of this filesystem mkfs_options() cannot ask for; "" if it can ask for all."""
         if self.version & _NUMBER not in (4, 5):
             return f"it is of version {self.version & _NUMBER}"
         if self.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS)) or self.ro_compatible & ~sum(_RO):

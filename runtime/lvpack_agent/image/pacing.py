@@ -12,9 +12,9 @@ INTERVAL_SECONDS = 2.0
 
 @dataclass(slots=True, kw_only=True)
 class Pace:
-    """The level from piece to piece; fixed, or moved one step after each interval. Times in seconds.
+    """The level for each piece: fixed, unless that is 0, else moved by a step after an interval. Times in seconds.
 
-    bottlenecks counts, by intervals, what all else waited for.
+    bottlenecks counts for how many intervals the disk, the processors or the share were what all else waited for.
     """
 
     workers: int

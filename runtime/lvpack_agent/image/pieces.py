@@ -11,7 +11,7 @@ from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
 
 PIECE = 2 * MIB
-# A hole is longer, where its frame need not be compressed: a TiB of it is 16,384 frames of 2 KiB.
+# With zstd a hole can be longer, as its frame is not compressed but made: a TiB of holes is 16,384 frames of 2 KiB.
 LONGEST_HOLE = 64 * MIB
 
 # A piece of an image: its bytes, or the length of a hole.
@@ -19,6 +19,7 @@ Piece = bytes | bytearray | int
 
 
 def longest_hole(compression: Compression) -> int:
+    """Return the most bytes that a hole may have."""
     return LONGEST_HOLE if compression.method == "zstd" else PIECE
 
 

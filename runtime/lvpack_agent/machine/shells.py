@@ -31,7 +31,7 @@ def on_every_console() -> None:
             try:
                 shell_on(device)
             except OSError as error:
-                if error.errno not in (errno.ENOMEM, errno.EAGAIN):  # fork(2): what goes by; after a run, memory does
+                if error.errno not in (errno.ENOMEM, errno.EAGAIN):  # fork(2) lacks memory: for a moment, after a run
                     return  # no hardware behind this console
             except (LvpackError, MemoryError):
                 pass

@@ -1,4 +1,4 @@
-"""DHCP by busybox's udhcpc; what a lease says is done by its script, also when the lease is renewed later."""
+"""DHCP by busybox's udhcpc, whose script puts a lease into effect, also when the lease is renewed later."""
 
 import os
 import signal
@@ -66,7 +66,7 @@ def _kill(pid: int) -> None:
 
 
 def forget() -> None:
-    """End the clients that an earlier agent left, and drop what they and it said about name servers."""
+    """End the clients that an earlier agent left running, and forget the name servers that were in use."""
     for path in places.NETWORK.glob("*.pid"):
         with suppress(OSError, ValueError):
             pid = int(path.read_text())

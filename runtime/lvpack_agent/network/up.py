@@ -1,6 +1,6 @@
 """The network: brought up as the kernel command line asks, within a deadline, with a countdown that people see.
 
-Whoever needs a share has it brought up.
+It is brought up only when a share is needed.
 """
 
 import time

@@ -109,7 +109,7 @@ def _pack(job: Job, undo: Undo) -> str:
 
 
 def _room(store: Store) -> Callable[[], int]:
-    """Return what tells the bytes that are left in the store of the overlay."""
+    """Return a function that returns how many bytes are left in the overlay's store."""
     return lambda: store.size - dmsetup.store_use(overlay.SOURCE).used
 
 
@@ -125,7 +125,7 @@ def _show(survey: Survey, store: Store, session: Session) -> str:
 def _store(
     scratch: str, all_disks: tuple[BlockDevice, ...], sources: tuple[BlockDevice, ...], job: Job, undo: Undo
 ) -> Store:
-    """Return the store of an overlay where lvpack.scratch wants it; what it held means nothing when the run is over."""
+    """Return the store of an overlay, where lvpack.scratch wants it. Nothing of it is needed when the run is over."""
     if scratch in IN_MEMORY:
         return stores.in_memory(job.folder / "store", undo)
     size = sum(disk.size for disk in sources)

@@ -1,9 +1,9 @@
 """Compaction: the extents of each PV collected at its start, by arithmetic alone.
 
 What lies within the first N extents of a PV, N being the number that is used, stays where it is; what lies beyond
-fills the holes among them. That is the least that any compaction moves, and no range ever overlaps the place that it
-goes to, however full the PV is. Overlay mode renders the moves as a device-mapper table, in-place mode as pvmove
-ranges, in any order. PVs of other disks can be collapsed into one: their extents all lie beyond.
+fills the holes among them. No compaction can move less, and no range ever overlaps the place that it goes to, however
+full the PV is. Overlay mode renders the moves as a device-mapper table, in-place mode as pvmove
+ranges, in any order. PVs of other disks can be collapsed into one: all their extents count as beyond.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,13 +16,13 @@ from lvpack_agent.layout.extents import Area, Move, Segment, joined_segments
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
 
-# PVs that give up all their extents, by UUID: the PV that takes them.
+# By the UUID of a PV that gives up all its extents: the UUID of the PV that takes them.
 Homes = Mapping[str, str]
 AT_HOME: Homes = MappingProxyType({})
 
 
 def truncated(lv: LogicalVolume, extents: int) -> LogicalVolume:
-    """Return the LV cut to its first extents, which must not be more than it has, and end with a whole stripe."""
+    """Return the LV cut to its first extents: at most as many as it has, and a number that whole_stripes() returns."""
     assert 0 < extents <= lv.extents, (lv.name, extents)
     assert extents == whole_stripes(lv, extents), (lv.name, extents)
     kept = tuple(
@@ -39,7 +39,7 @@ def whole_stripes(lv: LogicalVolume, extents: int) -> int:
 
 
 def compact(vg: VolumeGroup, homes: Homes = AT_HOME) -> tuple[Move, ...]:
-    """Return the moves that leave no hole on any PV, by PV and source; each used extent is in exactly one of them."""
+    """Return the moves that leave no hole on any PV, sorted by PV and source. Each used extent is in exactly one."""
     moves: list[Move] = []
     parts: dict[str, list[Range]] = {pv.uuid: [] for pv in vg.pvs}
     for area, count in _areas(vg):
@@ -106,7 +106,7 @@ def _fill(holes: list[Range], parts: list[tuple[str, Range]]) -> Iterator[tuple[
 
 
 def relocated(vg: VolumeGroup, *moves: Move) -> VolumeGroup:
-    """Return the VG after moves, all at once: segments are split at their ends, adjacent ones joined."""
+    """Return the VG after moves, made all at once: segments are split where moves cut them, adjacent ones joined."""
     lvs = (replace(lv, segments=joined_segments(p for s in lv.segments for p in _relocated(s, moves))) for lv in vg.lvs)
     return replace(vg, lvs=tuple(lvs))
 
@@ -133,9 +133,9 @@ def _cuts(s: Segment, by_area: Iterable[tuple[Area, list[Move]]]) -> list[int]:
 
 
 def one_by_one(vg: VolumeGroup, moves: tuple[Move, ...]) -> tuple[Move, ...]:
-    """Return moves cut so that each is of one segment still after any others were made, one after another.
+    """Return the moves, cut so that each takes extents of a single segment, whichever of the others were made before.
 
-    A move of one of its stripes cuts a segment, so that another stripe's move would be of two segments then.
+    Moving extents of one stripe splits the segment, so that a longer move of another stripe would be of two segments.
     """
     parts = []
     for segment in (s for lv in vg.lvs for s in lv.segments):
@@ -161,7 +161,7 @@ def _place(area: Area, offset: int, moves: list[Move]) -> Area:
 
 
 def moved(vg: VolumeGroup, moves: tuple[Move, ...], homes: Homes = AT_HOME) -> VolumeGroup:
-    """Return the VG after its compaction: PVs are cut to what is used, those that gave all away are gone."""
+    """Return the VG after its compaction: PVs are cut to the extents in use, and those that gave all away are gone."""
     pvs = []
     for pv in vg.pvs:
         if pv.uuid not in homes:

@@ -17,14 +17,15 @@ STORE_FLOOR = 8 * MIB
 # Growing writes inode tables: at most 256 bytes for each 4 KiB of a filesystem (mke2fs.conf(5), "small").
 GROW_OVERHEAD = 1 / 16
 
-# The part of its size that an XFS must lose to be worth a copy of all its files.
+# An XFS must lose this part of its size to be worth a copy of all its files.
 REBUILD_GAIN = 1 / 16
 
-# Why what an LV holds keeps its size, by its type.
+# By the type of what an LV holds: why it keeps its size.
 _WHOLE = {"": "no filesystem is recognised", "xfs": "an XFS that is not made anew"}
 
 
 def shrunk_lvs(vg: VolumeGroup, margin: Margin, least: Mapping[str, int]) -> tuple[VolumeGroup, list[Row]]:
+    """Return the VG with its LVs shrunk, and the rows that say so; least has the fewest extents of LVs by UUID."""
     lvs, rows = [], []
     for lv in vg.lvs:
         new, reason = _shrunk(lv, vg.extent_size, margin, least.get(lv.uuid, 0))
@@ -73,7 +74,7 @@ def store_needed(plan: Plan) -> int:
 
 
 def rewritten(old: Content, new: Content) -> int:
-    """Return the bytes that resizing an ext filesystem writes, at most, by its block bitmap, or making an XFS anew."""
+    """Return the bytes that resizing an ext filesystem, or making an XFS anew, writes at most."""
     if new.size == old.size or not (old.is_ext or old.rebuilt):
         return 0
     if old.rebuilt:

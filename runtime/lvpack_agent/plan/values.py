@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """size bytes of the packed disk: those of a source disk, by its index, from offset on; disk None is zeros."""
+    """size bytes of the packed disk: those of a source disk (its index) from offset on, or zeros if disk is None."""
 
     size: int
     disk: int | None = None
@@ -70,7 +70,7 @@ class Plan:
         return frozenset(old.uuid for old, new in self.lvs() if new.extents < old.extents)
 
     def moved_boot_loaders(self) -> Iterator[str]:
-        """Yield the names of BIOS boot partitions that move: GRUB knows the place of its second part by sector."""
+        """Yield the names of BIOS boot partitions that move: GRUB looks for its second part there by sector number."""
         for index, packed in enumerate(self.target.disks):
             for old, new in zip(self.source.disks[index].rows, packed.rows, strict=True):
                 if old.type.upper() == BIOS_BOOT and old.start != new.start:

@@ -80,10 +80,10 @@ def opened(
 ) -> Iterator[Opened]:
     """Map the partitions of disk devices, activate their VGs and yield what is there; all of it is closed at the end.
 
-    Each source is a device and the real disk that lends its path, model, serial and WWN. tag names the mappings. With
+    Each source is a device, and the real disk whose path, model, serial and WWN it gets. tag names the mappings. With
     repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
-    copy-on-write overlay. Without estimate nobody asks how small filesystems can get; with rebuild that is
-    asked of XFS on LVs too, which can only be made anew.
+    copy-on-write overlay. Without estimate nothing is found out about how small filesystems can get. With rebuild that is
+    found out of XFS on LVs, too, which can only be made anew.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
     with Undo() as undo:

@@ -1,4 +1,4 @@
-"""Is a disk exactly what was planned? Asked of the packed disk before its dump and of a target after its restore."""
+"""Is a disk exactly what was planned? This is asked of packed disks before a dump, of targets after a restore."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
 """The EFI system partition (ESP) of a restored disk: how the firmware of this machine finds the boot loader on it.
 
-Firmware starts what its boot entries name, and they were left behind in the source. Of a disk that none names it
-starts \\EFI\\BOOT\\BOOTX64.EFI on an ESP, if it is there (UEFI 2.10, 3.5.1.1).
+Firmware starts what its boot entries name, and these stay behind in the source machine. Of a disk that no entry names
+it starts \\EFI\\BOOT\\BOOTX64.EFI on an ESP, if it is there (UEFI 2.10, 3.5.1.1).
 """
 
 import os
@@ -23,17 +23,18 @@ from lvpack_agent.undo import Undo
 _FALLBACK = Path("EFI/BOOT/BOOTX64.EFI")
 # Under these names systems put what shall be started first; shim also under Secure Boot, so it comes before GRUB.
 _KNOWN = ("shimx64.efi", "shim.efi", "grubx64.efi", "grub.efi", "systemd-bootx64.efi")
-# shim under the name of the fallback starts these if they are beside it. They make boot entries of their own, and some
-# restart the machine then: a machine that loses its entries would do so at each boot. Without them it starts GRUB.
+# Programs that shim, under the name of the fallback, starts if they are beside it. They make boot entries, and some
+# then restart the machine: one that loses its entries would restart at each boot. Without them shim starts GRUB.
 _MAKERS = ("fb", "fallback")
 
 _BY_HAND = "RESTORE.txt in the image set says how to make one by hand; lvpack.efi=fallback needs none"
 
 
 def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, folder: Path) -> None:
-    """Do what lvpack.efi says (how) to a disk (a path), the manifest's boot_disk, that was restored and verified.
+    """Do what lvpack.efi says (how), so that firmware finds the boot loader on a disk that was restored and verified.
 
-    What does not work becomes a warning, for the data is there. folder is where partitions are mounted meanwhile.
+    disk is the path of the manifest's boot_disk. What fails becomes a warning, for the data is there. folder is where
+    partitions are mounted meanwhile.
     """
     entry, fallback = how in ("entry", "both"), how in ("fallback", "both")
     here, there = firmware.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
@@ -95,9 +96,9 @@ def _is_there(root: Path, loader: Loader) -> bool:
 
 
 def known(root: Path, partition: int) -> list[Loader]:
-    """Return the loaders of the systems on a mounted ESP, by its number: one of each, the one written last first.
+    """Return the loaders on a mounted ESP, one for each system, the one written last first.
 
-    The fallback counts only if there is no other.
+    partition is the number of the ESP. The fallback counts only if there is no other loader.
     """
     found = []
     for folder in (root / "EFI").glob("*/"):
@@ -119,9 +120,9 @@ def known(root: Path, partition: int) -> list[Loader]:
 
 
 def put_fallback(root: Path, loader: Loader) -> str:
-    """Copy a loader of a mounted ESP to the name of the fallback, with the programs beside it; say so.
+    """Copy a loader of a mounted ESP to the name of the fallback, with the programs beside it; return what was done.
 
-    shim needs GRUB beside it. What is there stays as it is. Raises OSError, and then leaves no file behind.
+    shim needs GRUB beside it. Files that exist stay as they are. Raises OSError, and then leaves no new file behind.
     """
     source, target = _file(root, loader), root / _FALLBACK
     if target.exists():

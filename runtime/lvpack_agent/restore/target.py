@@ -1,4 +1,4 @@
-"""Writing a restore's target disk: what the block map says, many pieces at a time, and reading that again."""
+"""Writing a target disk: what the block map says, many pieces at a time; and reading that again."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ HEAD = MIB
 SYNC_EVERY = 64 * MIB
 # A gap that is shorter is written as the zeros that it holds: a call of its own would take longer.
 SHORT_GAP = 64 * KIB
-# What leftovers at the ends of a hole could be taken for is at most so far from them (ZFS labels: 512 KiB).
+# The ends of a hole are written as zeros this far: no signature of leftovers is further inside (ZFS labels: 512 KiB).
 EDGE = MIB
 
 # kernel: include/uapi/linux/fs.h, _IO(0x12, 119) and _IO(0x12, 127); both take start and length in bytes.
@@ -32,7 +32,7 @@ BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F
 
 
 class Target:
-    """An open disk that gets the pieces of an image of size bytes; done is told the bytes that are dealt with.
+    """An open disk that gets the pieces of an image of size bytes; done gets the bytes of each that is written.
 
     Holes become zeros where the disk has a command for that; else they are discarded, or stay as they are but for
     their ends, as with bmaptool(1). Raises OSError as the disk does.

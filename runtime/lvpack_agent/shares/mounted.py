@@ -1,4 +1,4 @@
-"""Shares: where image sets live, mounted for the time of a run."""
+"""A share, mounted for the time of a run."""
 
 import socket
 import time

@@ -26,6 +26,7 @@ def _introduce() -> None:
 
 
 def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
+    """Mount a share on a folder by the newest version of NFS that works; return that. Raises Failed if none does."""
     # soft: a run must end with a result, not hang, when the server vanishes; each write is checked and read back.
     # A request is tried for about a minute (timeo in tenths of a second, nfs(5)).
     common = f"soft,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"

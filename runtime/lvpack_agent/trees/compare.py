@@ -1,4 +1,4 @@
-"""A copied tree of files held against its original: names, types, contents, blocks, sharing and all attributes."""
+"""A copied tree of files compared with its original: names, types, contents, blocks, sharing and all attributes."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ class Comparer:
         self._old, self._new = os.open(old, FOLDER), os.open(new, FOLDER)
         self._contents = contents
         self._block = os.fstatvfs(self._new).f_frsize
-        # Where blocks that are shared have their like in the copy, in bytes.
+        # Where in the copy the shared blocks of the original are, in bytes.
         self._sharing: Sharing[bool] = Sharing()
         # Files with several names that were compared.
         self._seen: set[int] = set()
@@ -45,7 +45,7 @@ class Comparer:
         os.close(self._new)
 
     def folder(self, path: str) -> Compared:
-        """Compare a folder and what is in it but for what is in its folders. Raises Failed if it cannot be read."""
+        """Compare a folder with what is in it, but not what its folders hold. Raises Failed if it cannot be read."""
         done = Compared()
         at = path
         try:
@@ -67,7 +67,7 @@ class Comparer:
         return done
 
     def share(self, path: str) -> Compared:
-        """Compare a file that shares blocks: contents that were compared once are not read for a second file."""
+        """Compare a file that shares blocks; contents that two files share are read for the first only."""
         done = Compared()
         try:
             with opened(self._old, path, FILE) as old, opened(self._new, path, FILE) as new:

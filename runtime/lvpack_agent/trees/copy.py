@@ -1,8 +1,8 @@
 """A tree of files on XFS, copied to another XFS: contents, holes, preallocated and shared blocks, and all attributes.
 
 Folders are copied by several processes, each folder by one. Files that share blocks only get a name then; their
-contents follow in one process, which knows who shares what. What cannot be given to a copy is left to a comparison to
-find.
+contents follow in one process, which knows who shares what. An attribute that a copy cannot be given is left out
+silently: a comparison afterwards finds that.
 """
 
 import errno
@@ -26,7 +26,11 @@ SCRATCH = ".lvpack-links-5b0f1c9e"
 
 @dataclass(slots=True)
 class Copied:
-    """What is left to do when a folder is copied: folders in it, files that share blocks, and what shall be fixed."""
+    """What is left to do after a folder was copied.
+
+    folders: those in it. shared: files that share blocks and so far have a name only. fixed: files that get the flags
+    which forbid every change when all their names are made.
+    """
 
     folders: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
@@ -34,7 +38,7 @@ class Copied:
 
 
 class Copier:
-    """Copies folders of one tree to another, of which it makes no folder but those in folders."""
+    """Copies folders of one tree to those of another, which must exist; the folders in them are made, still empty."""
 
     def __init__(self, old: str, new: str) -> None:
         self._old, self._new = os.open(old, FOLDER), os.open(new, FOLDER)
@@ -48,7 +52,7 @@ class Copier:
         os.close(self._new)
 
     def folder(self, path: str) -> Copied:
-        """Copy what is in a folder but for the contents of its folders; they are named, as all that is left to do.
+        """Copy what is in a folder, but not what its folders hold; return what is left to do.
 
         Raises Failed if anything cannot be read or written.
         """
@@ -73,7 +77,7 @@ class Copier:
         return done
 
     def share(self, path: str) -> None:
-        """Give a file that shares blocks, and has a name already, its contents; those that others have are shared."""
+        """Give a file that shares blocks its contents; it has a name already. Blocks of earlier files are shared."""
         try:
             with opened(self._old, path, FILE) as source, opened(self._new, path, os.O_RDWR | os.O_NOFOLLOW) as target:
                 info, wanted = os.fstat(source), inodes.attributes(source)
@@ -85,7 +89,7 @@ class Copier:
             raise _failed(path, error) from error
 
     def finish(self, path: str, wanted: Attributes | None = None) -> None:
-        """Give a folder all its attributes, or a file flags that kept it from being linked."""
+        """Give a folder all its attributes, or a file the flags with which it could not have been linked."""
         try:
             with opened(self._old, path, FILE) as source, opened(self._new, path, FILE) as target:
                 if wanted:

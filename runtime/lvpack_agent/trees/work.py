@@ -23,7 +23,7 @@ from lvpack_agent.trees.copy import SCRATCH, Copier
 from lvpack_agent.trees.differences import Differences
 from lvpack_agent.undo import Undo
 
-# More do not make a disk quicker. Folders that a process gets at a time, at most.
+# More processes do not make a disk quicker. The most folders that a process gets at a time.
 MOST_WORKERS, MOST_FOLDERS = 4, 32
 # What a worker has in memory: Python, buffers, the entries of a folder.
 WORKER_MEMORY = 32 << 20
@@ -38,7 +38,7 @@ def workers() -> int:
 
 
 def memory() -> int:
-    """Return the bytes that working on a tree takes."""
+    """Return the bytes of memory that the processes take together."""
     return workers() * WORKER_MEMORY
 
 
@@ -69,7 +69,7 @@ def copy_tree(old: str, new: str, tick: Callable[[], None]) -> None:
 def compare_trees(old: str, new: str, contents: bool, tick: Callable[[], None]) -> list[str]:
     """Return in what a copy differs, for people; without contents the data of files are not read.
 
-    Raises Failed if the copy is another one than the original.
+    Raises Failed if a difference is fatal (trees/differences.py).
     """
     found = Differences()
     shared: list[str] = []
@@ -152,7 +152,7 @@ class _Worker:
         return found
 
     def end(self) -> None:
-        """Let it end, whatever it does."""
+        """End the process, whatever it is doing."""
         assert self._process.stdin and self._process.stdout
         self._process.kill()
         self._process.wait()
