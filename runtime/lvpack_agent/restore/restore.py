@@ -41,7 +41,9 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
             manifest = check.read_manifest(share / name)
             check.check_files(share / name, manifest)
         with session.phase("probe"):
-            targets = choose_targets(lsblk.read(), manifest, settings, session.say)
+            targets = choose_targets(
+                lsblk.read(), manifest, named=settings.disk, overwrite=settings.overwrite, say=session.say
+            )
             session.disk = targets[0].path
             for disk in targets:
                 session.say(f"target: {disk.describe()}")
@@ -71,36 +73,42 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
 
 
 def choose_targets(
-    all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings, say: Callable[[str], object]
+    all_disks: tuple[BlockDevice, ...],
+    manifest: Manifest,
+    *,
+    named: tuple[str, ...],
+    overwrite: bool,
+    say: Callable[[str], object],
 ) -> tuple[BlockDevice, ...]:
-    """Return the disks to write, one for each of the set, in its order; say which and why if none is named.
+    """Return the disks to write, one for each disk of the set, in its order.
 
-    Raises Refused if it is not clear which, or one of them is too small or not empty.
+    named is the value of lvpack.disk; if it names none, say which disk is chosen and why. overwrite: disks need not be
+    empty. Raises Refused if it is not clear which disks are meant, or one of them is too small or not empty.
     """
     wanted = manifest.packed.disks
-    candidates = lsblk.select(all_disks, settings.disk)
+    candidates = lsblk.select(all_disks, named)
     known = "; ".join(d.describe() for d in candidates) or "there is none"
-    if len(wanted) > 1 and (settings.disk == lsblk.AUTO or len(candidates) != len(wanted)):
+    if len(wanted) > 1 and (named == lsblk.AUTO or len(candidates) != len(wanted)):
         needs = "; ".join(f"{d.model or d.path}: {d.size:,} bytes" for d in wanted)
         raise Refused(
             f"cannot choose the target disks: the set has {len(wanted)} ({needs})",
             hint=f"name as many different disks in that order, each with lvpack.disk=: {known}",
         )
-    if settings.disk == lsblk.AUTO:
+    if named == lsblk.AUTO:
         candidates = _chosen(candidates, manifest, say)
     if len(candidates) != len(wanted):
         raise Refused(
             f"cannot choose the target disk: there are {len(candidates)}", hint=f"name one with lvpack.disk=: {known}"
         )
     for target, packed in zip(candidates, wanted, strict=True):
-        _refuse_unfit(target, packed, settings)
+        _refuse_unfit(target, packed, overwrite)
     return candidates
 
 
 def _chosen(
     found: tuple[BlockDevice, ...], manifest: Manifest, say: Callable[[str], object]
 ) -> tuple[BlockDevice, ...]:
-    """Return what lvpack.disk=auto means: the only disk, or of several the one that the set came from; else all."""
+    """Return the disk that lvpack.disk=auto means: the only one, or the one that the set came from; if none, all."""
     machine = dmi.machine().get("product_uuid")
     same_machine = machine is not None and machine == manifest.machine.get("product_uuid")
     origins = {d: why for d in found if (why := _origin(d, manifest.plan.source.disks, same_machine))}
@@ -116,9 +124,9 @@ def _chosen(
 
 
 def _origin(disk: BlockDevice, sources: Sequence[Disk], same_machine: bool) -> str:
-    """Return by what a disk is known to be one that the set came from, "" if it is not.
+    """Return what shows that the set came from this disk, "" if nothing does.
 
-    A WWN is of one disk in the world; a serial number may be "drive-scsi0" in every virtual machine.
+    No two disks have one WWN; but a serial number may be "drive-scsi0" in every virtual machine.
     """
     for source in sources:
         if disk.wwn and source.wwn:
@@ -129,7 +137,7 @@ def _origin(disk: BlockDevice, sources: Sequence[Disk], same_machine: bool) -> s
     return ""
 
 
-def _refuse_unfit(target: BlockDevice, packed: Disk, settings: Settings) -> None:
+def _refuse_unfit(target: BlockDevice, packed: Disk, overwrite: bool) -> None:
     if target.size < packed.size:
         raise Refused(
             f"cannot restore to '{target.path}': it has {target.size:,} bytes, the image needs {packed.size:,}",
@@ -144,7 +152,7 @@ def _refuse_unfit(target: BlockDevice, packed: Disk, settings: Settings) -> None
     if target.read_only:
         raise Refused(f"cannot restore to '{target.path}': it is read-only", hint="remove its write protection")
     held = what_holds(target)
-    if held and not settings.overwrite:
+    if held and not overwrite:
         raise Refused(
             f"cannot restore to '{target.path}': it is not empty, it holds {held}",
             hint="lvpack.overwrite=yes writes over it; everything on it is lost then",
@@ -170,7 +178,7 @@ def opened(paths: Sequence[str], names: Sequence[str], flags: int = 0) -> Iterat
 def write_disks(
     fds: Sequence[int], folder: Path, manifest: Manifest, targets: Sequence[BlockDevice], session: Session
 ) -> list[Target]:
-    """Write all disks but for their heads, which come when all the rest has arrived: the first disk's last."""
+    """Write all disks; their heads (target.HEAD) come when all the rest has arrived, the first disk's last of all."""
     written = []
     for fd, image, disk in zip(fds, manifest.images, targets, strict=True):
         with _naming(disk):
@@ -231,9 +239,9 @@ def _verify(manifest: Manifest, targets: Sequence[BlockDevice], session: Session
 
 @contextmanager
 def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[None]:
-    """Whatever ends a restore early leaves disks without a partition table, and an error that says so.
+    """If the restore ends early, remove the disks' partition tables, and raise an error that says so.
 
-    They are written through descriptors that were open before: a path may be another disk's by then.
+    This writes through descriptors that were open before: a path may belong to another disk by then.
     """
     zeros = bytes(HEAD)  # when memory has run out, there is none for them
     try:

@@ -1,12 +1,13 @@
 """Which disks a restore writes: as many as the set has, by name, all of them fit, or none is touched."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.devices.lsblk import AUTO, BlockDevice
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import files, write
 from lvpack_agent.image.checksums import Checksums
@@ -20,8 +21,7 @@ from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.restore.restore import choose_targets, opened, unusable_if_cut_off, write_disks
 from lvpack_agent.session import Session
-from lvpack_agent.settings.read import parse
-from lvpack_agent.settings.values import Compression, Settings
+from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
 
 SIZES = (5 * MIB, 7 * MIB)
@@ -77,11 +77,15 @@ def disk(folder: Path, name: str, size: int, sector_size: int = 512) -> BlockDev
     )
 
 
-def asked(*names: str) -> Settings:
-    words = ["lvpack.action=restore", "lvpack.source=nfs://host/share/one", *(f"lvpack.disk={n}" for n in names)]
-    settings = parse(words)
-    assert settings
-    return settings
+def chosen(
+    found: tuple[BlockDevice, ...],
+    manifest: Manifest,
+    *names: str,
+    overwrite: bool = False,
+    say: Callable[[str], object] = silent,
+) -> tuple[BlockDevice, ...]:
+    """Return the targets if lvpack.disk has these names, or none."""
+    return choose_targets(found, manifest, named=names or AUTO, overwrite=overwrite, say=say)
 
 
 @pytest.mark.parametrize("names", [(), ("A",), ("A", "A"), ("A", "B", "C")])
@@ -90,7 +94,7 @@ def test_as_many_disks_are_named_as_the_set_has(tmp_path: Path, names: tuple[str
     count = 3 if len(names) > 2 else 2
     found = tuple(disk(tmp_path, name, 9 * MIB) for name in "ABC"[:count])
     with pytest.raises(Refused, match=r"cannot choose the target disks: the set has 2 .*model0: 5,242,880 bytes") as no:
-        choose_targets(found, two_disks(), asked(*names), silent)
+        chosen(found, two_disks(), *names)
     assert "lvpack.disk=" in no.value.hint
 
 
@@ -98,18 +102,18 @@ def test_as_many_disks_are_named_as_the_set_has(tmp_path: Path, names: tuple[str
 def test_each_disk_must_fit_its_image(tmp_path: Path) -> None:
     found = (disk(tmp_path, "A", 5 * MIB), disk(tmp_path, "B", 7 * MIB), disk(tmp_path, "C", 9 * MIB, 4096))
     with pytest.raises(Refused, match="A': it has 5,242,880 bytes, the image needs 7,340,032"):
-        choose_targets(found, two_disks(), asked("B", "A"), silent)
+        chosen(found, two_disks(), "B", "A")
     with pytest.raises(Refused, match="C': its sectors are 4096 bytes"):
-        choose_targets(found, two_disks(), asked("A", "C"), silent)
+        chosen(found, two_disks(), "A", "C")
 
 
 @pytest.mark.starts_processes
 def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
     found = (disk(tmp_path, "A", 9 * MIB), disk(tmp_path, "B", 9 * MIB))
-    assert choose_targets(found, two_disks(), asked("B", "A"), silent) == found[::-1]
+    assert chosen(found, two_disks(), "B", "A") == found[::-1]
     Path(found[0].path).write_bytes(bytes(8 * MIB) + b"x" * MIB)
     with pytest.raises(Refused, match="A': it is not empty"):
-        choose_targets(found, two_disks(), asked("B", "A"), silent)
+        chosen(found, two_disks(), "B", "A")
 
 
 def one_disk(machine: dict[str, str], wwn: str = "", serial: str = "", model: str = "") -> Manifest:
@@ -143,7 +147,7 @@ def test_auto_is_the_only_disk_and_says_so(tmp_path: Path, machine: dict[str, st
         (one_disk({}), ""),
     ):
         said: list[str] = []
-        assert choose_targets((only,), manifest, asked(), said.append) == (only,)
+        assert chosen((only,), manifest, say=said.append) == (only,)
         assert said == [f"lvpack.disk=auto is {only.path}: the only disk that there is{also}"]
 
 
@@ -151,19 +155,18 @@ def test_auto_is_the_only_disk_and_says_so(tmp_path: Path, machine: dict[str, st
 def test_auto_is_the_disk_that_the_set_came_from(tmp_path: Path, machine: dict[str, str]) -> None:
     """By WWN on any machine; by serial number, as older sets have it alone, on the same machine."""
     found = (known(tmp_path, "A", "0x5"), known(tmp_path, "B", "0x6"), known(tmp_path, "C"))
-    for manifest, chosen, why in (
+    for manifest, index, why in (
         (one_disk({}, wwn="0x6"), 1, "WWN 0x6"),
         (one_disk(machine, serial="B", model="Model"), 1, "serial B"),
         (one_disk(machine, serial="C", model="Model", wwn="0x7"), 2, "serial C"),
     ):
         said: list[str] = []
-        assert choose_targets(found, manifest, asked(), said.append) == (found[chosen],)
-        assert said == [f"lvpack.disk=auto is {found[chosen].path}: the one that the set came from, by its {why}"]
+        assert chosen(found, manifest, say=said.append) == (found[index],)
+        assert said == [f"lvpack.disk=auto is {found[index].path}: the one that the set came from, by its {why}"]
     Path(found[1].path).write_bytes(b"x" * 9 * MIB)
     with pytest.raises(Refused, match="B': it is not empty"):
-        choose_targets(found, one_disk({}, wwn="0x6"), asked(), silent)
-    anything = replace(asked(), overwrite=True)
-    assert choose_targets(found, one_disk({}, wwn="0x6"), anything, silent) == (found[1],)
+        chosen(found, one_disk({}, wwn="0x6"))
+    assert chosen(found, one_disk({}, wwn="0x6"), overwrite=True) == (found[1],)
 
 
 def collapsed(manifest: Manifest) -> Manifest:
@@ -191,7 +194,7 @@ def test_auto_is_no_disk_of_several_that_only_looks_like_it(
         (collapsed(one_disk(machine, wwn="0x6")), found),
     ):
         with pytest.raises(Refused, match=f"cannot choose the target disk: there are {len(shown)}"):
-            choose_targets(shown, manifest, replace(asked(), overwrite=overwrite), pytest.fail)
+            chosen(shown, manifest, overwrite=overwrite, say=pytest.fail)
 
 
 @pytest.mark.parametrize("error", [Failed("x"), OSError(5, "x"), MemoryError(), KeyboardInterrupt(), SystemExit(1)])
