@@ -82,8 +82,8 @@ def opened(
 
     Each source is a device, and the real disk whose path, model, serial and WWN it gets. tag names the mappings. With
     repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
-    copy-on-write overlay. Without estimate nothing is found out about how small filesystems can get. With rebuild that is
-    found out of XFS on LVs, too, which can only be made anew.
+    copy-on-write overlay. Without estimate nobody asks how small filesystems can get. With rebuild that is asked of XFS
+    on LVs, too, which can only be made anew.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
     with Undo() as undo:
