@@ -34,3 +34,8 @@ def human(size: float) -> str:
 def round_up(value: int, step: int) -> int:
     """Return value, rounded up to a multiple of step."""
     return -(-value // step) * step
+
+
+def round_down(value: int, step: int) -> int:
+    """Return value, rounded down to a multiple of step."""
+    return value // step * step

@@ -18,7 +18,7 @@ from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.discover import Found, find
 from lvpack_agent.probe.open import Opened, opened
 from lvpack_agent.session import Session
-from lvpack_agent.settings.values import Settings
+from lvpack_agent.settings.values import Margin, Settings
 from lvpack_agent.undo import Undo
 
 
@@ -95,11 +95,18 @@ def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") 
 
 @contextmanager
 def surveyed(
-    found: Found, devices: Sequence[str], settings: Settings, session: Session, room: Callable[[], int] | None = None
+    found: Found,
+    devices: Sequence[str],
+    session: Session,
+    *,
+    margin: Margin,
+    rebuild: bool,
+    room: Callable[[], int] | None = None,
 ) -> Iterator[Survey]:
     """Probe the source through devices, an overlay in which unclean filesystems are checked, and plan.
 
-    room tells then how many bytes the overlay's store still takes, if the plan shall fit that.
+    margin is left free in each filesystem. With rebuild, XFS on LVs may be made anew. room returns the bytes that the
+    overlay's store can still take; if it is given, the plan has to fit that.
     """
     likes = (
         Disk(
@@ -113,16 +120,14 @@ def surveyed(
         )
         for disk in found.disks
     )
-    with opened(
-        tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=settings.mode == "overlay"
-    ) as source:
+    with opened(tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=rebuild) as source:
         for finding in source.findings:
             session.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
-        wished = leaving_out(make_plan(source.layout, settings.margin, kept=found.kept), others)
+        wished = leaving_out(make_plan(source.layout, margin, kept=found.kept), others)
         planned = wished
         if room:
-            fitting = fitted(source.layout, settings.margin, room(), kept=found.kept)
+            fitting = fitted(source.layout, margin, room(), kept=found.kept)
             planned = leaving_out(fitting, others)
         for name in planned.moved_boot_loaders():
             session.warn(f"{name}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore")

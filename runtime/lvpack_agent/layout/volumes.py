@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from lvpack_agent.layout.content import UNKNOWN, Content
 from lvpack_agent.layout.extents import Segment
-from lvpack_agent.sizes import MIB, round_up
+from lvpack_agent.sizes import MIB, round_down, round_up
 
 LARGEST_SECTOR = 4096
 
@@ -53,7 +53,7 @@ class PhysicalVolume:
     @property
     def tail(self) -> int:
         """The bytes for a second metadata area after the last extent, in whole sectors of any size that disks have."""
-        return self.area_size // LARGEST_SECTOR * LARGEST_SECTOR if self.metadata_areas > 1 else 0
+        return round_down(self.area_size, LARGEST_SECTOR) if self.metadata_areas > 1 else 0
 
     def least_size(self, extent_size: int) -> int:
         """Return the bytes that the PV needs for its extents and its metadata."""

@@ -43,9 +43,13 @@ def _only_plan(settings: Settings, session: Session, folder: Path, undo: Undo) -
         overlaid = undo.enter_context(overlay.overlay(found.paths, lambda u: stores.in_memory(folder / "store", u)))
         store = overlaid.store
     room = _room(store) if settings.mode == "overlay" and settings.scratch in IN_MEMORY else None
-    with session.phase("plan"), surveyed(found, overlaid.devices, settings, session, room) as survey:
+    in_place = settings.mode == "inplace"
+    with (
+        session.phase("plan"),
+        surveyed(found, overlaid.devices, session, margin=settings.margin, rebuild=not in_place, room=room) as survey,
+    ):
         planned = survey.plan
-        if settings.mode == "inplace":
+        if in_place:
             session.say(text.as_text(planned, text.inplace_costs(planned)))
         else:
             _show(survey, store, session)
@@ -83,7 +87,9 @@ def _pack(job: Job, undo: Undo) -> str:
     with Undo() as source_undo:
         with session.phase("plan"):
             room = _room(store)
-            survey = source_undo.enter_context(surveyed(found, overlaid.devices, settings, session, room))
+            survey = source_undo.enter_context(
+                surveyed(found, overlaid.devices, session, margin=settings.margin, rebuild=True, room=room)
+            )
             source, planned = survey.source, survey.plan
             plan_text = _show(survey, store, session)
         if planned.store > room():

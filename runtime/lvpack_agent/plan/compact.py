@@ -15,6 +15,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.layout.extents import Area, Move, Segment, joined_segments
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
+from lvpack_agent.sizes import round_up
 
 # By the UUID of a PV that gives up all its extents: the UUID of the PV that takes them.
 Homes = Mapping[str, str]
@@ -35,7 +36,7 @@ def whole_stripes(lv: LogicalVolume, extents: int) -> int:
     """Return the least number of extents, not below the given one, that an LV can be cut to."""
     last = next(s for s in lv.segments if s.le < extents <= s.le + s.count)
     stripes = len(last.areas)
-    return last.le + -(-(extents - last.le) // stripes) * stripes
+    return last.le + round_up(extents - last.le, stripes)
 
 
 def compact(vg: VolumeGroup, homes: Homes = AT_HOME) -> tuple[Move, ...]:

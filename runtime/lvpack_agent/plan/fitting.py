@@ -6,12 +6,12 @@ fits.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.plan.make import make_plan
-from lvpack_agent.plan.sizes import rewritten
+from lvpack_agent.plan.sizes import resized, rewritten
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import round_up
@@ -55,8 +55,7 @@ def _choices(lv: LogicalVolume, least: int, extent: int) -> list[Choice]:
     step = max(1, round_up(lv.extents - least, SIZES) // SIZES)
     found: list[Choice] = []
     for count in [*range(least, lv.extents, step), lv.extents]:
-        size = min(lv.content.size, count * extent // lv.content.block_size * lv.content.block_size)
-        store = rewritten(lv.content, replace(lv.content, size=size))
+        store = rewritten(lv.content, resized(lv.content, count * extent))
         if not found or store < found[-1].store:
             found.append(Choice(size=count * extent, store=store, sizes=(count,)))
     return found

@@ -8,7 +8,7 @@ from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
 from lvpack_agent.plan.compact import truncated, whole_stripes
 from lvpack_agent.plan.values import Plan, Row
 from lvpack_agent.settings.values import Margin
-from lvpack_agent.sizes import MIB, human, round_up
+from lvpack_agent.sizes import MIB, human, round_down, round_up
 
 # A snapshot's chunk of 4 KiB costs 16 bytes in its exception table (kernel: dm-snap-persistent, dm-snap-transient);
 # metadata of moved files and directories is rewritten as well. Measured on the sample server: 3 to 6 %.
@@ -49,23 +49,25 @@ def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple
         wanted = content.minimum + margin.of(content.minimum)
         extents = round_up(min(wanted, lv.extents * extent), extent) // extent
         new = truncated(lv, whole_stripes(lv, min(max(extents, least), lv.extents)))
-        size = min(content.size, new.extents * extent // content.block_size * content.block_size)
-        if content.rebuilt and size > content.size * (1 - REBUILD_GAIN):
+        small = resized(content, new.extents * extent)
+        if content.rebuilt and small.size > content.size * (1 - REBUILD_GAIN):
             return lv, "kept whole: " + (
                 "it would hardly get smaller" if extents >= least else "the store has no room for making it anew"
             )
         reason = f"{'made anew: ' if content.rebuilt else ''}minimum {human(content.minimum)} + {margin}"
         reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
-        return replace(new, content=replace(content, size=size)), reason
+        return replace(new, content=small), reason
     if content.type == "swap" and content.block_size:
         new = truncated(lv, whole_stripes(lv, 1))
-        small = _small_swap(content, new.extents * extent)
-        return replace(new, content=small), "one extent; UUID, label and page size stay"
+        return replace(
+            new, content=resized(content, new.extents * extent)
+        ), "one extent; UUID, label and page size stay"
     return lv, f"kept whole: {_WHOLE.get(content.type, 'neither ext2/3/4, XFS nor swap')}"
 
 
-def _small_swap(content: Content, size: int) -> Content:
-    return replace(content, size=min(content.size, size // content.block_size * content.block_size))
+def resized(content: Content, room: int) -> Content:
+    """Return a filesystem or swap area as it is made in room bytes: whole blocks, and not more than it has."""
+    return replace(content, size=min(content.size, round_down(room, content.block_size)))
 
 
 def store_needed(plan: Plan) -> int:

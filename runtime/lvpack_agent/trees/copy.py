@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.sizes import round_down
 from lvpack_agent.trees import extents, inodes
 from lvpack_agent.trees.extents import Allocation, Extent
 from lvpack_agent.trees.inodes import Attributes
@@ -182,7 +183,7 @@ class Copier:
         """Let a file share blocks of another's copy; what the kernel does not share is copied."""
         with opened(self._new, holder, FILE) as fd:
             # Where both end at the same byte of a block they share that too; else only whole blocks.
-            for part in (count, count // self._block * self._block):
+            for part in (count, round_down(count, self._block)):
                 try:
                     if part:
                         extents.clone(fd, offset, part, target, at)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
+from lvpack_agent.sizes import round_up
+
 # linux/fs.h: FS_IOC_FIEMAP is _IOWR('f', 11, struct fiemap of 32 bytes), FICLONERANGE _IOW(0x94, 13, 32 bytes).
 _FIEMAP, _CLONE_RANGE = 0xC020660B, 0x4020940D
 _REQUEST = struct.Struct("=QQIIII")
@@ -73,7 +75,7 @@ def allocations(extents: Iterable[Extent], size: int, block: int, beyond: bool) 
     Blocks beyond the end of the file are preallocated, whatever they are marked as; without beyond they are left out:
     the kernel gives those to files that grow, and takes them back.
     """
-    end = -(-size // block) * block
+    end = round_up(size, block)
     found: list[Allocation] = []
     for extent in extents:
         for start, stop, written in (
