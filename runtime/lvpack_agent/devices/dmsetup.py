@@ -111,6 +111,7 @@ class StoreUse:
 
     @property
     def data(self) -> int:
+        """The bytes of data in the store: what is used, without the store's own tables."""
         return self.used - self.own
 
 

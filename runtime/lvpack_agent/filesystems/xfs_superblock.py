@@ -79,10 +79,12 @@ class Superblock:
 
     @property
     def size(self) -> int:
+        """The bytes of the filesystem, by its superblock."""
         return self.blocks * self.block_size
 
     @property
     def crc(self) -> bool:
+        """Whether it is of version 5, which has checksums of its metadata."""
         return self.version & _NUMBER == 5
 
     def unknown(self) -> str:

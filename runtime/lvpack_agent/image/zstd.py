@@ -73,8 +73,7 @@ class _Contexts:
         free_decompressing(self.decompressing)
 
 
-# The one thing that a module of the agent keeps at run time: contexts for each piece would be made and freed thousands
-# of times.
+# The only variable of a module that changes at run time: without it, contexts would be made and freed for each piece.
 _of_this_thread = threading.local()
 
 

@@ -31,6 +31,7 @@ class Content:
 
     @property
     def is_ext(self) -> bool:
+        """Whether this is ext2, ext3 or ext4."""
         return self.type in EXT_TYPES
 
     def used_beyond(self, end: int) -> int:

@@ -25,6 +25,7 @@ class Partition:
 
     @property
     def end(self) -> int:
+        """The first byte after the partition."""
         return self.start + self.size
 
 
@@ -46,6 +47,7 @@ class PartitionTable:
         return replace(self, partitions=tuple(replace(p, content=Content()) for p in self.partitions))
 
     def partition(self, number: int) -> Partition:
+        """Return the partition of that number, which must exist."""
         return next(p for p in self.partitions if p.number == number)
 
     @property

@@ -29,6 +29,7 @@ class Segment:
 
     @property
     def areas(self) -> tuple[Area, ...]:
+        """All areas of the segment, in the order of its stripes; a linear one has one."""
         return (Area(pv=self.pv, pe=self.pe), *self.others)
 
     @property
@@ -71,6 +72,7 @@ class Move:
 
     @property
     def stays(self) -> bool:
+        """Whether the extents stay where they are."""
         return not self.to and self.source == self.target
 
     def reversed(self) -> "Move":

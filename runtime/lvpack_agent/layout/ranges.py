@@ -14,6 +14,7 @@ class Range:
 
     @property
     def end(self) -> int:
+        """The first byte, block or extent after the range."""
         return self.start + self.count
 
 

@@ -12,6 +12,8 @@ LARGEST_SECTOR = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogicalVolume:
+    """An LV; its segments follow one another from its extent 0 on."""
+
     name: str
     uuid: str
     segments: tuple[Segment, ...]
@@ -19,6 +21,7 @@ class LogicalVolume:
 
     @property
     def extents(self) -> int:
+        """The number of its extents."""
         return sum(s.count for s in self.segments)
 
 
@@ -81,6 +84,8 @@ class PhysicalVolume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeGroup:
+    """A VG; extent_size in bytes."""
+
     name: str
     uuid: str
     extent_size: int
@@ -88,6 +93,7 @@ class VolumeGroup:
     lvs: tuple[LogicalVolume, ...]
 
     def pv(self, uuid: str) -> PhysicalVolume:
+        """Return the PV of that UUID, which must exist."""
         return next(pv for pv in self.pvs if pv.uuid == uuid)
 
 

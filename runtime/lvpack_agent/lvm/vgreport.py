@@ -38,6 +38,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lv:
+    """An LV as LVM reports it; layout and role are lv_layout and lv_role of lvs(8), device is its path when active."""
+
     name: str
     uuid: str
     layout: str

@@ -38,10 +38,12 @@ class Found:
 
     @property
     def disk(self) -> BlockDevice:
+        """The first disk, that of the wanted VG."""
         return self.disks[0]
 
     @property
     def paths(self) -> tuple[str, ...]:
+        """The paths of all disks to pack."""
         return tuple(disk.path for disk in self.disks)
 
     @property
@@ -51,6 +53,7 @@ class Found:
 
     @property
     def vg_uuid(self) -> str:
+        """The UUID of the wanted VG."""
         return self.vgs[0].uuid
 
 

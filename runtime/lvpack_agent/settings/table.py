@@ -1,11 +1,10 @@
 """Every `lvpack.*` kernel command-line option: one table for the parser, the help, the docs and the build's check."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, scratch, url, yes_no
-from lvpack_agent.settings.values import Settings
 
 PREFIX = "lvpack."
 # What options are about, in the order in which help lists them.
@@ -227,7 +226,6 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 BY_NAME = {option.name: option for option in OPTIONS}
-assert set(BY_NAME) == {f.name for f in fields(Settings)}
 
 
 def in_group(group: str) -> tuple[Option, ...]:

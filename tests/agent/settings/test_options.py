@@ -1,3 +1,4 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.settings import table
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import OPTIONS
-from lvpack_agent.settings.values import Compression
+from lvpack_agent.settings.values import Compression, Settings
 from lvpack_agent.shares.url import parse_url
 
 
@@ -110,6 +111,7 @@ def test_help_has_each_option_once_and_fits_a_terminal() -> None:
 
 
 def test_table_names_every_option_and_the_docs_have_it() -> None:
+    assert [option.name for option in OPTIONS] == [field.name for field in fields(Settings)]
     assert all(f"`lvpack.{option.name}`" in table.as_markdown() for option in OPTIONS)
     page = Path(__file__).parents[3] / "docs/options.md"
     assert page.read_text().endswith(table.as_markdown()), "run: lvpack options, and put its table into docs/options.md"
