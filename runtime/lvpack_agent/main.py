@@ -165,8 +165,8 @@ def _died(status: int) -> Failed:
         how = f"it ended with {status}"
     return Failed(
         f"cannot finish: the agent could not say its result, {how}",
-        hint="a backup's source is untouched, but in place, where the next boot with the same options goes on; a "
-        "restore's target is unusable; if memory ran out (dmesg), give it more",
+        hint="a backup's source is untouched, except in place, where the next boot with the same options goes on; a "
+        "restore's target is unusable. If memory ran out (dmesg says so), give the machine more",
     )
 
 

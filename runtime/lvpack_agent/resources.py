@@ -12,7 +12,7 @@ def available_memory() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
-    raise Failed("cannot read the memory there is: /proc/meminfo has no MemAvailable")
+    raise Failed("cannot read how much memory is free: /proc/meminfo has no MemAvailable")
 
 
 # Bytes of memory for each thread that compresses: its piece, its frame, what waits to be written, and zstd's tables up

@@ -88,7 +88,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
         new = xfs.mounted(device, folder / "new", undo, "ro", block.quota_options())
         others = [quotas.NAMES[kind] for kind in block.quota_kinds() if not quotas.same_limits(kind, original, device)]
         found = work.compare_trees(os.fspath(old), os.fspath(new), contents, tick)
-        return found + [f"the quotas of {name} are others" for name in others]
+        return found + [f"the quotas of {name} differ" for name in others]
 
 
 def _refuse_other(device: str, block: Superblock, size: int) -> None:

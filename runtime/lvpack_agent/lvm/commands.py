@@ -116,5 +116,7 @@ def change_metadata(vg: str, text: str, device: str, scratch: Path) -> None:
 
 def _restore(vg: str, path: Path, devices: Sequence[str]) -> None:
     command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], devices)
-    if command(["vgck", vg], devices).stderr.strip():
-        raise Failed(f"cannot restore the metadata of VG '{vg}': vgck is not content with it")
+    if said := command(["vgck", vg], devices).stderr.strip():
+        raise Failed(
+            f"cannot restore the metadata of VG '{vg}': vgck finds fault with it: {'; '.join(said.splitlines())}"
+        )

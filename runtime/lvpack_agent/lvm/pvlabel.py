@@ -118,7 +118,7 @@ def _label(file: BinaryIO) -> _Label:
             _, at = _places(sector, offset + _PV_UUID_AND_SIZE)  # of the extents
             found, end = _places(sector, at)
             return _Label(number=number, before=sector[:at], areas=found, after=sector[end:])
-    raise Failed("cannot read the label of the PV: there is none that is whole", hint="try pvck --dump headers")
+    raise Failed("cannot read the label of the PV: it is missing or damaged", hint="try pvck --dump headers")
 
 
 def _places(sector: bytes, at: int) -> tuple[tuple[MetadataArea, ...], int]:

@@ -28,6 +28,6 @@ def verified(devices: Sequence[str], target: Layout, say: Callable[[str], None])
         # In the image sets of older versions VGs are as LVM happened to report them.
         if lines := differences(replace(target, vgs=by_place(target.vgs)), found.layout):
             names = "' and '".join(devices)
-            raise Failed(f"cannot trust '{names}', it is not what was planned: " + "; ".join(lines[:5]))
+            raise Failed(f"cannot trust '{names}': it is not what was planned: " + "; ".join(lines[:5]))
         parallel.each(check, found.ext_devices())
         yield found

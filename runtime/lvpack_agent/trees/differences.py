@@ -63,7 +63,7 @@ class Differences:
         """Return the differences that are worth a warning, for people. Raises Failed if there is a fatal one."""
         if self._all.count:
             more = self._all.count - len(self._all.fatal)
-            rest = f"; and {more:,} differences more" if more else ""
+            rest = f"; and {more:,} more differences" if more else ""
             raise Failed(f"cannot trust a copy: {'; '.join(self._all.fatal)}{rest}")
         found = []
         for what, (path, count) in sorted(self._all.other.items()):

@@ -118,7 +118,7 @@ def test_text_that_is_damaged(pv: Path) -> None:
 
 def test_no_label(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(bytes(4 * KIB))
-    with pytest.raises(Failed, match="there is none that is whole"):
+    with pytest.raises(Failed, match="it is missing or damaged"):
         pvlabel.areas(str(tmp_path / "empty"))
     (tmp_path / "short").write_bytes(bytes(KIB))
     with pytest.raises(Failed, match="it ends before that"):
