@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from lvpack_agent.devices import sfdisk
+from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.recordings import DATA, listed, reported
 
@@ -49,3 +52,16 @@ def test_sectors_of_4_kib() -> None:
     assert disk.sector_size == 4096
     assert disk.parts[1].size == table.partitions[1].size
     assert reported("4k-sectors").pvs[0].size == table.partitions[1].size
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("name", ["msdos-logical-partitions", "gpt-partition-after-pv"])
+def test_sfdisk_makes_the_table_of_a_script_and_no_other(name: str, tmp_path: Path) -> None:
+    """On a file: the sfdisk of this machine reads what is rendered, and says the same of what it made."""
+    table, sector = sfdisk.parse((DATA / name / "sfdisk.json").read_text())
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(max(p.end for p in table.partitions) + 2 * MIB)
+    run(["sfdisk", "--quiet", str(image)], input=sfdisk.render(table, sector))
+    made, counted = sfdisk.parse(run(["sfdisk", "--json", str(image)]).stdout)
+    assert (made, counted) == (table, sector)

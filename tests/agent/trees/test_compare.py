@@ -205,5 +205,5 @@ def test_contents_that_are_not_read_back_are_not_looked_at(compared: Callable[..
 
 
 def test_many_differences_are_counted(compared: Callable[..., list[str]]) -> None:
-    with pytest.raises(Failed, match=r"is new; .* is new; .* is new; and 7 differences more"):
+    with pytest.raises(Failed, match=r"is new; .* is new; .* is new; and 7 more differences"):
         compared(lambda new: [(new / f"extra{n}").touch() for n in range(10)])
