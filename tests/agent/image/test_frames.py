@@ -8,13 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import blockmap, bmap, files, frames, pieces, write, zstd
+from lvpack_agent.image import bmap, files, frames, pieces, write, zstd
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout import ranges
-from lvpack_agent.layout.content import Content
-from lvpack_agent.layout.disks import Disk, Partition, PartitionTable
-from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
@@ -127,19 +124,6 @@ def test_threads_do_not_share_what_zstd_works_in() -> None:
     for _ in range(8):
         # Memory that was given back is overwritten (mallopt(3)), so that its use is seen.
         run([sys.executable, "-c", MANY_THREADS], env={"MALLOC_PERTURB_": "165"})
-
-
-def test_a_filesystem_that_claims_too_much_frees_nothing_of_its_neighbour() -> None:
-    first = Partition(number=1, start=MIB, size=MIB, type="83", content=Content(type="xfs"))
-    second = Partition(number=2, start=2 * MIB, size=MIB, type="83")
-    table = PartitionTable(label="dos", id="0x1", partitions=(first, second))
-    layout = Layout(disks=(Disk(path="", size=4 * MIB, sector_size=512, table=table),), vgs=())
-    free = (Range(start=KIB, count=KIB), Range(start=MIB // 2, count=3 * MIB), Range(start=5 * MIB, count=MIB))
-    found = blockmap.of_disk(layout, (), {(0, 1): free})
-    assert ranges.complement(found, 4 * MIB) == (
-        Range(start=MIB + KIB, count=KIB),
-        Range(start=MIB + MIB // 2, count=MIB // 2),
-    )
 
 
 @pytest.mark.starts_processes
