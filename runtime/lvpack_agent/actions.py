@@ -1,4 +1,7 @@
-"""What each lvpack.action runs."""
+"""What each lvpack.action runs.
+
+Tested in guests: qemu-tests/tests/test_main_job.py runs each action.
+"""
 
 from collections.abc import Callable
 

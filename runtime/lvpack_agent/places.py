@@ -1,4 +1,7 @@
-"""The one place that knows where the agent keeps its things: a folder in memory, gone with the machine's power."""
+"""The one place that knows where the agent keeps its things: a folder in memory, gone with the machine's power.
+
+It holds names only; a unit test would repeat them.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""From a packed disk to an image set, the same in both modes."""
+"""From a packed disk to an image set, the same in both modes.
+
+Tested in guests, as it reads mapped disks: qemu-tests/tests/test_main_job.py, test_maps.py.
+"""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written."""
+"""What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written.
+
+What it refuses has unit tests; the probing is tested in guests (qemu-tests/tests/test_layouts.py).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,7 @@
-"""blockdev(8): the size of a block device, and whether it takes writes."""
+"""blockdev(8): the size of a block device, and whether it takes writes.
+
+Tested in guests, for files are no block devices: qemu-tests/tests/test_guard.py.
+"""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""The few commands that lvpack gives LVM."""
+"""The few commands that lvpack gives LVM.
+
+Tested in guests, as LVM needs device-mapper: qemu-tests/tests/test_main_job.py, test_inplace.py.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

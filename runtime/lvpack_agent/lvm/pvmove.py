@@ -5,6 +5,8 @@ with a volatile cache may keep the metadata and lose the data. So pvmove is kill
 mirror is in sync the disk is flushed; only then is pvmove called again to take the mirror apart. It does that in two
 commits: with the first the extents have their new places, and its temporary LV consists of errors; with the second
 that LV is gone.
+
+Moving itself is tested in guests: qemu-tests/tests/test_inplace.py.
 """
 
 import re

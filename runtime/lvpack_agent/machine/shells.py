@@ -1,4 +1,7 @@
-"""A root shell on every console, for `lvpack.action=shell`, `lvpack.onerror=shell` and the menu."""
+"""A root shell on every console, for `lvpack.action=shell`, `lvpack.onerror=shell` and the menu.
+
+Tested in guests: qemu-tests/tests/test_live_image.py.
+"""
 
 import errno
 import os

@@ -1,4 +1,7 @@
-"""DHCP by busybox's udhcpc, whose script puts a lease into effect, also when the lease is renewed later."""
+"""DHCP by busybox's udhcpc, whose script puts a lease into effect, also when the lease is renewed later.
+
+Tested in guests: qemu-tests/tests/test_network.py.
+"""
 
 import os
 import signal

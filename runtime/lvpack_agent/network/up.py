@@ -1,6 +1,8 @@
 """The network: brought up as the kernel command line asks, within a deadline, with a countdown that people see.
 
 It is brought up only when a share is needed.
+
+Tested in guests: qemu-tests/tests/test_network.py.
 """
 
 import time

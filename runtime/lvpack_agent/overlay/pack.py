@@ -1,4 +1,7 @@
-"""Overlay mode: probe, plan, shrink and compact in a copy-on-write overlay, verify, dump."""
+"""Overlay mode: probe, plan, shrink and compact in a copy-on-write overlay, verify, dump.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py, test_bad_input.py.
+"""
 
 import time
 from collections.abc import Callable

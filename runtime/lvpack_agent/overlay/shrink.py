@@ -1,4 +1,7 @@
-"""Filesystems and swap made smaller in the overlay."""
+"""Filesystems and swap made smaller in the overlay.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py, test_xfs.py.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

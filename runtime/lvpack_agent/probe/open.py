@@ -1,4 +1,7 @@
-"""Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
+"""Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_layouts.py, test_refusals.py.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

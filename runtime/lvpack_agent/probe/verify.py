@@ -1,4 +1,7 @@
-"""Is a disk exactly what was planned? This is asked of packed disks before a dump, of targets after a restore."""
+"""Is a disk exactly what was planned? This is asked of packed disks before a dump, of targets after a restore.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

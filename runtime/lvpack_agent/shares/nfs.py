@@ -1,4 +1,7 @@
-"""NFS shares, mounted."""
+"""NFS shares, mounted.
+
+Tested in guests, with a real server: qemu-tests/tests/test_bad_input.py, test_main_job.py.
+"""
 
 import secrets
 from contextlib import suppress

@@ -1,6 +1,8 @@
 """Quotas of XFS: limits, grace times and running timers of users, groups and projects, from one filesystem to another.
 
 Facts: quotactl(2), linux/dqblk_xfs.h, the kernel's fs/xfs/xfs_qm_syscalls.c.
+
+Tested in guests, for this machine may have a kernel without quotas of XFS: qemu-tests/tests/test_xfs.py.
 """
 
 import ctypes
