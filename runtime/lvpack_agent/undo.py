@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Undo(ExitStack):
-    """An ExitStack whose callbacks, when they fail while an error is on its way, become a note on that error."""
+    """An ExitStack; if a callback fails while another error is on its way, it becomes a note on that error."""
 
     def callback(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Callable[P, T]:
         """Call function at the end. If it raises an LvpackError, that is raised only if nothing failed before."""

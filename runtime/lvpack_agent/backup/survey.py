@@ -1,4 +1,4 @@
-"""What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written.
+"""How both modes begin: which disks are meant, what is on them, and what they shall become. Nothing is written.
 
 What it refuses has unit tests; the probing is tested in guests (qemu-tests/tests/test_layouts.py).
 """
@@ -57,7 +57,7 @@ def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple
 
 
 def refuse_several(found: Found) -> None:
-    """Raise Refused unless what is packed is one PV on one disk, as in-place mode wants it."""
+    """Raise Refused unless one PV on one disk is packed: in-place mode can do no more."""
     pvs = [pv.device for vg in found.vgs for pv in vg.pvs]
     if len(pvs) > 1:
         raise Refused(

@@ -103,7 +103,7 @@ def _dmsetup(words: Sequence[str], input: str | None = None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUse:
-    """Bytes of a snapshot's store in use, its size, and how much of what is used is the store's own (tables)."""
+    """Bytes of a snapshot's store: in use, in all, and, of those in use, what its own tables take (own)."""
 
     used: int
     size: int
@@ -111,7 +111,7 @@ class StoreUse:
 
     @property
     def data(self) -> int:
-        """The bytes of data in the store: what is used, without the store's own tables."""
+        """The bytes of data in the store, without its own tables."""
         return self.used - self.own
 
 

@@ -97,7 +97,7 @@ def minimum(device: str, block_size: int) -> int:
 
 
 def repair(device: str, tick: Callable[[], None] | None = None) -> str:
-    """Replay the journal and check; return what had to be repaired beyond that, "" for nothing."""
+    """Replay the journal, check and repair; return what was repaired that a person should know of, "" for nothing."""
     # -p repairs what is safe and is silent about a journal; only what it leaves is a finding for people.
     preen = run(["e2fsck", "-f", "-p", device], ok=(0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED), tick=tick)
     if not preen.status & UNCORRECTED:

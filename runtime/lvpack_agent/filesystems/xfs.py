@@ -72,7 +72,7 @@ def mounted(device: str, at: Path, undo: Undo, *options: str) -> Path:
 
 
 def read_file(device: str, path: str) -> str:
-    """Return a small text file of a filesystem, whose log is not replayed; "" if there is none."""
+    """Return a small text file of a filesystem; "" if there is none. The log is not replayed."""
     with Undo() as undo, suppress(ToolFailed, OSError):
         root = mounted(device, places.READING / Path(device).name, undo, "ro", "norecovery")
         file = (root / path.lstrip("/")).resolve()

@@ -55,7 +55,7 @@ def estimated(device: str) -> tuple[int, int]:
 
 
 def _refuse_unmakeable(block: Superblock, size: int) -> None:
-    """Raise Fixed if mkfs.xfs does not make such a filesystem of that size, as with large blocks and a small log."""
+    """Raise Fixed if mkfs.xfs does not make such a filesystem that small, as with large blocks and a small log."""
     with tempfile.NamedTemporaryFile(prefix="lvpack-") as file:
         file.truncate(size)
         answer = run(["mkfs.xfs", "-N", *block.mkfs_options(size), file.name], ok=(0, 1))

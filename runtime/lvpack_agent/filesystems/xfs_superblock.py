@@ -106,7 +106,7 @@ class Superblock:
         return max(LEAST, round_up(int(needed) + self._new_log(int(needed)), MIB))
 
     def written(self, preallocated: int) -> int:
-        """Return the bytes that making it anew writes, at most; what is preallocated only is not written."""
+        """Return the bytes that making it anew writes, at most; blocks that are only preallocated are not written."""
         log = self._new_log(self.size)
         return int((self._used() - preallocated) * OVERHEAD) + log + OVERHEAD_FLOOR
 

@@ -1,7 +1,7 @@
 """The block map: the byte ranges of the packed disk that hold data. All else is zeros in the image.
 
-What no filesystem is known to leave free counts as data: partition tables, boot loaders, LVM's own areas, and what is
-on a volume that nothing can map.
+Everything counts as data unless a filesystem is known to leave it free: partition tables, boot loaders, LVM's own
+areas, and volumes whose free blocks nothing can tell.
 """
 
 from collections.abc import Collection, Iterable, Mapping

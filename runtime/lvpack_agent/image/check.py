@@ -32,7 +32,7 @@ def _cause(error: Exception) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check everything of a set but its image: manifest, SHA256SUMS and the small files they name.
+    """Read and check a set without its images: manifest, SHA256SUMS and the small files that these name.
 
     Raises Refused if this is no image set or of an unknown schema, Failed if it is damaged.
     """

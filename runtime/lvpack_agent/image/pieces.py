@@ -28,8 +28,8 @@ def pieces(
 ) -> Generator[Piece]:
     """Yield size bytes of a device or file as pieces; those that no range touches are holes, joined up to longest.
 
-    ranges are in bytes, ascending and apart; what is in none of them is zeros and not read. on_read gets the seconds
-    that each piece took to read. Raises Failed if the device cannot be read or is shorter than they say.
+    ranges are in bytes, ascending and apart; bytes in none of them are not read, and count as zeros. on_read gets the
+    seconds that each piece took to read. Raises Failed if the device cannot be read, or is shorter than the ranges say.
     """
     start = at = index = 0
     fd = -1

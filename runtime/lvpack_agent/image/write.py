@@ -87,7 +87,7 @@ def write_image(
     progress: Progress,
     pace: Pace,
 ) -> Checksums:
-    """Write the image of a device of size bytes to a file, and sync it; what is in none of the ranges is zeros."""
+    """Write the image of a device of size bytes to a file, and sync it; bytes in none of the ranges become zeros."""
     with path.open("wb", buffering=0) as file, progress.ticking():
 
         def sink(data: bytes | bytearray) -> None:

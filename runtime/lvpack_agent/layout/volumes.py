@@ -38,8 +38,8 @@ class PhysicalVolume:
     """A PV by its UUID; disk is an index into Layout.disks, partition a number there, 0 for the whole disk.
 
     size is in bytes; if the PV is a whole disk it is what the PV needs, however large the disk is. Extent 0 begins at
-    byte pe_start. metadata_areas is the number of places for the VG's metadata (pvcreate(8), --pvmetadatacopies): 0; 1,
-    before extent 0; or 2, another one at the end. area_size is the size of the smaller one, 0 if there is none.
+    byte pe_start. metadata_areas is the number of places for the VG's metadata (pvcreate(8), --pvmetadatacopies): 0, or
+    1 before extent 0, or 2 with another one at the end. area_size is the size of the smaller one, 0 if there is none.
     second_area is where the second one is, if that is known.
     """
 
@@ -65,8 +65,9 @@ class PhysicalVolume:
     def _tail_start(self, extent_size: int) -> int:
         """Return the byte where the second metadata area begins; without one, the byte after the last extent.
 
-        LVM writes an area together with what is before it in the same 128 KiB (LVM2: lib/label/label.c), as it read
-        that some time before: no extent may be there. It aligns the areas that it makes as it aligns extents, to a MiB.
+        LVM writes whole blocks of 128 KiB (LVM2: lib/label/label.c): with an area it writes back what stands before it
+        in its first block, as it was read some time ago. So no extent may be in that block. LVM aligns the areas that
+        it makes as it aligns extents, to a MiB.
         """
         end = self.pe_start + self.extents * extent_size
         if not self.tail:

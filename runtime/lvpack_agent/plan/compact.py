@@ -1,7 +1,7 @@
 """Compaction: the extents of each PV collected at its start, by arithmetic alone.
 
-What lies within the first N extents of a PV, N being the number that is used, stays where it is; what lies beyond
-fills the holes among them. No compaction can move less, and no range ever overlaps the place that it goes to, however
+A PV that uses N extents keeps those of them that are among its first N extents where they are; those beyond fill the
+holes between. No compaction can move less, and no range ever overlaps the place that it goes to, however
 full the PV is. Overlay mode renders the moves as a device-mapper table, in-place mode as pvmove
 ranges, in any order. PVs of other disks can be collapsed into one: all their extents count as beyond.
 """

@@ -1,4 +1,4 @@
-"""From a layout to its plan."""
+"""A layout's plan: what its disks become."""
 
 from collections.abc import Mapping
 from dataclasses import replace

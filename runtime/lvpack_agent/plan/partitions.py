@@ -24,7 +24,7 @@ def pv_sizes(vgs: Iterable[VolumeGroup], index: int) -> dict[int, int]:
 
 
 def packed_disk(disk: Disk, sizes: Mapping[int, int]) -> Disk:
-    """Return what a disk is packed into; sizes are those of its PVs by partition."""
+    """Return what a disk is packed into; sizes has the sizes of its PVs by the number of their partition."""
     if not disk.rows and not sizes:
         return disk
     rows = _placed(disk, sizes)

@@ -40,7 +40,7 @@ class Plan:
     """From source to target; store is the estimate in bytes of what the copy-on-write store takes.
 
     The target's disks are the packed ones: what becomes of the first disks of the source, in their order. The other
-    disks of the source are collapsed into the first. moves are those of all PVs.
+    disks of the source are collapsed into the first. moves has the moves of all PVs.
     """
 
     source: Layout

@@ -27,7 +27,7 @@ from lvpack_agent.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A partition or an LV, whose key is its UUID; name is for people."""
+    """A partition or an LV. key is the place of a partition, or the UUID of an LV; name is for people."""
 
     key: Place | str
     name: str

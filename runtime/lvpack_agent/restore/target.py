@@ -51,7 +51,10 @@ class Target:
         self._written = array("Q"), array("Q"), array("I")
 
     def put(self, at: int, piece: Piece) -> None:
-        """Write a piece to a byte offset, but for the head. Raises Failed if the image promised fewer bytes."""
+        """Write a piece to a byte offset, except the part of it that is the disk's head.
+
+        Raises Failed if the image promised fewer bytes.
+        """
         count = piece if isinstance(piece, int) else len(piece)
         if at + count > self.size:
             raise Failed(f"cannot restore: the image is longer than the {self.size:,} bytes that were promised")
@@ -78,7 +81,7 @@ class Target:
         self._done(count)
 
     def finish(self) -> None:
-        """Write the head, and all that the disk still holds in its cache."""
+        """Write the head, and wait until all is on the medium."""
         os.fdatasync(self._fd)
         os.pwrite(self._fd, self._head, 0)
         os.fsync(self._fd)

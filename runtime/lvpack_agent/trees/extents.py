@@ -52,7 +52,7 @@ class Allocation(NamedTuple):
 
 
 def of_file(fd: int) -> list[Extent]:
-    """Return the extents of a file, in order; what is in none is a hole."""
+    """Return the extents of a file, in order; bytes in none of them are a hole."""
     found: list[Extent] = []
     at, room = 0, _FEW
     while True:

@@ -37,7 +37,7 @@ class Sharing(Generic[W]):
             start = stop
 
     def look_up(self, start: int, end: int) -> Iterator[Known[W]]:
-        """Yield what is known of a range, in order; of what nothing is known, a Known whose where is None."""
+        """Yield what is known of a range, in order; where nothing is known, a Known whose where is None."""
         gap = start
         while start < end:
             stop = min(end, start - start % _PART + _PART)

@@ -1,6 +1,6 @@
 """Folders of a tree, worked on by several processes at a time, each of which asks for more when it has done some.
 
-Threads would wait for one another: what is done to small files is mostly Python.
+Threads would wait for one another: most of the work on small files is done by Python itself.
 """
 
 import os
@@ -162,7 +162,7 @@ class _Worker:
 
 
 def _serve(job: str, old: str, new: str, option: str) -> None:
-    """Do what is asked for on stdin, until it is closed."""
+    """Do the job on the folders that are named on stdin, until that is closed."""
     os.umask(0)
     task = Copier(old, new).folder if job == "copy" else Comparer(old, new, bool(option)).folder
     while True:
