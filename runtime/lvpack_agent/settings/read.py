@@ -16,7 +16,7 @@ def words(command_line: str) -> list[str]:
 
 
 def check_words(arguments: Iterable[str]) -> None:
-    """Raise Refused for the first unknown or malformed `lvpack.*` word; options that are missing may still be added at boot."""
+    """Raise Refused for the first unknown or malformed `lvpack.*` word; missing options may still be added at boot."""
     _settings(_given(arguments))
 
 
