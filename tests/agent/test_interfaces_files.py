@@ -13,9 +13,8 @@ from lab.interfaces import headings, prose, rows
 from lvpack_agent.backup import claim, journal
 from lvpack_agent.errors import Refused
 from lvpack_agent.image import check, files, write
-from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.files import SUFFIXES
-from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.inplace import steps
 from lvpack_agent.machine import dmi
 from lvpack_agent.settings.values import Compression
@@ -61,19 +60,19 @@ def test_what_is_written_is_on_the_page(tmp_path: Path) -> None:
     later = {key for key, cells in page.items() if cells[0].startswith("schema 2 only")}
     one = manifest()
     [image] = one.images
-    several = replace(one, schema=imageset.SCHEMA_SEVERAL, further=(replace(image, image="disk1.img"),))
+    several = replace(one, schema=SCHEMA_SEVERAL, further=(replace(image, image="disk1.img"),))
     for made, expected in ((one, page.keys() - later), (several, page.keys())):
-        imageset.write_manifest(tmp_path, made)
+        write_manifest(tmp_path, made)
         assert json.loads((tmp_path / files.MANIFEST).read_text()).keys() == expected
     assert later
 
 
 def test_each_schema_of_a_manifest(tmp_path: Path) -> None:
     page = {int(number) for number in rows("manifest.json")}
-    assert page == {imageset.SCHEMA, imageset.SCHEMA_SEVERAL}
+    assert page == {SCHEMA, SCHEMA_SEVERAL}
     for number in range(max(page) + 3):
         write_set(tmp_path / str(number))
-        imageset.write_manifest(tmp_path / str(number), replace(manifest(), schema=number))
+        write_manifest(tmp_path / str(number), replace(manifest(), schema=number))
         write.write_sums(tmp_path / str(number), manifest().images)
         if number in page:
             check.read_manifest(tmp_path / str(number))
@@ -101,7 +100,7 @@ def test_each_file_of_an_image_set() -> None:
     page = rows("Files of an image set")
     others = {files.MANIFEST, files.SUMS, files.RESTORE, "agent.log", "layout/"}
     name = files.image_name(0, SUFFIXES["zstd"])
-    image = imageset.Image(image=name, block_map=(), checksums=manifest().checksums)
+    image = Image(image=name, block_map=(), checksums=manifest().checksums)
     further = replace(image, image=files.image_name(1, SUFFIXES["zstd"]))
     numbered = {made.replace("1", "N", 1) for made in (further.image, further.bmap)}
     assert page.keys() == {image.image, image.bmap} | numbered | others

@@ -13,38 +13,27 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.image import check, files, pieces, restore_text, write
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.files import SUFFIXES
-from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
+from lvpack_agent.image.manifest import SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout.disks import Disk, PartitionTable
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine.efi_entries import Loader
-from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Sizes
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import KIB, MIB
+from tests.agent.builders.sets import empty_image, manifest_of, silent
 
 SHIM = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")
 
 
 def manifest(boot: tuple[Loader, ...]) -> Manifest:
-    layout = Layout(disks=(Disk(path="/dev/vda", size=0, sector_size=512, table=None),), vgs=())
-    return Manifest(
-        schema=SCHEMA,
-        lvpack="0",
-        name="one",
-        created="",
-        machine={"firmware": "UEFI, Secure Boot enabled"},
-        plan=Plan(source=layout, target=layout, rows=(), moves=(), store=0),
-        packed=layout,
-        image="disk.img.zst",
-        compression=Compression(method="zstd", level=0),
-        block_map=(),
-        checksums=Checksums(stored_size=0, stored_sha256="", raw_size=0),
-        boot=boot,
+    made = manifest_of(
+        (Disk(path="/dev/vda", size=0, sector_size=512, table=None),), (empty_image(0, "disk.img.zst"),), "zstd"
     )
+    return replace(made, machine={"firmware": "UEFI, Secure Boot enabled"}, boot=boot)
 
 
 def test_manifests_with_and_without_boot_entries_are_read() -> None:
@@ -156,10 +145,6 @@ def stored(folder: Path, method: str) -> Manifest:
     sizes = Sizes(packed_disk=SIZE, image=sums.stored_size, mapped=sum(part.count for part in MAP))
     made = replace(of_disks(disk), image=name, compression=how, block_map=MAP, checksums=sums, sizes=sizes)
     return written(folder, made)
-
-
-def silent(_: str) -> None:
-    pass
 
 
 @pytest.mark.starts_processes

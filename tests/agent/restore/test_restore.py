@@ -10,29 +10,20 @@ import pytest
 from lvpack_agent.devices.lsblk import AUTO, BlockDevice
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import files, write
-from lvpack_agent.image.checksums import Checksums
-from lvpack_agent.image.manifest import SCHEMA_SEVERAL, Image, Manifest
+from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine import dmi
-from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.restore.restore import choose_targets, opened, unusable_if_cut_off, write_disks
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
+from tests.agent.builders.sets import empty_image, manifest_of, silent
 
 SIZES = (5 * MIB, 7 * MIB)
-
-
-def silent(_: str) -> None:
-    pass
-
-
-def image(size: int, name: str) -> Image:
-    return Image(image=name, block_map=(), checksums=Checksums(stored_size=0, stored_sha256="", raw_size=size))
 
 
 def two_disks() -> Manifest:
@@ -40,22 +31,7 @@ def two_disks() -> Manifest:
         Disk(path=f"/dev/vd{n}", size=size, sector_size=512, table=None, model=f"model{n}")
         for n, size in enumerate(SIZES)
     )
-    layout = Layout(disks=disks, vgs=())
-    first, second = (image(size, f"disk{n or ''}.img") for n, size in enumerate(SIZES))
-    return Manifest(
-        schema=SCHEMA_SEVERAL,
-        lvpack="0",
-        name="one",
-        created="",
-        machine={},
-        plan=Plan(source=layout, target=layout, rows=(), moves=(), store=0),
-        packed=layout,
-        image=first.image,
-        compression=Compression(method="none", level=0),
-        block_map=(),
-        checksums=first.checksums,
-        further=(second,),
-    )
+    return manifest_of(disks, tuple(empty_image(size, f"disk{n or ''}.img") for n, size in enumerate(SIZES)))
 
 
 def disk(folder: Path, name: str, size: int, sector_size: int = 512) -> BlockDevice:
