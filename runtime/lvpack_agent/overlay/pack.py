@@ -37,16 +37,16 @@ def only_plan(settings: Settings, session: Session, folder: Path) -> str:
 
 
 def _only_plan(settings: Settings, session: Session, folder: Path, undo: Undo) -> str:
+    in_place = settings.mode == "inplace"
     with session.phase("probe"):
         _, found = find_source(settings, session, undo)
         session.disk = found.disk.path
-        if settings.mode == "inplace":
+        if in_place:
             refuse_several(found)
         refuse_marked(found)
         overlaid = undo.enter_context(overlay.overlay(found.paths, lambda u: stores.in_memory(folder / "store", u)))
         store = overlaid.store
-    room = _room(store) if settings.mode == "overlay" and settings.scratch in IN_MEMORY else None
-    in_place = settings.mode == "inplace"
+    room = _room(store) if not in_place and settings.scratch in IN_MEMORY else None
     with (
         session.phase("plan"),
         surveyed(found, overlaid.devices, session, margin=settings.margin, rebuild=not in_place, room=room) as survey,
