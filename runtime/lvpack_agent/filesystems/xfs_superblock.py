@@ -39,7 +39,7 @@ _INCOMPATIBLE = {0x1: ("-n", "ftype"), 0x2: ("-i", "sparse"), 0x8: ("-m", "bigti
 # Those that an older mkfs.xfs does not know: named only if they are wanted.
 _NEW = {0x40: ("-i", "exchange"), 0x80: ("-n", "parent")}
 REFLINK = 0x4
-# The UUID that people see is another one than the metadata's: mkfs.xfs gives both the same.
+# The UUID that people see differs from that in the metadata; mkfs.xfs makes both the same.
 _TWO_UUIDS = 0x4
 # sb_qflags: what is accounted, and what is enforced (fs/xfs/libxfs/xfs_log_format.h), as options of mount (xfs(5)).
 _QUOTAS = (

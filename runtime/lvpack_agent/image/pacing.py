@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 # The default of zstd(1), and what a machine with time to spare is raised to: beyond it seconds buy next to nothing.
 FIRST, LOWEST, HIGHEST = 3, 1, 9
-# Compressors that work less than IDLE of the time could do more; more than BUSY, and all else waits for them.
+# If compressors work less than IDLE of the time, they could do more; if more than BUSY, all else waits for them.
 IDLE, BUSY = 0.6, 0.9
 INTERVAL_SECONDS = 2.0
 

@@ -10,7 +10,7 @@ from lvpack_agent.layout.volumes import LogicalVolume
 # GRUB manual, "BIOS installation": the type of the partition of a GPT that has what an msdos disk has in its gap.
 BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 
-# The verb of rows whose object the packed disk has not.
+# The verb of rows whose object is not on the packed disk.
 LEAVE_OUT = "leave out"
 
 

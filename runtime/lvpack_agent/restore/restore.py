@@ -243,7 +243,7 @@ def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[No
 
     This writes through descriptors that were open before: a path may belong to another disk by then.
     """
-    zeros = bytes(HEAD)  # when memory has run out, there is none for them
+    zeros = bytes(HEAD)  # made now: when memory has run out, none is left for them
     try:
         yield
     except BaseException as error:

@@ -10,7 +10,8 @@ from lvpack_agent.sizes import parse_size
 
 SHARE_SCHEMES = ("nfs",)
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
-# A name has labels of at most 63 characters (RFC 1035, 2.3.4); looking another one up raises no OSError.
+# Labels of a name have at most 63 characters (RFC 1035, 2.3.4); looking up a longer one raises an error that is no
+# OSError.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)(:[0-9]{1,5})?")
 
 

@@ -22,7 +22,7 @@ def _introduce() -> None:
     They know a client by its host name, which is the same in every live image; one that comes in another's name ends
     what that one has open (RFC 8881, 2.4; kernel: Documentation/filesystems/nfs/client-identifier.rst).
     """
-    run(["modprobe", "nfs"], ok=(0, 1))  # that there is none is said by mount
+    run(["modprobe", "nfs"], ok=(0, 1))  # if there is no such module, mount says so
     with suppress(OSError):
         if not CLIENT_ID.read_text().strip():
             CLIENT_ID.write_text(secrets.token_hex(8))

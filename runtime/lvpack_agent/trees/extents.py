@@ -26,7 +26,7 @@ _FEW, _MANY = 17, 1000
 KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02
 # The end of the largest file: the offset of no byte is larger.
 MAX_SIZE = (1 << 63) - 1
-# Bytes that are copied at a time, and compared: of those, so many that they stay in a processor's cache.
+# Bytes that are copied at a time, and bytes that are compared at a time: those fit into a processor's cache.
 BUFFER, _COMPARED = 1 << 20, 1 << 18
 
 
