@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.image import write
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
@@ -10,6 +11,7 @@ from lvpack_agent.layout.disks import Disk
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.sizes import MIB
 
 SET = "one"
 SIZE = 4096
@@ -58,3 +60,36 @@ def empty_image(size: int, name: str) -> Image:
 
 def silent(_: str) -> None:
     """Say nothing."""
+
+
+# Of the two disks of a set.
+SIZES = (5 * MIB, 7 * MIB)
+
+
+def two_disks() -> Manifest:
+    """Return the manifest of a set of two disks."""
+    disks = tuple(
+        Disk(path=f"/dev/vd{n}", size=size, sector_size=512, table=None, model=f"model{n}")
+        for n, size in enumerate(SIZES)
+    )
+    return manifest_of(disks, tuple(empty_image(size, f"disk{n or ''}.img") for n, size in enumerate(SIZES)))
+
+
+def disk(folder: Path, name: str, size: int, sector_size: int = 512) -> BlockDevice:
+    """Return a disk that is a file of zeros; its serial number is its name."""
+    path = folder / name
+    with path.open("wb") as file:
+        file.truncate(size)
+    return BlockDevice(
+        path=str(path),
+        type="disk",
+        size=size,
+        sector_size=sector_size,
+        read_only=False,
+        model="",
+        serial=name,
+        wwn="",
+        fstype="",
+        label="",
+        uuid="",
+    )
