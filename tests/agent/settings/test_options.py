@@ -103,10 +103,10 @@ def test_quotes_as_in_the_kernel() -> None:
 
 
 def test_help_has_each_option_once_and_fits_a_terminal() -> None:
-    lines = options.as_text().splitlines()
+    lines = table.as_text().splitlines()
     named = [word for line in lines for word in line.split() if word.startswith("lvpack.")]
     assert sorted(named) == sorted(f"lvpack.{option.name}" for option in OPTIONS)
-    assert {option.group for option in OPTIONS} == set(options.GROUPS)
+    assert {option.group for option in OPTIONS} == set(table.GROUPS)
     assert max(len(line) for line in lines) <= 80
 
 
