@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lvpack_agent.devices import blkid
 from lvpack_agent.filesystems import content, ext
-from lvpack_agent.filesystems import free as usage
+from lvpack_agent.filesystems.free import free_ranges
 from lvpack_agent.image import blockmap
 from lvpack_agent.layout.content import EXT_TYPES
 from lvpack_agent.layout.ranges import Range
@@ -84,7 +84,7 @@ def free_of(device: str, kind: str) -> tuple[Range, ...]:
         ext.check(device)
         facts, block = blkid.identify(device), ext.read(device)
         return blockmap.free_in(content.read(device, facts, block, estimate=False))
-    return usage.free(device, kind)
+    return free_ranges(device, kind)
 
 
 def poison(device: str, ranges: Iterable[Range]) -> None:

@@ -17,13 +17,13 @@ from typing import Any
 from lvpack_agent.image import blockmap
 from lvpack_agent.jsonform import to_json
 from lvpack_agent.layout.ranges import Range, complement
-from lvpack_agent.network import options as netoptions
+from lvpack_agent.network.options import network_options
 from lvpack_agent.network.up import Network
 from lvpack_agent.probe.open import Volume, mapped, opened
 from lvpack_agent.processes import run, spawn
 from lvpack_agent.report import RESULT_MARK, parse_result
-from lvpack_agent.shares import url as urls
 from lvpack_agent.shares.mounted import mounted
+from lvpack_agent.shares.url import parse_url
 from lvpack_agent.undo import Undo
 
 SHARE, SET = Path("/run/bench"), "packed"
@@ -298,8 +298,8 @@ def scale(contest: Contest) -> None:
 
 def main(job_path: str, results: str) -> None:
     job = json.loads(Path(job_path).read_text())
-    network = Network(netoptions.parse([]))
-    with mounted(urls.parse(job["share"]), SHARE, network, print, read_only=False):
+    network = Network(network_options([]))
+    with mounted(parse_url(job["share"]), SHARE, network, print, read_only=False):
         contest = Contest(job, Path(results))
         {"race": race, "margins": margins, "scale": scale}[job["what"]](contest)
 

@@ -66,16 +66,16 @@ fcntl.ioctl(fd, 0x8004587D, struct.pack("I", 1))'  # XFS_IOC_GOINGDOWN, log flus
 umount /run/x
 cat > /run/try.py << 'END'
 from pathlib import Path
-from lvpack_agent import usage
+from lvpack_agent.filesystems import free
 def look(device, kind):
     try:
-        print(kind, sum(r.count for r in usage.free(device, kind)) > 10_000_000)
-    except usage.Unmapped as cause:
+        print(kind, sum(r.count for r in free.free_ranges(device, kind)) > 10_000_000)
+    except free.Unmapped as cause:
         print(kind, cause)
 look("/dev/vda", "xfs")
-usage.replay("/dev/vda", "xfs", Path("/run/replay"))
+free.replay("/dev/vda", "xfs", Path("/run/replay"))
 look("/dev/vda", "xfs")
-usage.replay("/dev/vdb", "vfat", Path("/run/replay"))
+free.replay("/dev/vdb", "vfat", Path("/run/replay"))
 look("/dev/vdb", "vfat")
 END
 python3 /run/try.py

@@ -26,16 +26,19 @@ INSTALLER = f"efibootmgr --create --disk /dev/vda --part 1 --label '{SHIM.title}
 RESTORE = ("lvpack.action=restore", "lvpack.source=one")
 
 PUT_FIRST = r"""
-from lvpack_agent import efi, partitions
+from lvpack_agent.devices import sfdisk
+from lvpack_agent.machine import efi_boot
+from lvpack_agent.machine.efi_entries import Loader
+from lvpack_agent.machine.firmware import firmware
 
-assert efi.firmware().uefi
-table, _ = partitions.read("/dev/vda")
-one = efi.Loader(title="one", partition=1, path="\\EFI\\one\\grubx64.efi")
-two = efi.Loader(title="two", partition=1, path="\\EFI\\two\\shimx64.efi", data="00ff0a0d80")
+assert firmware().uefi
+table, _ = sfdisk.read("/dev/vda")
+one = Loader(title="one", partition=1, path="\\EFI\\one\\grubx64.efi")
+two = Loader(title="two", partition=1, path="\\EFI\\two\\shimx64.efi", data="00ff0a0d80")
 numbers = set()
 for loader, order in ((one, (one,)), (two, (two, one)), (two, (two, one)), (one, (one, two))):
-    numbers.add(efi.put_first("/dev/vda", table, loader).number)
-    assert efi.booted([table]) == (0, order), efi.booted([table])
+    numbers.add(efi_boot.put_first("/dev/vda", table, loader).number)
+    assert efi_boot.booted([table]) == (0, order), efi_boot.booted([table])
 assert len(numbers) == 2, numbers
 """
 

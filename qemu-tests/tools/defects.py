@@ -40,8 +40,8 @@ DEFECTS = (
     Defect(
         name="wrong extent in the map",
         # All beyond the first 512 MiB comes from one extent of 4 MiB further on.
-        old="offset=part.offset, size=part.size)",
-        new="offset=part.offset + (4 << 20) * (part.offset >> 29 > 0), size=part.size)",
+        old="offset=stretch.offset, size=stretch.size)",
+        new="offset=stretch.offset + (4 << 20) * (stretch.offset >> 29 > 0), size=stretch.size)",
         test="test_live_image.py",
     ),
     Defect(

@@ -1,4 +1,7 @@
-"""Which action runs what."""
+"""What each lvpack.action runs.
+
+Tested in guests: qemu-tests/tests/test_main_job.py runs each action.
+"""
 
 from collections.abc import Callable
 
@@ -8,12 +11,12 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.image import check
 from lvpack_agent.inplace import pack as inplace
 from lvpack_agent.network.up import Network
-from lvpack_agent.overlay import pack as overlay
+from lvpack_agent.overlay.pack import only_plan, pack_in_overlay
 from lvpack_agent.restore.restore import restore
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
-from lvpack_agent.shares import url as urls
 from lvpack_agent.shares.mounted import mounted
+from lvpack_agent.shares.url import parse_url
 from lvpack_agent.undo import Undo
 
 
@@ -25,24 +28,24 @@ def perform(settings: Settings, network: Network, session: Session) -> str:
         case "verify":
             return verify(settings.source, network, session)
         case "plan":
-            return overlay.only_plan(settings, session, places.RUN)
+            return only_plan(settings, session, places.RUN)
         case _:
             return backup(settings, network, session)
 
 
 def backup(settings: Settings, network: Network, session: Session) -> str:
     """Pack the server's disks into an image set, in the mode that is asked for; return the closing message."""
-    pack = inplace.pack if settings.mode == "inplace" else overlay.pack
+    pack = inplace.pack if settings.mode == "inplace" else pack_in_overlay
     with Undo() as undo:
         with session.phase("share"):
-            url = urls.parse(settings.target)
+            url = parse_url(settings.target)
             share = undo.enter_context(mounted(url, places.RUN / "share", network, session.say, read_only=False))
         return pack(Job(settings=settings, session=session, share=share, folder=places.RUN, log=places.LOG))
 
 
 def verify(source: str, network: Network, session: Session) -> str:
     """Check the image set behind a URL; return the closing message."""
-    url, session.name = urls.parse(source).parent()
+    url, session.name = parse_url(source).parent()
     with (
         session.phase("verify"),
         mounted(url, places.RUN / "share", network, session.say, read_only=True) as share,
@@ -54,7 +57,7 @@ def verify(source: str, network: Network, session: Session) -> str:
 
 def fetch(source: str, network: Network, say: Callable[[str], None]) -> str:
     """Return the text of the file behind a URL. Raises Failed if it cannot be read."""
-    url, name = urls.parse(source).parent()
+    url, name = parse_url(source).parent()
     session = Session(action="", out=say)
     with session.speaking(), mounted(url, places.RUN / "config", network, session.say, read_only=True) as share:
         try:

@@ -23,7 +23,7 @@ class Failed(LvpackError):
 
 
 class Disagreement(Failed):
-    """What is found is not what an earlier boot left: going on, now or at the next boot, would be a guess."""
+    """The disk or the share is not as an earlier boot left it: to go on, now or at the next boot, would be a guess."""
 
 
 class Refused(LvpackError):

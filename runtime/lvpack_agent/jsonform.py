@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """Return what json.dumps() takes.
+    """Return a value in a form that json.dumps() takes.
 
-    Metadata of a dataclass field may say {"json": False}: it is left out; {"unless": VALUE}: it is left out while it
-    has that value; {"name": NAME}: it has another name in JSON than here.
+    The metadata of a dataclass field can change its form: {"json": False} leaves the field out, {"unless": VALUE}
+    leaves it out while it has that value, {"name": NAME} gives it another name in JSON.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = ((field, getattr(value, field.name)) for field in _fields(type(value)))

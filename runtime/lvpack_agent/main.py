@@ -12,9 +12,9 @@ from lvpack_agent import VERSION, actions, places
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, shells
 from lvpack_agent.machine.console import Console, command_line, set_speeds
-from lvpack_agent.network import options as netoptions
+from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
-from lvpack_agent.processes import run as run_tool
+from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse, words
@@ -24,7 +24,7 @@ from lvpack_agent.undo import Undo
 
 
 def reported(settings: Settings, network: Network, session: Session) -> Report:
-    """Run an action and return its report; no error leaves this function but as a report."""
+    """Run an action and return its report; every error becomes a report."""
     session.say(f"firmware: {firmware.firmware()}")
     session.say(f"action: {settings.action}")
     try:
@@ -48,7 +48,7 @@ def warn_of_missing_firmware(session: Session) -> None:
 
 
 def _as_ours(error: BaseException, doing: str) -> LvpackError:
-    """Return any exception, which is on its way just now, as one of ours; what we do not know is kept in the log."""
+    """Return the exception that is being handled as one of ours; the traceback of a foreign one goes to the log."""
     if isinstance(error, LvpackError):
         return error
     with suppress(OSError, MemoryError), places.LOG.open("a") as log:
@@ -78,15 +78,15 @@ def follow(what: str, console: Console, disk: str = "") -> None:
     if what == "shell":
         shells.on_every_console()
     else:
-        run_tool(["sync"])
-        run_tool(["busybox", what, "-f"])
+        run(["sync"])
+        run(["busybox", what, "-f"])
 
 
 def main(arguments: list[str]) -> int:
     """Take the options from the kernel command line (or --cmdline) and run to the end.
 
-    Whatever happens, one result line is said, and what was asked for follows it. Where even that fails, this returns or
-    raises, and start-agent does it.
+    Whatever happens, one result line is printed, and then what lvpack.after or lvpack.onerror asks for is done. If even
+    that fails, this returns or raises, and start-agent does it.
     """
     session = Session(action="", out=print)
     try:
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
         if options.died is not None:
             raise _died(options.died)
         # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
-        network = Network(netoptions.parse(netoptions.given(words(asked)) or words(command_line())))
+        network = Network(network_options(network_words(words(asked)) or words(command_line())))
         settings = parse(words(asked), lambda url: actions.fetch(url, network, console.say))
         if boots:
             _leave_word(settings)
@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _leave_word(settings: Settings | None) -> None:
-    """Write down what follows if this agent ends in the middle; the menu and the shells have no result to say."""
+    """Write down what start-agent does if this agent ends early; the menu and the shells have no result to print."""
     has_result = settings is not None and settings.action != "shell"
     with suppress(OSError):
         (places.ONERROR if has_result else places.SAID).write_text(
@@ -158,15 +158,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _died(status: int) -> Failed:
-    """Return the error of an agent that could not say it itself; status as a shell gives it (128 + signal)."""
+    """Return the error for an agent that ended without a result; status as a shell gives it (128 + signal)."""
     try:
         how = f"it was killed by {signal.Signals(status - 128).name}"
     except ValueError:
         how = f"it ended with {status}"
     return Failed(
         f"cannot finish: the agent could not say its result, {how}",
-        hint="a backup's source is untouched, but in place, where the next boot with the same options goes on; a "
-        "restore's target is unusable; if memory ran out (dmesg), give it more",
+        hint="a backup's source is untouched, except in place, where the next boot with the same options goes on; a "
+        "restore's target is unusable. If memory ran out (dmesg says so), give the machine more",
     )
 
 

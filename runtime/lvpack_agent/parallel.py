@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from lvpack_agent.resources import available_memory
 from lvpack_agent.sizes import MIB
 
-# What e2fsck and resize2fs take for a filesystem of some TiB; more at a time than that a disk would not serve.
+# Memory that e2fsck and resize2fs take for a filesystem of some TiB. More tasks at a time would only wait for the disk.
 TASK_MEMORY, MAX_TASKS = 256 * MIB, 4
 
 T = TypeVar("T")
@@ -28,9 +28,10 @@ def each(task: Callable[[T], R], items: Iterable[T], reserved: int = 0) -> list[
 
 
 class Window:
-    """So many threads at work, and so many tasks at most that wait; what a task raises is raised to who goes on.
+    """Threads that work on tasks, of which only some may wait; an error of a task is raised from a later submit().
 
-    As a context manager: all tasks are done at its end, or, after an exception, no further one is begun.
+    A context manager: at its end all tasks are done and the last errors raised; after an exception no further task is
+    begun.
     """
 
     def __init__(self, threads: int, name: str, waiting: int = 2) -> None:

@@ -21,11 +21,10 @@ def is_zero(data: bytes | bytearray | memoryview) -> bool:
 
 
 def pump(command: Sequence[str], source: Generator[bytes], sink: Callable[[bytes], None]) -> str:
-    """Feed source to a program (none: straight on) and its output to sink; return what it says on stderr.
+    """Feed the source's blocks to a program, and its output to sink; return what it writes to stderr.
 
-    The first error of all three is raised.
-
-    The source is closed in any case: a device that it still held open could not be given back.
+    Without a command the blocks go to sink as they are. An error of source, program or sink is raised. The source is
+    closed in any case: a device that it still held open could not be removed.
     """
     if not command:
         with closing(source):

@@ -1,15 +1,18 @@
-"""The one place that knows where the agent keeps its things: a folder in memory, gone with the machine's power."""
+"""The one place that knows where the agent keeps its things: a folder in memory, gone with the machine's power.
+
+It holds names only; a unit test would repeat them.
+"""
 
 from pathlib import Path
 
 RUN = Path("/run/lvpack")
 LOG = RUN / "agent.log"
-# What is to follow, once the result was said: start-agent does it if the agent cannot.
+# Written when the result has been said: what follows it, such as poweroff. start-agent does that if the agent cannot.
 SAID = RUN / "said"
-# What follows if the agent is killed before that.
+# What follows if the agent is killed before it has said its result.
 ONERROR = RUN / "onerror"
 # What udhcpc's script and the agent know of the network.
 NETWORK = RUN / "network"
-# Where filesystems are mounted: those whose log the kernel replays, and those of which a file is read.
+# Where filesystems are mounted so that the kernel replays their log, and so that a file of them is read.
 REPLAY = RUN / "replay"
 READING = RUN / "reading"

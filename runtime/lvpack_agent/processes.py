@@ -91,9 +91,9 @@ def run(
 ) -> Completed:
     """Run a program to its end and return its output.
 
-    ok: exit statuses that count as success. capture=False lets the output through to ours (then stdout and stderr
-    are empty). tick is called each second while the program runs. timeout is in seconds.
-    Raises Failed if the program is missing or too slow, ToolFailed for any other end than ok.
+    ok: exit statuses that count as success. With capture=False the program writes to our own stdout and stderr, and
+    nothing of that is returned. tick is called each second while the program runs. timeout is in seconds.
+    Raises Failed if the program is missing or too slow, ToolFailed if it ends by a signal or with another status.
     """
     command = [os.fspath(a) for a in argv]
     pipe = subprocess.PIPE if capture else None

@@ -30,6 +30,7 @@ def ticking(tick: Callable[[], None]) -> Iterator[None]:
 
 
 def clock(seconds: float) -> str:
+    """Return a time as people read it, e.g. 1:05 or 2:00:07."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -58,7 +59,7 @@ class Progress:
         self._speak()
 
     def ticking(self) -> AbstractContextManager[None]:
-        """Print a line when one is due also while nothing moves, as when a share does not answer."""
+        """Print lines also while no byte moves, as when a share does not answer."""
         return ticking(self._speak)
 
     def _speak(self) -> None:

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from lvpack_agent.jsonform import from_json, to_json
 
 RESULT_MARK = "LVPACK-RESULT: "
-# What is not known yet, which no size or time is; it is left out of JSON forms.
+# The value of a size or time that is not known yet. JSON forms leave it out.
 UNKNOWN = -1
 _IF_KNOWN = {"unless": UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Sizes of a run in bytes; UNKNOWN those that it has not got to, which the result line has not.
+    """Sizes of a run in bytes. What the run has not got to is UNKNOWN, and the result line leaves it out.
 
-    source_disk, target_disk: all disks that are packed, or restored to; packed_disk: what they become, or came as.
-    mapped: the part of it that holds data; image: all images as they are stored. store is the estimate of what the
-    copy-on-write store takes, store_used what it took. In place, shrink and compaction move about as many bytes as the
-    estimates say.
+    source_disk, target_disk: all disks that are packed, or restored to. packed_disk: all packed disks. mapped: the part
+    of these that holds data. image: all images as they are stored. store: the estimate of what the copy-on-write store
+    takes; store_used: what it took. In place, shrink_moved and compact_moved are the bytes that the shrink and the
+    compaction moved, and the estimates are what the plan expected of them.
     """
 
     source_disk: int = field(default=UNKNOWN, metadata=_IF_KNOWN)
@@ -36,7 +36,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Seconds of each phase that a run has had, those of repeated ones added up; UNKNOWN the others."""
+    """Seconds that each phase took, repeated ones added up; UNKNOWN for a phase that the run did not have."""
 
     share: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
     probe: float = field(default=UNKNOWN, metadata=_IF_KNOWN)

@@ -8,18 +8,19 @@ from lvpack_agent.sizes import MIB
 
 
 def available_memory() -> int:
-    """Return the bytes that programs may still take (kernel: Documentation/filesystems/proc.rst, MemAvailable)."""
+    """Return the bytes of memory that programs may still use (kernel: filesystems/proc.rst, MemAvailable)."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
-    raise Failed("cannot read the memory there is: /proc/meminfo has no MemAvailable")
+    raise Failed("cannot read how much memory is free: /proc/meminfo has no MemAvailable")
 
 
-# Bytes that each worker takes: its piece, its frame, what waits for its turn, and zstd's own tables up to level 9.
+# Bytes of memory for each thread that compresses: its piece, its frame, what waits to be written, and zstd's tables up
+# to level 9.
 WORKER_MEMORY = 24 * MIB
 MAX_WORKERS = 8
 
 
 def worker_count() -> int:
-    """Return how many pieces are compressed at a time: one a processor, within limits."""
+    """Return how many pieces are compressed at a time: one for each processor, MAX_WORKERS at most."""
     return min(len(os.sched_getaffinity(0)), MAX_WORKERS)

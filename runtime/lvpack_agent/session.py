@@ -1,4 +1,4 @@
-"""The object that a whole run lives in: it speaks, times the phases, and gathers what the result says."""
+"""A run from its begin to its result: it speaks to people, times the phases, and gathers what the result says."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,15 +9,15 @@ from lvpack_agent.errors import LvpackError
 from lvpack_agent.progress import clock, ticking
 from lvpack_agent.report import Report, Sizes, Timings
 
-# One line in five seconds at least is promised, on busy machines too.
+# A line at least each five seconds is promised, on busy machines, too.
 SILENCE_SECONDS = 3.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """What gathers while an action runs; out prints a line to every console.
+    """What is gathered while an action runs; out prints a line to every console.
 
-    name is that of the image set, disk the path of the one that is packed or restored, and that may be booted next.
+    name is the name of the image set. disk is the path of the disk that is packed or restored: a reboot starts it.
     """
 
     action: str
@@ -38,7 +38,7 @@ class Session:
         self.out(text)
 
     def speaking(self) -> AbstractContextManager[None]:
-        """While nothing else is said, say what goes on."""
+        """Print the phase and its time whenever nothing else was printed for SILENCE_SECONDS."""
 
         def tick() -> None:
             now = time.monotonic()

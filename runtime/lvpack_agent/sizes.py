@@ -32,5 +32,10 @@ def human(size: float) -> str:
 
 
 def round_up(value: int, step: int) -> int:
-    """Return the least multiple of step that is at least value."""
+    """Return value, rounded up to a multiple of step."""
     return -(-value // step) * step
+
+
+def round_down(value: int, step: int) -> int:
+    """Return value, rounded down to a multiple of step."""
+    return value // step * step

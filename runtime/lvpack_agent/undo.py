@@ -1,4 +1,4 @@
-"""Undo is registered where a thing is acquired; that it fails as well must not hide why a run failed."""
+"""What gives a thing back is registered where the thing is acquired; if it fails, too, the first error still counts."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Undo(ExitStack):
-    """An ExitStack whose callbacks, when they fail while an error is on its way, become a note on that error."""
+    """An ExitStack; if a callback fails while another error is on its way, it becomes a note on that error."""
 
     def callback(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Callable[P, T]:
-        """Call function at the end. An LvpackError of it is raised only if all went well before."""
+        """Call function at the end. If it raises an LvpackError, that is raised only if nothing failed before."""
 
         def leave(_: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> bool:
             try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lvpack_agent import VERSION
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.network import options as netoptions
+from lvpack_agent.network.options import network_options
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.settings import read
 from lvpack_agent.sizes import GIB, human
@@ -123,7 +123,7 @@ def build(
     check_host(out)
     for words in (arguments, *(host.arguments for host in hosts)):
         read.check_words(words)
-        netoptions.parse(words)
+        network_options(words)
         netboot.check_words(words)
     recipe.check()
     check_replaceable(out)

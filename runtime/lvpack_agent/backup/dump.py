@@ -1,4 +1,7 @@
-"""From a packed disk to an image set, the same in both modes."""
+"""From a packed disk to an image set, the same in both modes.
+
+Tested in guests, as it reads mapped disks: qemu-tests/tests/test_main_job.py, test_maps.py.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,11 +10,10 @@ from pathlib import Path
 from lvpack_agent import VERSION, resources
 from lvpack_agent.backup.job import Job
 from lvpack_agent.devices.blockdev import size_of
-from lvpack_agent.filesystems import free as usage
+from lvpack_agent.filesystems.free import MAPPABLE, Unmapped, free_ranges
 from lvpack_agent.image import blockmap, bmap, check, files, restore_text, write
-from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.files import SUFFIXES
-from lvpack_agent.image.manifest import Image
+from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine import dmi, efi_boot
@@ -34,11 +36,11 @@ def _free(checked: Opened, session: Session) -> dict[Place | str, tuple[Range, .
     """Return what filesystems other than ext2/3/4 leave free; warn of those that are read whole."""
     found = {}
     for volume in checked.volumes():
-        if volume.content.type in usage.TYPES:
+        if volume.content.type in MAPPABLE:
             session.say(f"map {volume.name} ({volume.content.type})")
             try:
-                found[volume.key] = usage.free(volume.device, volume.content.type)
-            except usage.Unmapped as cause:
+                found[volume.key] = free_ranges(volume.device, volume.content.type)
+            except Unmapped as cause:
                 session.warn(f"{volume.name} ({volume.content.type}) is read whole, its free blocks too: {cause}")
     return found
 
@@ -63,8 +65,8 @@ def dump(
 ) -> None:
     """Check that the packed disks are what was planned, write their images and all else, and read the set back.
 
-    folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises if what was
-    read may not be the packed disk any more.
+    folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises an
+    error if what was read may not be the packed disk: the store has overflowed.
     """
     settings, session = job.settings, job.session
     with session.phase("check"):
@@ -86,8 +88,8 @@ def dump(
     session.measured(image=sum(image.checksums.stored_size for image in images))
     first, *further = images
     boot_disk, loaders = efi_boot.booted([disk.table for disk in planned.source.disks[: len(packed)]])
-    manifest = imageset.Manifest(
-        schema=imageset.SCHEMA_SEVERAL if further else imageset.SCHEMA,
+    manifest = Manifest(
+        schema=SCHEMA_SEVERAL if further else SCHEMA,
         lvpack=VERSION,
         name=session.name,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -105,7 +107,7 @@ def dump(
         warnings=tuple(session.warnings),
         further=tuple(further),
     )
-    imageset.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     for image in images:
         files.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
     files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))

@@ -9,7 +9,7 @@ from lvpack_agent.settings.values import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A backup: what is asked for, the session that tells of it, the mounted share that takes the image set.
+    """A backup: its settings, its session, and the mounted share that takes the image set.
 
     folder is for mounts and small files; log is the agent's log so far.
     """

@@ -1,11 +1,14 @@
-"""What both modes begin with: which disk is meant, what is on it, and what it shall become. Nothing is written."""
+"""How both modes begin: which disks are meant, what is on them, and what they shall become. Nothing is written.
+
+What it refuses has unit tests; the probing is tested in guests (qemu-tests/tests/test_layouts.py).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lvpack_agent.backup import tables as rescue
+from lvpack_agent.backup import tables
 from lvpack_agent.devices import blockdev, lsblk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
@@ -18,7 +21,7 @@ from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.discover import Found, find
 from lvpack_agent.probe.open import Opened, opened
 from lvpack_agent.session import Session
-from lvpack_agent.settings.values import Settings
+from lvpack_agent.settings.values import Margin, Settings
 from lvpack_agent.undo import Undo
 
 
@@ -99,12 +102,18 @@ def refuse_marked(found: Found, unfinished: Sequence[Path] = (), own: str = "") 
 
 @contextmanager
 def surveyed(
-    found: Found, devices: Sequence[str], settings: Settings, session: Session, room: Callable[[], int] | None = None
+    found: Found,
+    devices: Sequence[str],
+    session: Session,
+    *,
+    margin: Margin,
+    rebuild: bool,
+    room: Callable[[], int] | None = None,
 ) -> Iterator[Survey]:
     """Probe the source and plan; warn of what was found.
 
-    devices are the source's disks under an overlay, in which unclean filesystems are checked and repaired. If the plan
-    shall fit the store of that overlay, room returns how many bytes it still takes, once they are checked.
+    margin is left free in each filesystem. With rebuild, XFS on LVs may be made anew. room returns the bytes that the
+    overlay's store can still take; if it is given, the plan has to fit that.
     """
     likes = (
         Disk(
@@ -118,16 +127,14 @@ def surveyed(
         )
         for disk in found.disks
     )
-    with opened(
-        tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=settings.mode == "overlay"
-    ) as source:
+    with opened(tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=rebuild) as source:
         for finding in source.findings:
             session.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
-        wished = leaving_out(make_plan(source.layout, settings.margin, kept=found.kept), others)
+        wished = leaving_out(make_plan(source.layout, margin, kept=found.kept), others)
         planned = wished
         if room:
-            fitting = fitted(source.layout, settings.margin, room(), kept=found.kept)
+            fitting = fitted(source.layout, margin, room(), kept=found.kept)
             planned = leaving_out(fitting, others)
         for name in planned.moved_boot_loaders():
             session.warn(f"{name}, a BIOS boot partition, moves: install GRUB again (grub-install) after a restore")
@@ -136,4 +143,4 @@ def surveyed(
             packed_disk=planned.packed_size,
             store=planned.store,
         )
-        yield Survey(source=source, plan=planned, wished=wished, host=rescue.host_name(source) or found.vg)
+        yield Survey(source=source, plan=planned, wished=wished, host=tables.host_name(source) or found.vg)

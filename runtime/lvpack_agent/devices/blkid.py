@@ -18,7 +18,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def identify_all(devices: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return what identify() does for each device, by one call of blkid for all that it knows."""
+    """Return what identify() returns for each device; all that blkid recognises are told by one call of it."""
     if not devices:
         return {}
     answer = run(["blkid", "--probe", "--output", "export", *devices], ok=(0, NOTHING, AMBIVALENT))

@@ -1,4 +1,7 @@
-"""blockdev(8): the size of a block device, and whether it takes writes."""
+"""blockdev(8): the size of a block device, and whether it takes writes.
+
+Tested in guests, for files are no block devices: qemu-tests/tests/test_guard.py.
+"""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ def size_of(device: str) -> int:
 
 
 def set_read_only(disks: tuple[BlockDevice, ...], undo: Undo) -> None:
-    """Let the kernel refuse every write to these disks and their partitions (BLKROSET); undone by the stack."""
+    """Let the kernel refuse every write to these disks and their partitions (BLKROSET), until undo runs."""
     for device in _with_parts(disks):
         if not device.read_only:
             run(["blockdev", "--setro", device.path])
@@ -29,7 +32,7 @@ def _with_parts(disks: tuple[BlockDevice, ...]) -> Iterator[BlockDevice]:
 
 
 def flush(device: str) -> None:
-    """Have everything that was written to a device, by whatever way, on its medium (fsync(2) of a block device).
+    """Wait until all that was written to a device, in whatever way, is on its medium (fsync(2) of a block device).
 
     Raises Failed if the device, or the share behind it, does not take it.
     """

@@ -26,19 +26,20 @@ class Linear:
     size: int
 
     def render(self, start_sector: int) -> str:
+        """Return the line of a table for these bytes, which begin at start_sector of the mapping."""
         count = self.size // SECTOR
         if not self.device:
             return f"{start_sector} {count} zero"
         return f"{start_sector} {count} linear {self.device} {self.offset // SECTOR}"
 
 
-def linear_table(pieces: Sequence[Linear]) -> str:
-    """Return the table of a device made of pieces one after another."""
+def linear_table(parts: Sequence[Linear]) -> str:
+    """Return the table of a device made of parts one after another."""
     lines, at = [], 0
-    for piece in pieces:
-        assert piece.size > 0 and piece.size % SECTOR == 0 and piece.offset % SECTOR == 0, piece
-        lines.append(piece.render(at))
-        at += piece.size // SECTOR
+    for part in parts:
+        assert part.size > 0 and part.size % SECTOR == 0 and part.offset % SECTOR == 0, part
+        lines.append(part.render(at))
+        at += part.size // SECTOR
     return "\n".join(lines) + "\n"
 
 
@@ -56,10 +57,10 @@ def merge_table(origin: str, store: str, size: int) -> str:
 
 
 def create(name: str, table: str, undo: Undo, *, read_only: bool = False) -> str:
-    """Make a mapping that the stack removes; return its path.
+    """Make a mapping that undo removes; return its path.
 
-    What is mapped of a source that must not change is read_only: that a disk is (disks.set_read_only) the kernel tells
-    programs, but what comes through a mapping it writes.
+    A source that must not change has to be mapped read_only, too: on a read-only disk (blockdev.set_read_only) the
+    kernel refuses the writes of programs, but not those that come through a mapping.
     """
     _dmsetup(["create", *(["--readonly"] if read_only else []), name], input=table)
     undo.callback(remove, name)
@@ -67,7 +68,7 @@ def create(name: str, table: str, undo: Undo, *, read_only: bool = False) -> str
 
 
 def number(device: str) -> str:
-    """Return the numbers of a block device as tables have them, MAJOR:MINOR."""
+    """Return the number of a block device as tables have it, MAJOR:MINOR."""
     found = Path(device).stat().st_rdev
     return f"{os.major(found)}:{os.minor(found)}"
 
@@ -78,7 +79,10 @@ def table(device: str) -> str:
 
 
 def moved(table: str, under: Mapping[str, tuple[str, int]]) -> str:
-    """Return a table with other devices in it: what was on one, by its number, begins on another at so many bytes."""
+    """Return a table in which other devices take the place of its own.
+
+    under has, by the number of a device, the device that takes its place, and the byte where the old one begins there.
+    """
 
     def place(found: re.Match[str]) -> str:
         device, start = under[found[1]]
@@ -99,7 +103,7 @@ def _dmsetup(words: Sequence[str], input: str | None = None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUse:
-    """Bytes of a snapshot's store in use, its size, and how much of what is used is the store's own (tables)."""
+    """Bytes of a snapshot's store: in use, in all, and, of those in use, what its own tables take (own)."""
 
     used: int
     size: int
@@ -107,6 +111,7 @@ class StoreUse:
 
     @property
     def data(self) -> int:
+        """The bytes of data in the store, without its own tables."""
         return self.used - self.own
 
 

@@ -9,7 +9,7 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,LABEL,UUID"
-# What lvpack.disk says if it names no disk.
+# The value of lvpack.disk that names no disk.
 AUTO = ("auto",)
 # The volume label of lvpack's own ISO, which is a disk on a USB stick or as virtual media of some servers.
 BOOT_LABEL = "LVPACK"
@@ -73,7 +73,7 @@ def read() -> tuple[BlockDevice, ...]:
 
 
 def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[BlockDevice, ...]:
-    """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; for auto all but lvpack's own stick.
+    """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; auto is all but lvpack's own stick.
 
     Raises Refused for a name that no disk or more than one disk has.
     """
@@ -93,6 +93,6 @@ def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[Blo
 
 
 def holding(disks: tuple[BlockDevice, ...], path: str) -> tuple[BlockDevice, ...]:
-    """Return the disk that a path, also a link such as in /dev/disk, names, or a partition of which it names."""
+    """Return the disk that a path names, by itself or by one of its partitions; the path may be a link (/dev/disk)."""
     real = str(Path(path).resolve())
     return tuple(d for d in disks if real in (p.path for p in (d, *d.parts)))

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from lvpack_agent.devices import blkid
-from lvpack_agent.errors import LvpackError
+from lvpack_agent.errors import Failed
 from lvpack_agent.layout.disks import Partition, PartitionTable
 from lvpack_agent.processes import ToolFailed, run
 
@@ -41,7 +41,7 @@ def _partition(row: dict[str, Any], device: str, label: str, sector: int) -> Par
 def read(device: str) -> tuple[PartitionTable | None, int]:
     """Return the table on a device and its sector size in bytes; no table if sfdisk sees none.
 
-    What FAT, NTFS and exFAT have in the first sector of a disk that is theirs as a whole is none, but looks like one.
+    A disk that is a FAT, NTFS or exFAT as a whole has none, though its first sector looks like one.
     """
     sector = int(run(["blockdev", "--getss", device]).stdout)
     try:
@@ -76,7 +76,7 @@ def _quoted(name: str) -> str:
 
 
 def write(device: str, table: PartitionTable, sector: int) -> None:
-    """Write the table to a device and read it back. Raises Failed if it is not the same then."""
+    """Write the table to a device and read it back. Raises Failed if it reads back differently."""
     run(
         [
             "sfdisk",
@@ -93,7 +93,7 @@ def write(device: str, table: PartitionTable, sector: int) -> None:
     )
     found, _ = read(device)
     if found != table.bare():
-        raise LvpackError(f"cannot write the partition table of '{device}': it reads back as {found}")
+        raise Failed(f"cannot write the partition table of '{device}': it reads back as {found}")
 
 
 def move_backup_gpt(device: str) -> None:

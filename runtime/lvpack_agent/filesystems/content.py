@@ -9,9 +9,9 @@ from lvpack_agent.layout.content import Content
 
 
 def read(device: str, facts: Mapping[str, str], block: Superblock | None, *, estimate: bool = True) -> Content:
-    """Return the content of a device by blkid's facts and an ext filesystem's own, which should be clean.
+    """Return the content of a device, from blkid's facts and, for ext2/3/4, the superblock of a clean filesystem.
 
-    Without estimate its minimum is left out, which takes resize2fs a while.
+    Without estimate the minimum is left out: finding it takes resize2fs a while.
     """
     content = Content(type=facts.get("TYPE", ""), uuid=facts.get("UUID", ""), label=facts.get("LABEL", ""))
     if block:

@@ -27,9 +27,9 @@ _CHECKED_GROUPS = {"uninit_bg", "metadata_csum"}
 class Superblock:
     """Facts of dumpe2fs(8): sizes in bytes and blocks; clean is False with a journal to replay or known errors.
 
-    free: what no file and no metadata is in; of the inode tables, what was never used is free too. tables: all inode
-    tables. groups: first block and number of used inodes of each block group. external_journal: it is on another
-    device.
+    free: blocks that hold neither files nor metadata; the parts of inode tables that were never used count as free.
+    tables: all inode tables. groups: first block and number of used inodes of each block group. external_journal: the
+    journal is on another device.
     """
 
     block_size: int
@@ -97,7 +97,7 @@ def minimum(device: str, block_size: int) -> int:
 
 
 def repair(device: str, tick: Callable[[], None] | None = None) -> str:
-    """Replay the journal and check; return what had to be repaired beyond that, "" for nothing."""
+    """Replay the journal, check and repair; return what was repaired that a person should know of, "" for nothing."""
     # -p repairs what is safe and is silent about a journal; only what it leaves is a finding for people.
     preen = run(["e2fsck", "-f", "-p", device], ok=(0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED), tick=tick)
     if not preen.status & UNCORRECTED:

@@ -1,11 +1,11 @@
 """What a filesystem other than ext2/3/4 leaves free, by partclone(8), which reads its metadata only.
 
 A map is used only if the filesystem is known to be whole: with a log to replay, or a flaw, what is on the disk says too
-little about which blocks are in use, and then all of it is read. So are filesystems of which partclone 0.3.36 makes
-wrong maps with a good exit status, as was seen or reported to its makers: Btrfs (the second copy of all metadata counts
-as free, and so does what metadata with a wrong checksum names), exFAT (the last cluster counts as free, whatever is in
-it), FAT12 (its entries are read as if they were FAT16's),
-XFS of 2^32 blocks and more (numbers overflow), NTFS of a hibernated Windows (its bitmap may be old).
+little about which blocks are in use, and then all of it is read. All is read, too, of filesystems of which partclone
+0.3.36 makes wrong maps with a good exit status, as was seen or reported to its makers: Btrfs (the second copy of all
+metadata counts as free, and so does what metadata with a wrong checksum names), exFAT (the last cluster counts as free,
+whatever is in it), FAT12 (its entries are read as if they were FAT16's), XFS of 2^32 blocks and more (numbers
+overflow), NTFS of a hibernated Windows (its bitmap may be old).
 """
 
 import re
@@ -32,7 +32,7 @@ class Unmapped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """partclone's program for a type, and what raises Failed if a look shows that such a filesystem is damaged."""
+    """partclone's program for a type of filesystem, and a check that raises Failed if one is damaged."""
 
     program: str
     check: Callable[[str], object]
@@ -42,11 +42,11 @@ _TOOLS = {
     "xfs": _Tool("partclone.xfs", xfs.check),
     "vfat": _Tool("partclone.vfat", lambda device: run(["fsck.fat", "-n", device])),
 }
-TYPES = tuple(_TOOLS)
+MAPPABLE = tuple(_TOOLS)
 
 
-def free(device: str, kind: str) -> tuple[Range, ...]:
-    """Return the ranges in bytes that a filesystem of a type among TYPES leaves free. Raises Unmapped.
+def free_ranges(device: str, kind: str) -> tuple[Range, ...]:
+    """Return the ranges in bytes that a filesystem of a type among MAPPABLE leaves free. Raises Unmapped.
 
     What files on XFS have preallocated and not written is free as well: it is read as zeros, whatever is there.
     """
@@ -72,7 +72,7 @@ def _unwritten(device: str, kind: str) -> tuple[Range, ...]:
 
 
 def replay(device: str, kind: str, folder: Path) -> None:
-    """Let the kernel replay the log of a filesystem, if there is one; if that fails, free() says that it is there.
+    """Let the kernel replay the log of a filesystem, if there is one. If that fails, free_ranges() refuses it.
 
     Never ask for that on anything but a copy-on-write overlay. folder is where it is mounted meanwhile.
     """

@@ -1,4 +1,4 @@
-"""Resizing what LVs hold, on a device whose origin stays as it is: the overlay, or a persistent snapshot."""
+"""Filesystems and swap on LVs, resized; on an overlay or a persistent snapshot, so that the origin stays as it is."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ from lvpack_agent.sizes import human
 
 
 def check_filesystem(device: str, name: str, say: Callable[[str], None], tick: Callable[[], None]) -> str:
-    """Replay the journal of an ext filesystem and check it; return what had to be repaired beyond that, in words."""
+    """Replay the journal of an ext filesystem, check and repair it; return the damage that was found, "" for none."""
     say(f"check {name}")
     finding = ext.repair(device, tick)
     return f"{name}: e2fsck found damage: {finding}" if finding else ""
@@ -24,7 +24,7 @@ def resize_filesystem(
     say: Callable[[str], None],
     tick: Callable[[], None],
 ) -> list[str]:
-    """Give a checked ext filesystem the size new.size; return findings: what is changed beside that, in words.
+    """Give a checked ext filesystem the size new.size; return findings: in words, what else has changed.
 
     name is for people, folder a place to mount the filesystem at; tick is called each second.
     """

@@ -30,6 +30,7 @@ def parse(head: bytes) -> SwapHeader | None:
 
 
 def read(device: str) -> SwapHeader | None:
+    """Return the header of a swap area on a device; None if there is none."""
     with Path(device).open("rb") as file:
         return parse(file.read(PAGE_SIZES[-1]))
 

@@ -58,7 +58,7 @@ def shared_ranges(device: str, block: Superblock) -> int:
 
 
 def mounted(device: str, at: Path, undo: Undo, *options: str) -> Path:
-    """Mount a filesystem until the stack ends, with the quotas that it has; return where.
+    """Mount a filesystem until undo runs, with the quotas that it has; return where.
 
     Its log is replayed. Without quotas the kernel would leave out what the log says of them, and forget that they were
     accounted (kernel: fs/xfs/xfs_dquot_item_recover.c, xfs_qm.c).
@@ -72,7 +72,7 @@ def mounted(device: str, at: Path, undo: Undo, *options: str) -> Path:
 
 
 def read_file(device: str, path: str) -> str:
-    """Return a small text file of a filesystem, whose log is not replayed; "" if there is none."""
+    """Return a small text file of a filesystem; "" if there is none. The log is not replayed."""
     with Undo() as undo, suppress(ToolFailed, OSError):
         root = mounted(device, places.READING / Path(device).name, undo, "ro", "norecovery")
         file = (root / path.lstrip("/")).resolve()

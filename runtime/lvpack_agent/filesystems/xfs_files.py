@@ -15,10 +15,11 @@ from lvpack_agent.undo import Undo
 
 
 class Files(NamedTuple):
-    """Of the files of an XFS, where on the device blocks are preallocated only, and how many have several names.
+    """Facts of all files of an XFS together.
 
-    What is on the device there means nothing: such blocks are read as zeros. hint is the largest extent size hint, in
-    bytes.
+    preallocated: where on the device their blocks are preallocated and not written; what the device holds there means
+    nothing, such blocks are read as zeros. linked: how many files have several names. hint: the largest
+    extent size hint, in bytes.
     """
 
     preallocated: tuple[Range, ...]

@@ -10,11 +10,10 @@ from lvpack_agent.filesystems import xfs, xfs_files, xfs_superblock
 from lvpack_agent.filesystems.xfs_superblock import Superblock
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import MIB, round_up
-from lvpack_agent.trees import quotas
-from lvpack_agent.trees import work as treework
+from lvpack_agent.trees import quotas, work
 from lvpack_agent.undo import Undo
 
-# What is in memory of each file with several names, and of each range of shared blocks, while they are copied.
+# Bytes of memory for each file with several names, and for each range of shared blocks, while they are copied.
 _NAMES_NOTE = _SHARING_NOTE = 500
 
 
@@ -25,7 +24,8 @@ class Fixed(Exception):
 def estimated(device: str) -> tuple[int, int]:
     """Return the bytes that a new filesystem with the same files needs, and those that making it writes.
 
-    To the latter belongs what is in memory meanwhile. Blocks that files share count once, as they will be written once.
+    The latter include the memory that the copy takes, as the store may be in memory. Blocks that files share count
+    once, as they will be written once.
     Raises Fixed if it has what cannot be made again, has a log to replay, or is damaged.
     """
     block = xfs_superblock.read(device)
@@ -47,15 +47,15 @@ def estimated(device: str) -> tuple[int, int]:
     except Failed as failed:
         raise Fixed(f"it is damaged, or cannot be read: {failed.message}") from None
     preallocated = sum(part.count for part in files.preallocated)
-    notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + treework.memory()
+    notes = files.linked * _NAMES_NOTE + shared * _SHARING_NOTE + work.memory()
     # While a file with a hint is written it has whole extents of that size, however small it is.
-    minimum = block.minimum() + round_up(files.hint * treework.workers(), MIB)
+    minimum = block.minimum() + round_up(files.hint * work.workers(), MIB)
     _refuse_unmakeable(block, minimum)
     return minimum, block.written(preallocated) + notes
 
 
 def _refuse_unmakeable(block: Superblock, size: int) -> None:
-    """Raise Fixed if mkfs.xfs does not make such a filesystem of that size, as with large blocks and a small log."""
+    """Raise Fixed if mkfs.xfs does not make such a filesystem that small, as with large blocks and a small log."""
     with tempfile.NamedTemporaryFile(prefix="lvpack-") as file:
         file.truncate(size)
         answer = run(["mkfs.xfs", "-N", *block.mkfs_options(size), file.name], ok=(0, 1))
@@ -68,8 +68,9 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
     """Make the filesystem of `original` anew on device, of size bytes, with all its files, owners, quotas and times.
 
     Return in what the copy differs, for people; docs/xfs.md says what that can be. original is a device that may be
-    written to, since its log is replayed; folder is for mounts. With contents the files are read and held against the
-    original's, else all but their contents is. Raises Failed if the copy is another one, or does not fit.
+    written to, since its log is replayed; folder is for mounts. Names and attributes are compared with the original,
+    with contents the contents of files as well. Raises Failed if a difference is fatal (trees/differences.py), or if
+    the copy does not fit.
     """
     block = xfs_superblock.read(original)
     with Undo() as undo:
@@ -78,7 +79,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
         _refuse_other(device, block, size)
         with Undo() as writing:
             new = xfs.mounted(device, folder / "new", writing, block.quota_options())
-            treework.copy(os.fspath(old), os.fspath(new), tick)
+            work.copy_tree(os.fspath(old), os.fspath(new), tick)
             # A timer runs where written blocks are beyond a limit.
             run(["sync"], tick=tick)
             for kind in block.quota_kinds():
@@ -86,8 +87,8 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
         # Mounted again, so that what is compared is what is on the device.
         new = xfs.mounted(device, folder / "new", undo, "ro", block.quota_options())
         others = [quotas.NAMES[kind] for kind in block.quota_kinds() if not quotas.same_limits(kind, original, device)]
-        found = treework.compare(os.fspath(old), os.fspath(new), contents, tick)
-        return found + [f"the quotas of {name} are others" for name in others]
+        found = work.compare_trees(os.fspath(old), os.fspath(new), contents, tick)
+        return found + [f"the quotas of {name} differ" for name in others]
 
 
 def _refuse_other(device: str, block: Superblock, size: int) -> None:

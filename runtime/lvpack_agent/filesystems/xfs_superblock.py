@@ -1,4 +1,4 @@
-"""The superblock of an XFS, and what mkfs.xfs(8) makes a smaller one with the same features by.
+"""The superblock of an XFS, and the options by which mkfs.xfs(8) makes a smaller one with the same features.
 
 Facts of the format are from the kernel's fs/xfs/libxfs/xfs_format.h, struct xfs_dsb; all numbers are big-endian.
 """
@@ -39,7 +39,7 @@ _INCOMPATIBLE = {0x1: ("-n", "ftype"), 0x2: ("-i", "sparse"), 0x8: ("-m", "bigti
 # Those that an older mkfs.xfs does not know: named only if they are wanted.
 _NEW = {0x40: ("-i", "exchange"), 0x80: ("-n", "parent")}
 REFLINK = 0x4
-# The UUID that people see is another one than the metadata's: mkfs.xfs gives both the same.
+# The UUID that people see differs from that in the metadata; mkfs.xfs makes both the same.
 _TWO_UUIDS = 0x4
 # sb_qflags: what is accounted, and what is enforced (fs/xfs/libxfs/xfs_log_format.h), as options of mount (xfs(5)).
 _QUOTAS = (
@@ -79,14 +79,16 @@ class Superblock:
 
     @property
     def size(self) -> int:
+        """The bytes of the filesystem, by its superblock."""
         return self.blocks * self.block_size
 
     @property
     def crc(self) -> bool:
+        """Whether it is of version 5, which has checksums of its metadata."""
         return self.version & _NUMBER == 5
 
     def unknown(self) -> str:
-        """Return what mkfs_options() does not know of it, for people, "" if it knows all."""
+        """Return, for people, what of this filesystem mkfs_options() cannot ask for; "" if it can ask for all."""
         if self.version & _NUMBER not in (4, 5):
             return f"it is of version {self.version & _NUMBER}"
         if self.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS)) or self.ro_compatible & ~sum(_RO):
@@ -104,7 +106,7 @@ class Superblock:
         return max(LEAST, round_up(int(needed) + self._new_log(int(needed)), MIB))
 
     def written(self, preallocated: int) -> int:
-        """Return the bytes that making it anew writes, at most; what is preallocated only is not written."""
+        """Return the bytes that making it anew writes, at most; blocks that are only preallocated are not written."""
         log = self._new_log(self.size)
         return int((self._used() - preallocated) * OVERHEAD) + log + OVERHEAD_FLOOR
 

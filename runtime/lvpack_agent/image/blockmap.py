@@ -1,7 +1,7 @@
 """The block map: the byte ranges of the packed disk that hold data. All else is zeros in the image.
 
-What no filesystem is known to leave free counts as data: partition tables, boot loaders, LVM's own areas, and what is
-on a volume that nothing can map.
+Everything counts as data unless a filesystem is known to leave it free: partition tables, boot loaders, LVM's own
+areas, and volumes whose free blocks nothing can tell.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +21,7 @@ def free_in(content: Content) -> tuple[Range, ...]:
 
 
 def place(free: Iterable[Range], vg: VolumeGroup, lv_uuid: str, starts: Mapping[str, int]) -> list[Range]:
-    """Return ranges of an LV as ranges of a disk; starts are the bytes where extent 0 of its PVs, by UUID, is."""
+    """Return ranges of an LV as ranges of a disk; starts has, by the UUID of a PV, the byte where its extent 0 is."""
     lv = next(lv for lv in vg.lvs if lv.uuid == lv_uuid)
     found = []
     for segment in lv.segments:
@@ -53,10 +53,11 @@ def of_disk(
     others: Mapping[tuple[int, int] | str, tuple[Range, ...]] = MappingProxyType({}),
     index: int = 0,
 ) -> tuple[Range, ...]:
-    """Return the block map of a packed disk, by its index, as it was probed; shrunk are the UUIDs of LVs that were cut.
+    """Return the block map of a packed disk, given by its index in the probed layout.
 
-    others are the free bytes of volumes other than ext2/3/4, by partition or UUID of the LV (usage.free). Past
-    the end of a filesystem a cut LV holds only what was left over; elsewhere nobody knows what is there.
+    shrunk are the UUIDs of LVs that were cut: past the end of its filesystem such an LV holds only leftovers, which are
+    left out. Of other LVs nobody knows what is there. others are the free bytes of volumes other than ext2/3/4, by
+    partition or by the UUID of an LV (filesystems.free).
     """
     disk = layout.disks[index]
     free: list[Range] = []

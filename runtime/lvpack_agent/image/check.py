@@ -1,4 +1,4 @@
-"""Reading and checking an image set; whoever uses one does this first."""
+"""Reading and checking an image set, which comes before every use of it."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def _cause(error: Exception) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check everything of a set but its image: manifest, SHA256SUMS and the small files they name.
+    """Read and check a set without its images: manifest, SHA256SUMS and the small files that these name.
 
     Raises Refused if this is no image set or of an unknown schema, Failed if it is damaged.
     """
@@ -123,14 +123,14 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 
 def check_images(folder: Path, manifest: Manifest, say: Callable[[str], None]) -> None:
-    """Read all images of a set to their ends. Raises Failed: what is wrong with them."""
+    """Read all images of a set to their ends. Raises Failed that says what is wrong."""
     check_files(folder, manifest)
     for image in manifest.images:
         check_image(folder, image, say)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Check what can be known of all images of a set before they are read. Raises Failed: what is wrong with them."""
+    """Check what can be checked of all images of a set without reading them. Raises Failed that says what is wrong."""
     for image in manifest.images:
         _check_file(folder, image)
 
@@ -157,7 +157,7 @@ def check_image(
     say: Callable[[str], None],
     put: Callable[[int, Piece], object] = lambda at, piece: None,
 ) -> None:
-    """Read an image to its end, decompressed into put (see frames.read). Raises Failed: what is wrong with it."""
+    """Read an image to its end, decompressed into put (see frames.read). Raises Failed that says what is wrong."""
     _check_file(folder, image)
     promised, mapped = image.checksums, Lookup(image.block_map)
     progress = Progress(f"read {image.image}", promised.stored_size, say)

@@ -15,10 +15,12 @@ class Digest:
         self.size = 0
 
     def add(self, data: bytes | bytearray) -> None:
+        """Count and hash a block of data."""
         self._hash.update(data)
         self.size += len(data)
 
     def hex(self) -> str:
+        """Return the SHA-256 of all data so far, in hexadecimal."""
         return self._hash.hexdigest()
 
 
@@ -35,6 +37,7 @@ class Checksums:
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal. Raises Failed if it cannot be read."""
     digest = hashlib.sha256()
     for data in pipes.file_blocks(path):
         digest.update(data)

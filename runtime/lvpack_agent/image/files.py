@@ -23,7 +23,7 @@ def write_text(folder: Path, name: str, text: str) -> None:
 
 
 def copy_layout(layout: Path, folder: Path) -> None:
-    """Copy the files of a folder into layout/ of another, each synced."""
+    """Copy the files of a folder into layout/ of an image set, and sync each."""
     for path in sorted(layout.iterdir()):
         write_text(folder, f"layout/{path.name}", path.read_text(encoding="utf-8", errors="surrogateescape"))
 

@@ -131,22 +131,22 @@ def _streamed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], 
 
 
 def read_table(path: Path) -> "array[int]":
-    """Return the sizes of a zstd image's frames, as zstd.seek_table() takes them, from its seek table.
+    """Return the sizes of a zstd image's frames from its seek table, as zstd.seek_table() takes them.
 
-    Raises Damaged if there is none, or no image has such frames.
+    Raises Damaged if there is no table, or if it has frames larger than lvpack makes them.
     """
     sizes = zstd.read_seek_table(path)
-    # No frame is longer than this: what says so would only take memory.
+    # No frame is larger than this: a table that says so would only make us take memory.
     if max(sizes[::2], default=0) > 2 * PIECE or max(sizes[1::2], default=0) > LONGEST_HOLE:
         raise zstd.Damaged(f"cannot read '{path.name}': its seek table is damaged")
     return sizes
 
 
 def check_table(path: Path, block_map: Sequence[Range], size: int) -> None:
-    """Compare a zstd image's seek table with the block map and the bytes that it should hold, all as pieces() does.
+    """Compare a zstd image's seek table with its block map, and with the bytes (size) that it should hold.
 
-    Raises Damaged if they disagree: then the map leaves out data, or is another image's. What a piece has of data
-    where the map has none is seen only when it is decompressed.
+    The image is cut as pieces() cuts it. Raises Damaged if they disagree: then the map leaves out data, or it belongs
+    to another image. Data within a piece that the map leaves out is found only when the piece is decompressed.
     """
     sizes = read_table(path)
     found = sum(sizes[1::2])

@@ -14,7 +14,7 @@ from lvpack_agent.plan.values import Plan
 from lvpack_agent.report import Sizes, Timings
 from lvpack_agent.settings.values import Compression
 
-# An lvpack that knows sets of one disk only must not take one of several disks for such a one.
+# Sets of several disks have a schema of their own: an older lvpack must not take one for a set of one disk.
 SCHEMA, SCHEMA_SEVERAL = 1, 2
 
 
@@ -37,9 +37,9 @@ class Manifest:
     """manifest.json. machine is what DMI says; plan holds the source's layout; block_map is in bytes of the image.
 
     image, block_map and checksums are the first packed disk's, further has those of the others in their order.
-    boot is what the source's firmware had boot entries for on one disk (boot_disk, an index into packed.disks), if it
-    booted by UEFI, in their order.
-    sizes and timings are those of the report, as far as they were known then.
+    boot has the loaders that boot entries of the source's firmware started from one disk (boot_disk, an index into
+    packed.disks), in the order of the entries; there are none if the source booted by BIOS. sizes and timings are those
+    of the report, as far as they were known when the manifest was written.
     """
 
     schema: int
@@ -77,6 +77,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json to the folder of a set, and sync it."""
     form = to_json(manifest)
     if not manifest.further:
         del form["further"], form["boot_disk"]  # a set of one disk looks as it always did

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 
 # The default of zstd(1), and what a machine with time to spare is raised to: beyond it seconds buy next to nothing.
 FIRST, LOWEST, HIGHEST = 3, 1, 9
-# Compressors that work less than IDLE of the time could do more; more than BUSY, and all else waits for them.
+# If compressors work less than IDLE of the time, they could do more; if more than BUSY, all else waits for them.
 IDLE, BUSY = 0.6, 0.9
 INTERVAL_SECONDS = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Pace:
-    """The level from piece to piece; fixed, or moved one step after each interval. Times in seconds.
+    """The level for each piece: fixed, unless that is 0, else moved by a step after an interval. Times in seconds.
 
-    bottlenecks counts, by intervals, what all else waited for.
+    bottlenecks counts for how many intervals the disk, the processors or the share were what all else waited for.
     """
 
     workers: int

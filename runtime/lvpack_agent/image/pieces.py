@@ -11,7 +11,7 @@ from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
 
 PIECE = 2 * MIB
-# A hole is longer, where its frame need not be compressed: a TiB of it is 16,384 frames of 2 KiB.
+# With zstd a hole can be longer, as its frame is not compressed but made: a TiB of holes is 16,384 frames of 2 KiB.
 LONGEST_HOLE = 64 * MIB
 
 # A piece of an image: its bytes, or the length of a hole.
@@ -19,6 +19,7 @@ Piece = bytes | bytearray | int
 
 
 def longest_hole(compression: Compression) -> int:
+    """Return the most bytes that a hole may have."""
     return LONGEST_HOLE if compression.method == "zstd" else PIECE
 
 
@@ -27,8 +28,8 @@ def pieces(
 ) -> Generator[Piece]:
     """Yield size bytes of a device or file as pieces; those that no range touches are holes, joined up to longest.
 
-    ranges are in bytes, ascending and apart; what is in none of them is zeros and not read. on_read gets the seconds
-    that each piece took to read. Raises Failed if the device cannot be read or is shorter than they say.
+    ranges are in bytes, ascending and apart; bytes in none of them are not read, and count as zeros. on_read gets the
+    seconds that each piece took to read. Raises Failed if the device cannot be read, or is shorter than the ranges say.
     """
     start = at = index = 0
     fd = -1

@@ -69,7 +69,7 @@ def _boot_text(loaders: tuple[Loader, ...], device: str) -> str:
 
 
 def _left_out(manifest: Manifest) -> str:
-    """Return what the server has and the image has not, for people; "" if that is nothing."""
+    """Return a list, for people, of what of the server is not in the image; "" if all of it is."""
     lines = [
         f"   {row.object}: {human(row.before - row.after)}, {row.reason}\n"
         for row in manifest.plan.rows

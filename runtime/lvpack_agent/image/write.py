@@ -16,9 +16,9 @@ from lvpack_agent.settings.values import Compression
 
 
 class Writer:
-    """Writes a set as NAME.partial; at its end renamed to NAME if all went well, removed if not.
+    """Writes a set as NAME.partial; at the end that is renamed to NAME if all went well, and removed if not.
 
-    Made before what the backup sets up, so that the set gets its name only when that has been taken down in order.
+    Enter it before the backup sets anything up: then the set gets its name only after all that was taken down in order.
     """
 
     def __init__(self, share: Path) -> None:
@@ -28,7 +28,7 @@ class Writer:
     def begin(self, name: str, *, leftover: bool = False) -> Path:
         """Make the folder and return it. Raises Refused if NAME or NAME.partial exists, Failed if it cannot be made.
 
-        leftover: a NAME.partial is known to be of an earlier boot of this very run, and gives way.
+        leftover: a NAME.partial that exists was left by an earlier boot of this very run, and is removed.
         """
         partial = self._share / (name + PARTIAL)
         refuse_taken(self._share, name)
@@ -87,7 +87,7 @@ def write_image(
     progress: Progress,
     pace: Pace,
 ) -> Checksums:
-    """Stream the ranges of a device, size bytes in all with zeros between, to an image file, and sync it."""
+    """Write the image of a device of size bytes to a file, and sync it; bytes in none of the ranges become zeros."""
     with path.open("wb", buffering=0) as file, progress.ticking():
 
         def sink(data: bytes | bytearray) -> None:

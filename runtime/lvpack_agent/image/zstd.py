@@ -27,7 +27,7 @@ _RAW, _RLE = 0, 1
 
 
 class Damaged(Failed):
-    """What should be a zstd file is none, or not as it was written."""
+    """A file should be a zstd file and is none, or is not as it was written."""
 
 
 @cache
@@ -73,11 +73,12 @@ class _Contexts:
         free_decompressing(self.decompressing)
 
 
+# The only variable of a module that changes at run time: without it, contexts would be made and freed for each piece.
 _of_this_thread = threading.local()
 
 
 def _contexts() -> _Contexts:
-    """Return those of this thread; keep the object while one of its contexts is in use."""
+    """Return the contexts of this thread. The caller has to keep the object while it uses one of them."""
     try:
         return typing.cast(_Contexts, _of_this_thread.contexts)
     except AttributeError:
@@ -108,7 +109,7 @@ def compress(data: bytes | bytearray, level: int) -> bytes:
 
 
 def decompress(frame: bytes, count: int) -> bytearray:
-    """Return the count bytes of a frame. Raises Damaged if it holds another number, or others."""
+    """Return the count bytes of a frame. Raises Damaged if it holds another number of bytes, or is damaged."""
     room = bytearray(count)
     target = _address(room) if room else None
     contexts = _contexts()

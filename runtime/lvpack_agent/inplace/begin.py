@@ -38,7 +38,9 @@ def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) ->
     overlaid = overlay.overlay(found.paths, lambda undo: stores.in_memory(scratch / "store", undo))
     with overlaid as over, Undo() as source_undo:
         with session.phase("plan"):
-            survey = source_undo.enter_context(surveyed(found, over.devices, settings, session))
+            survey = source_undo.enter_context(
+                surveyed(found, over.devices, session, margin=settings.margin, rebuild=False)
+            )
             planned, source = survey.plan, survey.source
             shown = text.as_text(planned, text.inplace_costs(planned))
             session.say(shown)

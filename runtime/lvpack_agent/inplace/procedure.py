@@ -143,7 +143,7 @@ def _beyond(lv: LogicalVolume, extents: int) -> Iterator[Segment]:
         if cut < s.count:
             offset = cut // len(s.areas)
             places = [replace(area, pe=area.pe + offset) for area in s.areas]
-            yield s.piece(offset, s.length - offset, places)
+            yield s.part(offset, s.length - offset, places)
 
 
 def _same_rows(one: PartitionTable, other: PartitionTable) -> bool:

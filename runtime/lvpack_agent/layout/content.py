@@ -11,12 +11,12 @@ PV_TYPE = "LVM2_member"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a partition or LV holds, as blkid(8) names it; type "" is nothing that it knows.
+    """What a partition or LV holds, as blkid(8) names it; type "" means that blkid recognises nothing.
 
-    size is what the filesystem or swap area claims for itself (0: not known) and block_size its block or page size.
-    minimum is the size that its files need, by resize2fs's estimate or lvpack's of an XFS, None if it keeps its size.
-    Of ext2/3/4, free are the ranges of unused blocks and tables those of inode tables (in blocks). rebuilt are the
-    bytes that making an XFS anew writes; 0 for all others.
+    size is what the filesystem or swap area claims for itself (0: not known), block_size its block or page size, both
+    in bytes. minimum is the size that its files need, as resize2fs, or lvpack for XFS, estimates it; None if it keeps
+    its size. For ext2/3/4, free has the ranges of unused blocks, and tables those of the inode tables, both in blocks.
+    rebuilt is how many bytes making an XFS anew writes; 0 for all others.
     """
 
     type: str = ""
@@ -31,12 +31,14 @@ class Content:
 
     @property
     def is_ext(self) -> bool:
+        """Whether this is ext2, ext3 or ext4."""
         return self.type in EXT_TYPES
 
     def used_beyond(self, end: int) -> int:
-        """Return the bytes of an ext filesystem at and after the byte offset end that a shrink to it has to move.
+        """Return how many bytes of an ext filesystem a shrink to end, a byte offset, has to move.
 
-        Those are what its block bitmap has as used but for inode tables, which go with their groups.
+        These are the blocks from there on that the block bitmap marks as used. Inode tables do not count: they vanish
+        with their block groups.
         """
         first = end // self.block_size
         total = max(0, self.size // self.block_size - first)
@@ -48,5 +50,5 @@ class Content:
         return total * self.block_size
 
 
-# What nobody has looked at.
+# The content of a volume that nobody has looked at.
 UNKNOWN = Content()

@@ -11,7 +11,7 @@ EXTENDED_TYPES = (0x05, 0x0F, 0x85)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A row of a partition table; uuid, name and attributes are GPT's, "" for msdos."""
+    """A partition; start and size in bytes. uuid, name and attributes are GPT's, and "" for msdos."""
 
     number: int
     start: int
@@ -25,6 +25,7 @@ class Partition:
 
     @property
     def end(self) -> int:
+        """The first byte after the partition."""
         return self.start + self.size
 
 
@@ -46,6 +47,7 @@ class PartitionTable:
         return replace(self, partitions=tuple(replace(p, content=Content()) for p in self.partitions))
 
     def partition(self, number: int) -> Partition:
+        """Return the partition of that number, which must exist."""
         return next(p for p in self.partitions if p.number == number)
 
     @property
@@ -57,9 +59,9 @@ class PartitionTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A whole disk; table is None if there is no partition table that sfdisk(8) knows.
+    """A whole disk; sizes in bytes. table is None if sfdisk(8) finds no partition table that it knows.
 
-    content is what such a disk holds then, if it is no PV.
+    content is what a disk without a table holds, unless it is a PV.
     """
 
     path: str = field(compare=False)
@@ -82,7 +84,7 @@ class Disk:
         return self.table.extended if self.table else None
 
     def places(self) -> list[tuple[int, Range, Content]]:
-        """Return number, place in bytes and content of each partition; of a disk without a table, its own: number 0."""
+        """Return number, range in bytes and content of each partition; a disk without a table is one, number 0."""
         if self.table is None:
             return [(0, Range(start=0, count=self.size), self.content)]
         return [(row.number, Range(start=row.start, count=row.size), row.content) for row in self.rows]

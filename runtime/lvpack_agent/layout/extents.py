@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """Where extents of a segment begin: extent pe of a PV, which is named by its UUID."""
+    """A place where extents of a segment begin: extent pe of a PV, which is named by its UUID."""
 
     pv: str
     pe: int
@@ -14,10 +14,10 @@ class Area:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """count extents of an LV from le on. A linear one's are the PV's extents from pe on.
+    """count extents of an LV, from its extent le on. A linear segment lies on a PV, from the PV's extent pe on.
 
-    A striped one has others beside that place: its bytes go round all of them, stripe_size of them at a time, and each
-    has as many of its extents.
+    A striped segment has more areas, others, of the same length. Its bytes go to all areas in turn, stripe_size bytes
+    at a time.
     """
 
     le: int
@@ -29,6 +29,7 @@ class Segment:
 
     @property
     def areas(self) -> tuple[Area, ...]:
+        """All areas of the segment, in the order of its stripes; a linear one has one."""
         return (Area(pv=self.pv, pe=self.pe), *self.others)
 
     @property
@@ -36,8 +37,8 @@ class Segment:
         """The extents of each area."""
         return self.count // len(self.areas)
 
-    def piece(self, offset: int, length: int, areas: Sequence[Area]) -> "Segment":
-        """Return the part of this segment from an offset in each area on, length of each, which begins at areas."""
+    def part(self, offset: int, length: int, areas: Sequence[Area]) -> "Segment":
+        """Return a part of this segment at other places: length extents of each area from offset on, now at areas."""
         first, *others = areas
         stripes = len(self.areas)
         return replace(
@@ -52,9 +53,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """count extents of a PV, all of one area of a segment, go from extent source to target; to: of another PV.
+    """count extents of a PV, all of one area of a segment, go from extent source to extent target.
 
-    They stay where both are equal.
+    to is the UUID of the PV that gets them, "" if they stay on theirs; if source and target are equal too, they stay
+    where they are.
     """
 
     pv: str
@@ -65,20 +67,21 @@ class Move:
 
     @property
     def home(self) -> str:
-        """The UUID of the PV that has them then."""
+        """The UUID of the PV that has the extents after the move."""
         return self.to or self.pv
 
     @property
     def stays(self) -> bool:
+        """Whether the extents stay where they are."""
         return not self.to and self.source == self.target
 
     def reversed(self) -> "Move":
-        """Return the move that takes it back."""
+        """Return the move that takes the extents back."""
         return replace(self, pv=self.home, source=self.target, target=self.source, to=self.pv if self.to else "")
 
 
 def joined_segments(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Return segments with those made one that follow each other in the LV and on the PV."""
+    """Return the segments; those that follow each other in the LV and on the PV are joined into one."""
     result: list[Segment] = []
     for s in segments:
         last = result[-1] if result else None

@@ -19,7 +19,7 @@ class Layout:
         return self.pv_start(pv) + pv.pe_start
 
     def partition_name(self, disk: int, number: int) -> str:
-        """Return what people call a partition; the first disk's go without saying."""
+        """Return a partition's name for people; on the first disk, the name does not mention the disk."""
         where = f"disk {self.disks[disk].path}"
         if not number:
             return where
@@ -38,7 +38,7 @@ class Layout:
 def differences(expected: object, found: object, where: str = "") -> list[str]:
     """Return one line for each value in which two layouts differ, e.g. `vgs[0].lvs[2].segments[0].pe: 5, found 7`.
 
-    The size of a content that one of them does not know is no difference: sets of lvpack 0.1.0 have none of XFS.
+    A content whose size one of them does not know is no difference: sets of lvpack 0.1.0 have no sizes of XFS.
     """
     if isinstance(expected, Content) and isinstance(found, Content) and not expected.size * found.size:
         expected, found = (replace(content, size=0, block_size=0) for content in (expected, found))

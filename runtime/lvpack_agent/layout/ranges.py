@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Blocks, extents or bytes from start on; count of them."""
+    """count bytes, blocks or extents, from start on."""
 
     start: int
     count: int
 
     @property
     def end(self) -> int:
+        """The first byte, block or extent after the range."""
         return self.start + self.count
 
 
 def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Return ranges in ascending order, those that touch or overlap made one, empty ones left out."""
+    """Return the ranges in ascending order; those that touch or overlap are joined, empty ones left out."""
     result: list[Range] = []
     for part in sorted((r for r in ranges if r.count > 0), key=lambda r: r.start):
         if result and part.start <= result[-1].end:
@@ -29,7 +30,7 @@ def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
 
 
 def complement(ranges: Iterable[Range], size: int) -> tuple[Range, ...]:
-    """Return what of 0 to size is in none of the ranges."""
+    """Return the parts of 0 to size that are in none of the ranges."""
     result, at = [], 0
     for part in joined(ranges):
         result.append(Range(start=at, count=min(part.start, size) - at))
@@ -39,14 +40,14 @@ def complement(ranges: Iterable[Range], size: int) -> tuple[Range, ...]:
 
 
 class Lookup:
-    """Ranges in which those of a piece of the disk are found quickly."""
+    """Ranges, with a quick search for those in one place."""
 
     def __init__(self, ranges: Iterable[Range]) -> None:
         self._ranges = joined(ranges)
         self._ends = [r.end for r in self._ranges]
 
     def within(self, at: int, count: int) -> list[Range]:
-        """Return what of count bytes from at on is in the ranges, in ascending order."""
+        """Return the parts of count bytes from at on that are in the ranges, in ascending order."""
         found = []
         for index in range(bisect.bisect_right(self._ends, at), len(self._ranges)):
             part = self._ranges[index]
@@ -57,7 +58,7 @@ class Lookup:
         return found
 
     def outside(self, at: int, count: int) -> list[Range]:
-        """Return what of count bytes from at on is in none of the ranges, in ascending order."""
+        """Return the parts of count bytes from at on that are in none of the ranges, in ascending order."""
         found, end = [], at
         for part in (*self.within(at, count), Range(start=at + count, count=0)):
             if part.start > end:

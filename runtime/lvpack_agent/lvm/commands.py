@@ -1,4 +1,7 @@
-"""The few commands that lvpack gives LVM."""
+"""The few commands that lvpack gives LVM.
+
+Tested in guests, as LVM needs device-mapper: qemu-tests/tests/test_main_job.py, test_inplace.py.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,23 +38,24 @@ def activate(vg: str, devices: Sequence[str]) -> None:
 
 
 def deactivate(vg: str, devices: Sequence[str]) -> None:
+    """Remove the device nodes of all LVs of a VG."""
     command(["vgchange", "--activate", "n", vg], devices)
 
 
 def tag(vg: str, device: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
-    """Give a VG tags and take others away, by one metadata commit; both may be done twice."""
+    """Give a VG tags and take others away, in one metadata commit; doing it twice does no harm."""
     words = [word for name in remove for word in ("--deltag", name)] + [word for t in add for word in ("--addtag", t)]
     if words:
         command(["vgchange", *words, vg], [device])
 
 
 def reduce(vg: str, lv: str, extents: int, device: str) -> None:
-    """Cut an LV to a number of extents; what its filesystem is, is not LVM's business here (lvreduce(8), --fs)."""
+    """Cut an LV to a number of extents; LVM does not look at its filesystem (lvreduce(8), --fs ignore)."""
     command(["lvreduce", "--yes", "--force", "--fs", "ignore", "--extents", str(extents), f"{vg}/{lv}"], [device])
 
 
 def extend(vg: str, lv: str, first: int, count: int, device: str) -> None:
-    """Give an LV count extents of a PV from first on, at its end."""
+    """Add count extents of a PV, from its extent first on, to the end of an LV."""
     where = f"{device}:{first}-{first + count - 1}"
     words = ["lvextend", "--yes", "--fs", "ignore", "--alloc", "anywhere", "--extents", f"+{count}"]
     command([*words, f"{vg}/{lv}", where], [device])
@@ -60,12 +64,13 @@ def extend(vg: str, lv: str, first: int, count: int, device: str) -> None:
 def update_metadata(vg: str, device: str) -> None:
     """Write the newest metadata to all areas of a PV (vgck(8)).
 
-    Those whose header is damaged stay as they are, and LVM 2.03.31 is content.
+    Areas whose header is damaged stay as they are, without an error (LVM 2.03.31).
     """
     command(["vgck", "--updatemetadata", vg], [device])
 
 
 def remove(vg: str, lv: str, device: str) -> None:
+    """Remove an LV."""
     command(["lvremove", "--yes", f"{vg}/{lv}"], [device])
 
 
@@ -88,9 +93,9 @@ def metadata_text(vg: str, devices: Sequence[str], scratch: Path) -> str:
 
 
 def restore_metadata(vg: str, pvs: Mapping[PhysicalVolume, str], text: str, scratch: Path) -> None:
-    """Write PV headers and the VG's metadata text to devices that stand for these PVs from now on.
+    """Write PV headers and the VG's metadata text to devices, by PV: from then on they are these PVs.
 
-    A device ends right after the second metadata area that its PV has, so that there is one place for that only.
+    If a PV has a second metadata area its device ends right after that, so that LVM has one place for it only.
     """
     path = scratch / f"{vg}.packed.vg"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -106,7 +111,7 @@ def restore_metadata(vg: str, pvs: Mapping[PhysicalVolume, str], text: str, scra
 
 
 def change_metadata(vg: str, text: str, device: str, scratch: Path) -> None:
-    """Give a VG, none of whose LVs is active, another metadata text, in one commit."""
+    """Replace the metadata text of a VG in one commit; none of its LVs may be active."""
     path = scratch / f"{vg}.changed.vg"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     _restore(vg, path, [device])
@@ -114,5 +119,7 @@ def change_metadata(vg: str, text: str, device: str, scratch: Path) -> None:
 
 def _restore(vg: str, path: Path, devices: Sequence[str]) -> None:
     command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], devices)
-    if command(["vgck", vg], devices).stderr.strip():
-        raise Failed(f"cannot restore the metadata of VG '{vg}': vgck is not content with it")
+    if said := command(["vgck", vg], devices).stderr.strip():
+        raise Failed(
+            f"cannot restore the metadata of VG '{vg}': vgck finds fault with it: {'; '.join(said.splitlines())}"
+        )

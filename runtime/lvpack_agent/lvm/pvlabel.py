@@ -55,7 +55,7 @@ class _Label:
 
 
 def areas(device: str) -> tuple[MetadataArea, ...]:
-    """Return the metadata areas that the label of a PV lists. Raises Failed if it has no label that is whole."""
+    """Return the metadata areas that the label of a PV lists. Raises Failed if it has no intact label."""
     with Path(device).open("rb", buffering=0) as file:
         return _label(file).areas
 
@@ -67,15 +67,15 @@ def text(device: str, area: MetadataArea) -> bytes:
 
 
 def check(device: str) -> None:
-    """Raise Failed unless every metadata area of a PV is whole, in use, and has the same text."""
+    """Raise Failed unless every metadata area of a PV is intact and in use, and all have the same text."""
     if len({text(device, area) for area in areas(device)}) > 1:
         raise Failed("cannot trust the metadata areas of the PV: they have different metadata", hint=_ANEW)
 
 
 def remove_second_area(device: str) -> None:
-    """Take the second area out of the label, once it is known that the first has the VG's metadata, and the latest.
+    """Take the second area, damaged or not, out of the label.
 
-    A second one that is damaged goes as well.
+    Raises Failed, and changes nothing, unless the first area has the VG's metadata, and none older than the second's.
     """
     with Path(device).open("r+b", buffering=0) as file:
         label = _label(file)
@@ -103,7 +103,7 @@ def add_second_area(device: str, area: MetadataArea) -> None:
 
 
 def header(area: MetadataArea, copied: bytes) -> bytes:
-    """Return the header of an area in which a text follows it."""
+    """Return the header of an area in which the text copied follows right after it."""
     place = _TEXT.pack(SECTOR, len(copied), _crc(copied), 0)
     rest = (_HEADER.pack(_MAGIC, 1, area.start, area.size) + place).ljust(SECTOR - _CHECKSUM.size, b"\0")
     return _CHECKSUM.pack(_crc(rest)) + rest
@@ -118,7 +118,7 @@ def _label(file: BinaryIO) -> _Label:
             _, at = _places(sector, offset + _PV_UUID_AND_SIZE)  # of the extents
             found, end = _places(sector, at)
             return _Label(number=number, before=sector[:at], areas=found, after=sector[end:])
-    raise Failed("cannot read the label of the PV: there is none that is whole", hint="try pvck --dump headers")
+    raise Failed("cannot read the label of the PV: it is missing or damaged", hint="try pvck --dump headers")
 
 
 def _places(sector: bytes, at: int) -> tuple[tuple[MetadataArea, ...], int]:

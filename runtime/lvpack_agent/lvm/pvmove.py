@@ -1,9 +1,12 @@
 """Extents moved by pvmove(8), with the order of writes that a power loss needs.
 
 pvmove copies by a mirror and then changes the metadata, without a flush in between (seen with LVM 2.03.31): a disk
-with a volatile cache may keep the metadata and lose the data. So pvmove is let go when its mirror runs; when the
+with a volatile cache may keep the metadata and lose the data. So pvmove is killed once its mirror runs; when the
 mirror is in sync the disk is flushed; only then is pvmove called again to take the mirror apart. It does that in two
-commits: the extents get their new places, and its temporary LV one that is an error to read; then that LV goes.
+commits: with the first the extents have their new places, and its temporary LV consists of errors; with the second
+that LV is gone.
+
+Moving itself is tested in guests: qemu-tests/tests/test_inplace.py.
 """
 
 import re
@@ -29,12 +32,12 @@ def under_way(vg: vgreport.Vg) -> vgreport.Lv | None:
 
 
 def left_over(vg: vgreport.Vg) -> vgreport.Lv | None:
-    """Return the temporary LV of a pvmove that is finished but for its last commit; pvmove(8) knows it no more."""
+    """Return the temporary LV of a pvmove that lacks only its last commit; pvmove(8) itself forgets about it."""
     return next((lv for lv in vg.lvs if re.fullmatch(r"pvmove\d+", lv.name) and lv.layout == "error"), None)
 
 
 def is_of(lv: vgreport.Lv, move: Move) -> bool:
-    """Return whether the temporary LV of a pvmove moves just these extents."""
+    """Return whether the temporary LV of a pvmove moves exactly these extents."""
     wanted = [f"{first}-{first + move.count - 1}" for first in (move.source, move.target)]
     return [[r.rpartition(":")[2] for r in s.ranges] for s in lv.segments] == [wanted]
 
@@ -78,7 +81,7 @@ def in_sync(status: str) -> float:
     """Return how much of a mirror is copied, from 0 to 1, from its `dmsetup status`.
 
     The line is `START LENGTH mirror DEVICES DEVICE… DONE/REGIONS 1 HEALTH LOG…` (kernel: dm-raid1.c, mirror_status()).
-    Raises Failed if a leg of it has failed.
+    Raises Failed if a side of the mirror has failed.
     """
     words = status.split()
     devices = int(words[3])

@@ -10,7 +10,7 @@ from lvpack_agent.lvm.vgtext import Section, parse, render
 
 
 def rewrite(text: str, vg: VolumeGroup) -> str:
-    """Return the metadata text changed so that it describes vg: the same UUIDs, but PVs may be gone; the rest stays.
+    """Return the metadata text, changed so that it describes vg, which may lack PVs; UUIDs and all else stay.
 
     Raises Failed if the text is damaged or describes other PVs or LVs.
     """
@@ -28,9 +28,10 @@ def rewrite(text: str, vg: VolumeGroup) -> str:
 
 
 def with_segments(text: str, vg: VolumeGroup, former: str) -> str:
-    """Return the metadata text with the segments of vg's LVs; all else stays, the PVs too.
+    """Return the metadata text with the segments of vg's LVs; all else stays, PVs included.
 
-    former is a text of the VG in which the LVs had segments with all the numbers of stripes that they have now.
+    former is an older text of the VG. For each segment in vg it must have one of the same LV with as many stripes: that
+    is the pattern for what a segment says beside its place.
     """
     root = parse(text)
     section = root.section(vg.name)

@@ -38,6 +38,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lv:
+    """An LV as LVM reports it; layout and role are lv_layout and lv_role of lvs(8), device is its path when active."""
+
     name: str
     uuid: str
     layout: str
@@ -51,8 +53,8 @@ class Lv:
 class Pv:
     """A PV; device is "[unknown]" if it is missing; sizes in bytes, area_size that of the smallest metadata area.
 
-    metadata_areas are as many as the label lists, whole or not; second_area is where. LVM reports only those that are
-    whole, and not where.
+    metadata_areas counts those that the label lists, intact or not; second_area is where the second one is. LVM itself
+    reports only intact ones, and not where they are.
     """
 
     device: str

@@ -1,4 +1,4 @@
-"""The machine, by what its firmware says of it (DMI: the kernel's /sys/class/dmi)."""
+"""What the firmware says of this machine (DMI: the kernel's /sys/class/dmi)."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ DMI = Path("/sys/class/dmi/id")
 
 
 def machine() -> dict[str, str]:
-    """Return who made this machine, which it is, and how it booted (kernel: ABI/testing/sysfs-firmware-dmi-tables)."""
+    """Return maker, model and numbers of this machine, and how it booted (kernel: sysfs-firmware-dmi-tables)."""
     facts = {"firmware": str(firmware.firmware())}
     for name in ("sys_vendor", "product_name", "product_serial", "product_uuid", "board_name", "bios_version"):
         try:

@@ -26,11 +26,12 @@ def choose(
     place: tuple[tuple[int, ...], ...],
     here: frozenset[str],
 ) -> Entry | None:
-    """Return the entry that boots a disk: the first of BootOrder that names one of its partitions (PARTUUIDs).
+    """Return the entry of BootOrder (order) that boots a disk; None if it is not clear which.
 
-    Else the one that names the disk by its place; else the first that names a partition of any disk (here: an entry
-    may have outlived its disk), but for the one that this machine booted by (current). Never a guess: what else the
-    firmware lists may be an installer.
+    It is the first that names one of the disk's partitions (of_disk, PARTUUIDs). Else it is the only one that names the
+    place where the disk is attached. Else it is the first that names a partition of any disk of this machine (here: an
+    entry may have outlived its disk), but not the one that this machine booted by (current). Never a guess: what else
+    the firmware lists may be an installer.
     """
     active = [e for e in order if e.active]
     of_it = [e for e in active if e.partition in of_disk]
@@ -53,14 +54,15 @@ def creating(disk: str, loader: Loader) -> list[str]:
 
 
 def booted(tables: Sequence[PartitionTable | None]) -> tuple[int, tuple[Loader, ...]]:
-    """Return what boots() does of this machine's boot entries; those of a BIOS are none."""
+    """Return boots() of this machine's boot entries; a machine that booted by BIOS has none."""
     return boots(tuple(_order()), tables)
 
 
 def boots(entries: Sequence[Entry], tables: Sequence[PartitionTable | None]) -> tuple[int, tuple[Loader, ...]]:
-    """Return which of some disks, by their tables, entries boot, and what of it: the first disk that they name.
+    """Return the index of the disk that boot entries start from, and the loaders on it that they start.
 
-    If they name none it is the first that has an ESP; 0 if none has.
+    tables are the partition tables of the disks. It is the first disk that an entry names; else the first that has an
+    ESP, without loaders; else 0.
     """
     known = [(index, table) for index, table in enumerate(tables) if table]
     found = [(index, loaders(entries, table)) for index, table in known]
@@ -77,9 +79,10 @@ def described() -> str:
 
 
 def put_first(disk: str, table: PartitionTable, loader: Loader) -> Entry:
-    """Have the firmware boot a loader on a disk (path and table) before all else; return the entry for it.
+    """Make the firmware boot a loader on a disk (path and table) before all else; return its boot entry.
 
-    If it has one already, that comes first then; the others stay. Raises Failed if the firmware does not take it.
+    An entry that is there already is put first in the boot order; all others stay. Raises Failed if the firmware does
+    not take it.
     """
     with tempfile.NamedTemporaryFile() as data:
         if entry := _entry_for(loader, table, _order()):
@@ -116,7 +119,7 @@ def boot_next(disk: str, say: Callable[[str], None]) -> None:
             say("warning: the firmware has no boot entry for this machine's disk; it boots what comes first")
             return
         data = struct.pack("<IH", ATTRIBUTES, entry.number)
-        # One write: the firmware gets what a write() has as the whole variable.
+        # In one write(): the firmware takes what a write() has as the whole variable.
         (VARIABLES / f"BootNext-{GLOBAL}").write_bytes(data)
         say(f"the firmware boots {entry} next")
     except Exception as error:  # whatever firmware and disk hold, the machine shall reboot

@@ -21,11 +21,11 @@ _END, _PCI, _SATA, _HARD_DRIVE, _FILE = 0x7F, (1, 1), (3, 18), (4, 1), (4, 4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A boot entry: its number, its name, and the disk that it names, which it does in one of two ways.
+    """A boot entry: its number, its title, and what it boots from, which is named in one of two ways.
 
-    partition is a PARTUUID as lsblk(8) prints it; else place is where the whole disk is attached: (device, function)
-    of each PCI bridge on the way and of the controller, then the port of a SATA controller. Both are empty for what
-    else there is, such as the firmware's own programs. loader and data are those of a Loader.
+    partition is a PARTUUID as lsblk(8) prints it. Or place is where a whole disk is attached: (device, function) of
+    each PCI bridge on the way and of the controller, then the port of a SATA controller. Both are empty for other
+    entries, such as the firmware's own programs. loader and data are those of a Loader (its path and data).
     """
 
     number: int
@@ -44,7 +44,7 @@ class Entry:
 class Loader:
     """What a boot entry starts: its title, the number of a partition and the loader's path on it, with backslashes.
 
-    data is what else the entry has for the loader to read, in hex digits.
+    data is what else the entry has for the loader to read, in hexadecimal.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Loader:
         return f"{self.path} on partition {self.partition}"
 
     def starts_as(self, other: "Loader") -> bool:
-        """Return whether both start the same in the same way; a FAT path has no case."""
+        """Return whether both start the same file with the same data; case does not matter in FAT paths."""
         mine, its = ((x.partition, x.path.lower(), x.data) for x in (self, other))
         return mine == its
 

@@ -1,6 +1,8 @@
 """The firmware that this machine booted by, and its variables.
 
 Variables are files of efivarfs: four bytes of attributes, then the value (kernel: filesystems/efivarfs.rst).
+
+Tested in guests with real firmware: qemu-tests/tests/test_uefi.py.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the kernel's log has for people: firmware that devices of this machine want and the live image has not."""
+"""Firmware that devices of this machine want and the live image lacks, by the kernel's log."""
 
 import re
 

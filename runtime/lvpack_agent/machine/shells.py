@@ -1,4 +1,7 @@
-"""A root shell on every console, for `lvpack.action=shell`, `lvpack.onerror=shell` and the menu."""
+"""A root shell on every console, for `lvpack.action=shell`, `lvpack.onerror=shell` and the menu.
+
+Tested in guests: qemu-tests/tests/test_live_image.py.
+"""
 
 import errno
 import os
@@ -31,7 +34,7 @@ def on_every_console() -> None:
             try:
                 shell_on(device)
             except OSError as error:
-                if error.errno not in (errno.ENOMEM, errno.EAGAIN):  # fork(2): what goes by; after a run, memory does
+                if error.errno not in (errno.ENOMEM, errno.EAGAIN):  # fork(2) lacks memory: for a moment, after a run
                     return  # no hardware behind this console
             except (LvpackError, MemoryError):
                 pass

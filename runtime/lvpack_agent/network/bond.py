@@ -19,7 +19,8 @@ BOND_OPTIONS = (
 MIIMON = "100"
 
 
-def bond(word: str, text: str) -> Bond:
+def read_bond(word: str, text: str) -> Bond:
+    """Read an option word, `bond=` and text. Raises ValueError that says what is wrong."""
     # The colons of MAC addresses are not those between the fields.
     name, *rest = split(re.sub(r"(?i)(?<=[:,])(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?![0-9a-f])", _dashed, text))
     members, options, mtu, *more = [*rest, "", "", ""]

@@ -23,12 +23,12 @@ class Choice:
         return None if self.options.setups[0].interface else self.options.setups[0]
 
     def name(self, reference: str) -> str:
-        """Return the kernel's name of what the options call so; the same where there is no such NIC."""
+        """Return the kernel's name of the NIC that the options call reference; reference itself if there is none."""
         nic = None if reference in self._made() else self._find(reference)
         return nic.name if nic else reference
 
     def absent(self) -> list[tuple[str, str]]:
-        """Return what the options name and is neither there nor made by them, with the option that does."""
+        """Return (name, option) of each interface that an option names and that neither exists nor is made by one."""
         return [(name, word) for name, word in self._named() if name not in self._made() and not self._find(name)]
 
     def in_order(self) -> list[Setup]:
@@ -37,7 +37,7 @@ class Choice:
         return sorted(named, key=lambda setup: self.name(setup.interface) not in first)
 
     def candidates(self) -> list[str]:
-        """Return the interfaces that an `ip=` without a name means. Who asks for bonds and VLANs means to use them."""
+        """Return the interfaces that an `ip=` without a name means: bonds and VLANs if there are any, else the NICs."""
         below = {self.name(vlan.parent) for vlan in self.options.vlans}
         names = [name for name in self._made() if name not in below]
         names = names or [nic.name for nic in self.nics if nic.driver and nic.ethernet and not nic.master]

@@ -1,4 +1,7 @@
-"""Bonds and VLANs, made from their options."""
+"""Bonds and VLANs, made from their options.
+
+Tested in guests: qemu-tests/tests/test_network.py makes bonds and VLANs.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

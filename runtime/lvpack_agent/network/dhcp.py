@@ -1,4 +1,7 @@
-"""DHCP by busybox's udhcpc; what a lease says is done by its script, also when the lease is renewed later."""
+"""DHCP by busybox's udhcpc, whose script puts a lease into effect, also when the lease is renewed later.
+
+Tested in guests: qemu-tests/tests/test_network.py.
+"""
 
 import os
 import signal
@@ -66,7 +69,7 @@ def _kill(pid: int) -> None:
 
 
 def forget() -> None:
-    """End the clients that an earlier agent left, and drop what they and it said about name servers."""
+    """End the clients that an earlier agent left running, and forget the name servers that were in use."""
     for path in places.NETWORK.glob("*.pid"):
         with suppress(OSError, ValueError):
             pid = int(path.read_text())

@@ -73,7 +73,7 @@ class Line:
         self.address = setup.address
 
     def stop(self) -> None:
-        """End its DHCP client and take the address of that away."""
+        """End the interface's DHCP client and take its address away."""
         if self.client:
             self.client.stop()
             self.client = None

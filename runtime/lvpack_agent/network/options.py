@@ -11,7 +11,7 @@ from typing import Any
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.network import ipoption
-from lvpack_agent.network.bond import bond as read_bond
+from lvpack_agent.network.bond import read_bond
 from lvpack_agent.network.ipoption import interface, ip, mac, split
 from lvpack_agent.network.values import Alias, NetOptions, Route, Vlan
 
@@ -107,18 +107,18 @@ _OPTIONS = {
 OPTIONS = tuple(_OPTIONS)
 
 
-def given(words: Iterable[str]) -> tuple[str, ...]:
+def network_words(words: Iterable[str]) -> tuple[str, ...]:
     """Return the words that are options of the network."""
     return tuple(word for word in words if word.partition("=")[0] in _OPTIONS)
 
 
-def parse(words: Iterable[str]) -> NetOptions:
+def network_options(words: Iterable[str]) -> NetOptions:
     """Read the network's options among the words of a command line.
 
     Raises Refused that names the first malformed or unsupported one, or one that contradicts another.
     """
     read: dict[str, list[Any]] = {key: [] for key in _OPTIONS}
-    for word in given(words):
+    for word in network_words(words):
         key, _, text = word.partition("=")
         try:
             read[key].append(_OPTIONS[key].read(word, text))

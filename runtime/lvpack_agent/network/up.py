@@ -1,6 +1,8 @@
 """The network: brought up as the kernel command line asks, within a deadline, with a countdown that people see.
 
-Whoever needs a share has it brought up.
+It is brought up only when a share is needed.
+
+Tested in guests: qemu-tests/tests/test_network.py.
 """
 
 import time
@@ -9,9 +11,9 @@ from dataclasses import dataclass
 
 from lvpack_agent import places
 from lvpack_agent.errors import Failed
-from lvpack_agent.network import devices as netdevices
 from lvpack_agent.network import dhcp, nics
 from lvpack_agent.network.choice import Choice
+from lvpack_agent.network.devices import make_bond, make_vlan
 from lvpack_agent.network.ipoption import Setup
 from lvpack_agent.network.line import Line
 from lvpack_agent.network.values import NetOptions
@@ -80,9 +82,9 @@ class _Attempt:
     def bring_up(self) -> None:
         self._find_named()
         for bond in self._options.bonds:
-            netdevices.make_bond(bond, self._choice.name)
+            make_bond(bond, self._choice.name)
         for vlan in self._options.vlans:
-            netdevices.make_vlan(vlan, self._choice.name(vlan.parent))
+            make_vlan(vlan, self._choice.name(vlan.parent))
         for setup in self._choice.in_order():
             self._add(self._choice.name(setup.interface), setup)
         self._wait(self._go_on, lambda: self._missing("a"), self._until)

@@ -66,5 +66,5 @@ class NetOptions:
 
     @property
     def devices(self) -> tuple[Bond | Vlan, ...]:
-        """What is made on top of NICs; VLANs after bonds, which they may be on."""
+        """What is made on top of NICs: bonds first, for VLANs may be on them."""
         return (*self.bonds, *self.vlans)

@@ -1,11 +1,13 @@
-"""Overlay mode: probe, plan, shrink and compact in a copy-on-write overlay, verify, dump."""
+"""Overlay mode: probe, plan, shrink and compact in a copy-on-write overlay, verify, dump.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py, test_bad_input.py.
+"""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent.backup import journal_read, journal_refuse, sameday
-from lvpack_agent.backup import tables as rescue
+from lvpack_agent.backup import journal_read, journal_refuse, sameday, tables
 from lvpack_agent.backup.dump import dump, set_name
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.survey import Survey, find_source, refuse_marked, refuse_several, surveyed
@@ -35,18 +37,22 @@ def only_plan(settings: Settings, session: Session, folder: Path) -> str:
 
 
 def _only_plan(settings: Settings, session: Session, folder: Path, undo: Undo) -> str:
+    in_place = settings.mode == "inplace"
     with session.phase("probe"):
         _, found = find_source(settings, session, undo)
         session.disk = found.disk.path
-        if settings.mode == "inplace":
+        if in_place:
             refuse_several(found)
         refuse_marked(found)
         overlaid = undo.enter_context(overlay.overlay(found.paths, lambda u: stores.in_memory(folder / "store", u)))
         store = overlaid.store
-    room = _room(store) if settings.mode == "overlay" and settings.scratch in IN_MEMORY else None
-    with session.phase("plan"), surveyed(found, overlaid.devices, settings, session, room) as survey:
+    room = _room(store) if not in_place and settings.scratch in IN_MEMORY else None
+    with (
+        session.phase("plan"),
+        surveyed(found, overlaid.devices, session, margin=settings.margin, rebuild=not in_place, room=room) as survey,
+    ):
         planned = survey.plan
-        if settings.mode == "inplace":
+        if in_place:
             session.say(text.as_text(planned, text.inplace_costs(planned)))
         else:
             _show(survey, store, session)
@@ -59,7 +65,7 @@ def _disks(found: Found) -> str:
     return f"disk{'s' if len(found.disks) > 1 else ''} {' and '.join(found.paths)}"
 
 
-def pack(job: Job) -> str:
+def pack_in_overlay(job: Job) -> str:
     """Pack the server's disks into an image set; return the closing message."""
     with Undo() as undo:
         return _pack(job, undo)
@@ -84,7 +90,9 @@ def _pack(job: Job, undo: Undo) -> str:
     with Undo() as source_undo:
         with session.phase("plan"):
             room = _room(store)
-            survey = source_undo.enter_context(surveyed(found, overlaid.devices, settings, session, room))
+            survey = source_undo.enter_context(
+                surveyed(found, overlaid.devices, session, margin=settings.margin, rebuild=True, room=room)
+            )
             source, planned = survey.source, survey.plan
             plan_text = _show(survey, store, session)
         if planned.store > room():
@@ -92,7 +100,7 @@ def _pack(job: Job, undo: Undo) -> str:
         session.name = set_name(settings.name, survey.host)
         folder = writer.begin(session.name)
         vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, job.folder) for vg in source.layout.vgs}
-        rescue.write(folder, source, vg_texts, plan_text)
+        tables.write(folder, source, vg_texts, plan_text)
         with session.phase("shrink"):
             findings = shrink.shrink(
                 source, found.paths, planned, job.folder / "filesystem", session.say, readback=settings.readback
@@ -110,7 +118,7 @@ def _pack(job: Job, undo: Undo) -> str:
 
 
 def _room(store: Store) -> Callable[[], int]:
-    """Return a function that returns how many bytes of the overlay's store are still free."""
+    """Return a function that returns how many bytes are left in the overlay's store."""
     return lambda: store.size - dmsetup.store_use(overlay.SOURCE).used
 
 
@@ -126,7 +134,7 @@ def _show(survey: Survey, store: Store, session: Session) -> str:
 def _store(
     scratch: str, all_disks: tuple[BlockDevice, ...], sources: tuple[BlockDevice, ...], job: Job, undo: Undo
 ) -> Store:
-    """Return the store of an overlay where lvpack.scratch wants it; what it held means nothing when the run is over."""
+    """Return the store of an overlay, where lvpack.scratch wants it. Nothing of it is needed when the run is over."""
     if scratch in IN_MEMORY:
         return stores.in_memory(job.folder / "store", undo)
     size = sum(disk.size for disk in sources)

@@ -14,12 +14,12 @@ from lvpack_agent.undo import Undo
 
 def packed_table(plan: Plan, sources: Sequence[str], index: int = 0) -> str:
     """Return a packed disk as a device-mapper table over the overlay's devices: arithmetic, nothing moves."""
-    pieces = [
-        Linear(device="" if part.disk is None else sources[part.disk], offset=part.offset, size=part.size)
-        for part in stretches(plan, index)
+    parts = [
+        Linear(device="" if stretch.disk is None else sources[stretch.disk], offset=stretch.offset, size=stretch.size)
+        for stretch in stretches(plan, index)
     ]
-    assert sum(p.size for p in pieces) == plan.target.disks[index].size
-    return dmsetup.linear_table(pieces)
+    assert sum(part.size for part in parts) == plan.target.disks[index].size
+    return dmsetup.linear_table(parts)
 
 
 def packed_disks(
@@ -35,8 +35,8 @@ def packed_disks(
         with Undo() as pvs_only:
             pvs = {}
             for pv in vg.pvs:
-                piece = Linear(device=devices[pv.disk], offset=plan.target.pv_start(pv), size=pv.size)
+                whole = Linear(device=devices[pv.disk], offset=plan.target.pv_start(pv), size=pv.size)
                 name = f"lvpack-packed{pv.disk or ''}-pv{pv.partition}"
-                pvs[pv] = dmsetup.create(name, dmsetup.linear_table([piece]), pvs_only)
+                pvs[pv] = dmsetup.create(name, dmsetup.linear_table([whole]), pvs_only)
             lvm.restore_metadata(vg.name, pvs, rewrite(vg_texts[vg.name], vg), folder)
     return tuple(devices)

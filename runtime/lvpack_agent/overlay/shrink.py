@@ -1,4 +1,7 @@
-"""Filesystems and swap made smaller in the overlay."""
+"""Filesystems and swap made smaller in the overlay.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py, test_xfs.py.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,12 +25,12 @@ from lvpack_agent.undo import Undo
 def shrink(
     source: Opened, disks: Sequence[str], plan: Plan, folder: Path, say: Callable[[str], None], *, readback: bool
 ) -> list[str]:
-    """Shrink filesystems and swap in the overlay as planned; return findings: what had to be repaired or is changed.
+    """Shrink filesystems and swap in the overlay as planned; return findings: what was repaired, or has changed.
 
-    disks are the source disks that are under the overlay; folder is a place to mount filesystems at. With readback the
-    contents of files that are copied are held against the original's.
+    disks are the source disks under the overlay; folder is a place to mount filesystems at. With readback the contents
+    of files that are copied are compared with the originals.
 
-    Raises Failed, saying so, if the store overflows on the way.
+    Raises Failed if the store overflows.
     """
     progress = Progress("shrink (bytes in the store)", plan.store, say)
 
@@ -60,7 +63,7 @@ def shrink(
 
 
 def _original(uuid: str, source: Opened, disks: Sequence[str], folder: Path, undo: Undo) -> str:
-    """Map an LV as it is on the source disks, whatever the overlay took; what is written to it is soon forgotten."""
+    """Map an LV as it is on the source disks, without the overlay's writes; what is written to it goes with undo."""
     under = {
         dmsetup.number(device): (disks[index], source.layout.disks[index].start_of(number))
         for (index, number), device in source.partitions.items()

@@ -1,9 +1,9 @@
 """Compaction: the extents of each PV collected at its start, by arithmetic alone.
 
-What lies within the first N extents of a PV, N being the number that is used, stays where it is; what lies beyond
-fills the holes among them. That is the least that any compaction moves, and no range ever overlaps the place that it
-goes to, however full the PV is. Overlay mode renders the moves as a device-mapper table, in-place mode as pvmove
-ranges, in any order. PVs of other disks can be collapsed into one: their extents all lie beyond.
+A PV that uses N extents keeps those of them that are among its first N extents where they are; those beyond fill the
+holes between. No compaction can move less, and no range ever overlaps the place that it goes to, however
+full the PV is. Overlay mode renders the moves as a device-mapper table, in-place mode as pvmove
+ranges, in any order. PVs of other disks can be collapsed into one: all their extents count as beyond.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,18 +15,19 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.layout.extents import Area, Move, Segment, joined_segments
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
+from lvpack_agent.sizes import round_up
 
-# PVs that give up all their extents, by UUID: the PV that takes them.
+# By the UUID of a PV that gives up all its extents: the UUID of the PV that takes them.
 Homes = Mapping[str, str]
 AT_HOME: Homes = MappingProxyType({})
 
 
 def truncated(lv: LogicalVolume, extents: int) -> LogicalVolume:
-    """Return the LV cut to its first extents, which must not be more than it has, and end with a whole stripe."""
+    """Return the LV cut to its first extents: at most as many as it has, and a number that whole_stripes() returns."""
     assert 0 < extents <= lv.extents, (lv.name, extents)
     assert extents == whole_stripes(lv, extents), (lv.name, extents)
     kept = tuple(
-        s.piece(0, min(s.count, extents - s.le) // len(s.areas), s.areas) for s in lv.segments if s.le < extents
+        s.part(0, min(s.count, extents - s.le) // len(s.areas), s.areas) for s in lv.segments if s.le < extents
     )
     return replace(lv, segments=kept)
 
@@ -35,32 +36,32 @@ def whole_stripes(lv: LogicalVolume, extents: int) -> int:
     """Return the least number of extents, not below the given one, that an LV can be cut to."""
     last = next(s for s in lv.segments if s.le < extents <= s.le + s.count)
     stripes = len(last.areas)
-    return last.le + -(-(extents - last.le) // stripes) * stripes
+    return last.le + round_up(extents - last.le, stripes)
 
 
 def compact(vg: VolumeGroup, homes: Homes = AT_HOME) -> tuple[Move, ...]:
-    """Return the moves that leave no hole on any PV, by PV and source; each used extent is in exactly one of them."""
+    """Return the moves that leave no hole on any PV, sorted by PV and source. Each used extent is in exactly one."""
     moves: list[Move] = []
-    pieces: dict[str, list[Range]] = {pv.uuid: [] for pv in vg.pvs}
+    parts: dict[str, list[Range]] = {pv.uuid: [] for pv in vg.pvs}
     for area, count in _areas(vg):
-        pieces[area.pv].append(Range(start=area.pe, count=count))
+        parts[area.pv].append(Range(start=area.pe, count=count))
     for pv in vg.pvs:
-        _refuse_overlaps(vg, pv.uuid, pv.extents, pieces[pv.uuid])
+        _refuse_overlaps(vg, pv.uuid, pv.extents, parts[pv.uuid])
     for pv in vg.pvs:
         if pv.uuid in homes:
             continue
-        own = sorted(pieces[pv.uuid], key=lambda p: p.start)
-        beyond = [(uuid, p) for uuid, home in homes.items() if home == pv.uuid for p in pieces[uuid]]
+        own = sorted(parts[pv.uuid], key=lambda p: p.start)
+        beyond = [(uuid, p) for uuid, home in homes.items() if home == pv.uuid for p in parts[uuid]]
         used = sum(p.count for p in own) + sum(p.count for _, p in beyond)
         holes: list[Range] = []
         end = 0
-        for piece in own:
-            holes.append(Range(start=end, count=min(piece.start, used) - end))
-            end = piece.end
-            staying = max(0, min(end, used) - piece.start)
+        for part in own:
+            holes.append(Range(start=end, count=min(part.start, used) - end))
+            end = part.end
+            staying = max(0, min(end, used) - part.start)
             if staying:
-                moves.append(Move(pv=pv.uuid, source=piece.start, target=piece.start, count=staying))
-            beyond.append((pv.uuid, Range(start=piece.start + staying, count=piece.count - staying)))
+                moves.append(Move(pv=pv.uuid, source=part.start, target=part.start, count=staying))
+            beyond.append((pv.uuid, Range(start=part.start + staying, count=part.count - staying)))
         holes.append(Range(start=end, count=used - end))
         for uuid, source, target in _fill([h for h in holes if h.count > 0], [b for b in beyond if b[1].count > 0]):
             to = "" if uuid == pv.uuid else pv.uuid
@@ -74,39 +75,39 @@ def _areas(vg: VolumeGroup) -> Iterator[tuple[Area, int]]:
     return ((area, s.length) for lv in vg.lvs for s in lv.segments for area in s.areas)
 
 
-def _refuse_overlaps(vg: VolumeGroup, pv: str, extents: int, pieces: list[Range]) -> None:
+def _refuse_overlaps(vg: VolumeGroup, pv: str, extents: int, parts: list[Range]) -> None:
     end = 0
-    for piece in sorted(pieces, key=lambda p: p.start):
-        if piece.start < end or piece.end > extents:
+    for part in sorted(parts, key=lambda p: p.start):
+        if part.start < end or part.end > extents:
             raise Failed(
-                f"cannot compact VG '{vg.name}': extent {piece.start} of PV {pv} is used twice or does not exist",
+                f"cannot compact VG '{vg.name}': extent {part.start} of PV {pv} is used twice or does not exist",
                 hint="check the VG with vgck",
             )
-        end = piece.end
+        end = part.end
 
 
-def _fill(holes: list[Range], pieces: list[tuple[str, Range]]) -> Iterator[tuple[str, Range, int]]:
-    """Yield (PV, range, first extent of its new place) until pieces and holes, of the same sum, are used up.
+def _fill(holes: list[Range], parts: list[tuple[str, Range]]) -> Iterator[tuple[str, Range, int]]:
+    """Yield (PV, range, first extent of its new place) until parts and holes, of the same sum, are used up.
 
-    The largest piece goes into the smallest hole that takes it whole; if none does, it fills the largest one.
+    The largest part goes into the smallest hole that takes it whole; if none does, it fills the largest one.
     """
-    while pieces:
-        pv, piece = max(pieces, key=lambda p: (p[1].count, -p[1].start))
-        fitting = [h for h in holes if h.count >= piece.count]
+    while parts:
+        pv, part = max(parts, key=lambda p: (p[1].count, -p[1].start))
+        fitting = [h for h in holes if h.count >= part.count]
         hole = min(fitting, key=lambda h: (h.count, h.start)) if fitting else max(holes, key=lambda h: h.count)
-        count = min(piece.count, hole.count)
-        yield pv, Range(start=piece.start, count=count), hole.start
-        pieces.remove((pv, piece))
+        count = min(part.count, hole.count)
+        yield pv, Range(start=part.start, count=count), hole.start
+        parts.remove((pv, part))
         holes.remove(hole)
-        if piece.count > count:
-            pieces.append((pv, Range(start=piece.start + count, count=piece.count - count)))
+        if part.count > count:
+            parts.append((pv, Range(start=part.start + count, count=part.count - count)))
         if hole.count > count:
             holes.append(Range(start=hole.start + count, count=hole.count - count))
     assert not holes
 
 
 def relocated(vg: VolumeGroup, *moves: Move) -> VolumeGroup:
-    """Return the VG after moves, all at once: segments are split at their ends, adjacent ones joined."""
+    """Return the VG after moves, made all at once: segments are split where moves cut them, adjacent ones joined."""
     lvs = (replace(lv, segments=joined_segments(p for s in lv.segments for p in _relocated(s, moves))) for lv in vg.lvs)
     return replace(vg, lvs=tuple(lvs))
 
@@ -115,7 +116,7 @@ def _relocated(s: Segment, moves: tuple[Move, ...]) -> Iterator[Segment]:
     """Yield what becomes of a segment; where one of its areas is cut all are, for stripes stand side by side."""
     by_area = _by_area(s, moves)
     for first, last in pairwise(_cuts(s, by_area)):
-        yield s.piece(first, last - first, [_place(a, first, some) for a, some in by_area])
+        yield s.part(first, last - first, [_place(a, first, some) for a, some in by_area])
 
 
 def _by_area(s: Segment, moves: Iterable[Move]) -> list[tuple[Area, list[Move]]]:
@@ -133,22 +134,22 @@ def _cuts(s: Segment, by_area: Iterable[tuple[Area, list[Move]]]) -> list[int]:
 
 
 def one_by_one(vg: VolumeGroup, moves: tuple[Move, ...]) -> tuple[Move, ...]:
-    """Return moves cut so that each is of one segment still after any others were made, one after another.
+    """Return the moves, cut so that each takes extents of a single segment, whichever of the others were made before.
 
-    A move of one of its stripes cuts a segment, so that another stripe's move would be of two segments then.
+    Moving extents of one stripe splits the segment, so that a longer move of another stripe would be of two segments.
     """
-    pieces = []
+    parts = []
     for segment in (s for lv in vg.lvs for s in lv.segments):
         by_area = _by_area(segment, moves)
         for first, last in pairwise(_cuts(segment, by_area)):
             for area, some in by_area:
                 pe = area.pe + first
-                pieces += [
+                parts += [
                     replace(m, source=pe, target=m.target + pe - m.source, count=last - first)
                     for m in some
                     if m.source <= pe < m.source + m.count
                 ]
-    return tuple(sorted(pieces, key=lambda m: (m.pv, m.source)))
+    return tuple(sorted(parts, key=lambda m: (m.pv, m.source)))
 
 
 def _place(area: Area, offset: int, moves: list[Move]) -> Area:
@@ -161,7 +162,7 @@ def _place(area: Area, offset: int, moves: list[Move]) -> Area:
 
 
 def moved(vg: VolumeGroup, moves: tuple[Move, ...], homes: Homes = AT_HOME) -> VolumeGroup:
-    """Return the VG after its compaction: PVs are cut to what is used, those that gave all away are gone."""
+    """Return the VG after its compaction: PVs are cut to the extents in use, and those that gave all away are gone."""
     pvs = []
     for pv in vg.pvs:
         if pv.uuid not in homes:

@@ -1,16 +1,17 @@
-"""A plan whose copy-on-write store fits the room there is, by shrinking less; arithmetic alone, as the plan itself.
+"""A plan that shrinks less, so that its copy-on-write store fits the room there is; arithmetic alone, like the plan.
 
-What an ext filesystem puts into the store falls in steps as it gets larger: where its files lie, an extent more may
-spare hundreds of MiB. So the sizes are chosen together, for the smallest disk whose store fits.
+The larger an ext filesystem stays, the less its shrink writes to the store. That goes in steps: where files lie, one
+extent more may save hundreds of MiB. So the sizes of all LVs are chosen together, for the smallest disk whose store
+fits.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.plan.make import make_plan
-from lvpack_agent.plan.sizes import rewritten
+from lvpack_agent.plan.sizes import resized, rewritten
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import round_up
@@ -21,7 +22,7 @@ SIZES, COMBINATIONS = 128, 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Sizes of some LVs in extents, the bytes that those take together, and what they put into the store."""
+    """sizes of some LVs in extents, the bytes that they take together, and the bytes that they put into the store."""
 
     size: int
     store: int
@@ -29,9 +30,10 @@ class Choice:
 
 
 def fitted(source: Layout, margin: Margin, room: int, *, kept: int = 1) -> Plan:
-    """Return the plan for a layout whose store takes at most room bytes; if there is none, the one with the least.
+    """Return the plan for a layout whose store takes at most room bytes; if none does, the one with the smallest store.
 
-    It is that of make_plan() if that fits; else filesystems keep more than the margin. Raises Refused as make_plan().
+    The plan of make_plan() is returned if it fits; else filesystems keep more free space than the margin asks for.
+    Raises Refused like make_plan().
     """
     plan = make_plan(source, margin, kept=kept)
     if plan.store <= room:
@@ -49,12 +51,11 @@ def fitted(source: Layout, margin: Margin, room: int, *, kept: int = 1) -> Plan:
 
 
 def _choices(lv: LogicalVolume, least: int, extent: int) -> list[Choice]:
-    """Return sizes of an LV from least extents to all that it has; what a larger one spares is worth it."""
+    """Return sizes of an LV, from least extents to all that it has; each larger one puts less into the store."""
     step = max(1, round_up(lv.extents - least, SIZES) // SIZES)
     found: list[Choice] = []
     for count in [*range(least, lv.extents, step), lv.extents]:
-        size = min(lv.content.size, count * extent // lv.content.block_size * lv.content.block_size)
-        store = rewritten(lv.content, replace(lv.content, size=size))
+        store = rewritten(lv.content, resized(lv.content, count * extent))
         if not found or store < found[-1].store:
             found.append(Choice(size=count * extent, store=store, sizes=(count,)))
     return found
@@ -65,7 +66,7 @@ def _both(a: Choice, b: Choice) -> Choice:
 
 
 def _kept(choices: Iterable[Choice], room: int) -> list[Choice]:
-    """Return the choices that none beats in both, by size, so many as are worth it; the last has the least store."""
+    """Return the choices that no other beats in size and store, sorted by size; nearly equal ones are left out."""
     best: list[Choice] = []
     for choice in sorted(choices, key=lambda c: (c.size, c.store)):
         if not best or choice.store < best[-1].store:

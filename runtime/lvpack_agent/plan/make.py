@@ -1,4 +1,4 @@
-"""From a layout to its plan."""
+"""A layout's plan: what its disks become."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,10 +25,10 @@ LEAST_METADATA = 68 * KIB
 def make_plan(
     source: Layout, margin: Margin, least: Mapping[str, int] = MappingProxyType({}), *, kept: int = 1
 ) -> Plan:
-    """Return the plan for a layout whose first disks are packed, so many as kept says.
+    """Return the plan that packs the first disks of a layout, as many as kept, each into a disk of its own.
 
-    The others give them the extents of their PVs. least has extents by the UUID of an LV, which it keeps even if its
-    margin asks for less. Raises Refused for a layout that this version cannot pack.
+    The PVs of the other disks give their extents to those. least has, by the UUID of an LV, the extents that it keeps
+    even if the margin asks for less. Raises Refused for a layout that this version cannot pack.
     """
     refuse_other_disks(source, kept)
     rows: list[Row] = []
@@ -53,19 +53,19 @@ def make_plan(
 
 
 def _homes(vg: VolumeGroup, kept: int) -> dict[str, str]:
-    """Return where the extents of PVs on disks after the kept ones go: to the VG's last PV on these."""
+    """Return, for each PV on a disk that is not kept, what takes its extents: the VG's last PV on a kept disk."""
     home = max((pv for pv in vg.pvs if pv.disk < kept), key=lambda pv: (pv.disk, pv.partition))
     return {pv.uuid: home.uuid for pv in vg.pvs if pv.disk >= kept}
 
 
 def _with_metadata(vg: VolumeGroup) -> tuple[PhysicalVolume, ...]:
-    """Return the PVs of a packed VG; if those that are gone had all its metadata areas, the first gets one."""
+    """Return the PVs of a packed VG; if all its metadata areas were on PVs that are gone, the first PV gets one."""
     first, *rest = vg.pvs
     if any(pv.metadata_areas for pv in vg.pvs):
         return vg.pvs
     if first.pe_start < LEAST_METADATA:
         raise Refused(
-            f"cannot collapse VG '{vg.name}': the PV that has its extents then has no metadata area, and no room for "
+            f"cannot collapse VG '{vg.name}': the PV that takes its extents has no metadata area, and no room for "
             "one before its first extent",
             hint="bring the VG to a new PV first (pvcreate, vgextend, pvmove, vgreduce)",
         )

@@ -24,7 +24,7 @@ def pv_sizes(vgs: Iterable[VolumeGroup], index: int) -> dict[int, int]:
 
 
 def packed_disk(disk: Disk, sizes: Mapping[int, int]) -> Disk:
-    """Return what a disk is packed into; sizes are those of its PVs by partition."""
+    """Return what a disk is packed into; sizes has the sizes of its PVs by the number of their partition."""
     if not disk.rows and not sizes:
         return disk
     rows = _placed(disk, sizes)
@@ -38,14 +38,15 @@ def packed_disk(disk: Disk, sizes: Mapping[int, int]) -> Disk:
 
 
 def gpt_tail(disk: Disk) -> int:
+    """Return the bytes at the end of a packed disk that a backup GPT needs."""
     return GPT_TAIL if disk.table and disk.table.label == "gpt" else 0
 
 
 def _placed(disk: Disk, sizes: Mapping[int, int]) -> tuple[Partition, ...]:
-    """Return the partitions of the packed disk: PVs have sizes by number, what stands after one that ends moves down.
+    """Return the partitions of the packed disk; sizes has the sizes of the PVs by the number of their partition.
 
-    What moves keeps its place within a MiB, and at most a MiB of the gap before it, where the boot record of a logical
-    partition may be.
+    What stands after a PV that got smaller moves down. It keeps its offset within a MiB, and at most a MiB of the gap
+    before it, where the boot record of a logical partition may be.
     """
     placed: dict[int, Partition] = {}
     at = before = 0

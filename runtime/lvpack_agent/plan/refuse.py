@@ -6,7 +6,7 @@ from lvpack_agent.layout.layout import Layout
 
 
 def refuse_other_disks(source: Layout, kept: int) -> None:
-    """Raise Refused for disks that cannot be packed, or, those after the kept ones, cannot be collapsed."""
+    """Raise Refused for a disk that cannot be packed, or one after the kept ones that cannot be collapsed into them."""
     for disk in source.disks:
         if disk.table and disk.table.label not in ("dos", "gpt"):
             raise Refused(

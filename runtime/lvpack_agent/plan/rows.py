@@ -14,6 +14,7 @@ from lvpack_agent.sizes import MIB, human
 
 
 def of_disk(old: Disk, new: Disk) -> Row:
+    """Return the row of a disk as a whole."""
     if new is old:
         verb, kind, reason = "keep", old.content.type or "unknown", "has no partition: as it is"
     else:
@@ -30,7 +31,7 @@ def of_disk(old: Disk, new: Disk) -> Row:
 
 
 def leaving_out(plan: Plan, others: Iterable[tuple[str, int]]) -> Plan:
-    """Return the plan with disks of the server, by name and size, that the packed disk will have nothing of."""
+    """Return the plan with a row for each disk that is left out; others are their names and sizes in bytes."""
     rows = (
         Row(verb=LEAVE_OUT, object=name, type="", before=size, after=0, reason="shares no VG with what is packed")
         for name, size in others

@@ -8,7 +8,7 @@ from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
 from lvpack_agent.plan.compact import truncated, whole_stripes
 from lvpack_agent.plan.values import Plan, Row
 from lvpack_agent.settings.values import Margin
-from lvpack_agent.sizes import MIB, human, round_up
+from lvpack_agent.sizes import MIB, human, round_down, round_up
 
 # A snapshot's chunk of 4 KiB costs 16 bytes in its exception table (kernel: dm-snap-persistent, dm-snap-transient);
 # metadata of moved files and directories is rewritten as well. Measured on the sample server: 3 to 6 %.
@@ -17,14 +17,15 @@ STORE_FLOOR = 8 * MIB
 # Growing writes inode tables: at most 256 bytes for each 4 KiB of a filesystem (mke2fs.conf(5), "small").
 GROW_OVERHEAD = 1 / 16
 
-# The part of its size that an XFS must lose to be worth a copy of all its files.
+# An XFS must lose this part of its size to be worth a copy of all its files.
 REBUILD_GAIN = 1 / 16
 
-# Why what an LV holds keeps its size, by its type.
+# By the type of what an LV holds: why it keeps its size.
 _WHOLE = {"": "no filesystem is recognised", "xfs": "an XFS that is not made anew"}
 
 
 def shrunk_lvs(vg: VolumeGroup, margin: Margin, least: Mapping[str, int]) -> tuple[VolumeGroup, list[Row]]:
+    """Return the VG with its LVs shrunk, and the rows that say so; least has the fewest extents of LVs by UUID."""
     lvs, rows = [], []
     for lv in vg.lvs:
         new, reason = _shrunk(lv, vg.extent_size, margin, least.get(lv.uuid, 0))
@@ -48,23 +49,25 @@ def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple
         wanted = content.minimum + margin.of(content.minimum)
         extents = round_up(min(wanted, lv.extents * extent), extent) // extent
         new = truncated(lv, whole_stripes(lv, min(max(extents, least), lv.extents)))
-        size = min(content.size, new.extents * extent // content.block_size * content.block_size)
-        if content.rebuilt and size > content.size * (1 - REBUILD_GAIN):
+        small = resized(content, new.extents * extent)
+        if content.rebuilt and small.size > content.size * (1 - REBUILD_GAIN):
             return lv, "kept whole: " + (
                 "it would hardly get smaller" if extents >= least else "the store has no room for making it anew"
             )
         reason = f"{'made anew: ' if content.rebuilt else ''}minimum {human(content.minimum)} + {margin}"
         reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
-        return replace(new, content=replace(content, size=size)), reason
+        return replace(new, content=small), reason
     if content.type == "swap" and content.block_size:
         new = truncated(lv, whole_stripes(lv, 1))
-        small = _small_swap(content, new.extents * extent)
-        return replace(new, content=small), "one extent; UUID, label and page size stay"
+        return replace(
+            new, content=resized(content, new.extents * extent)
+        ), "one extent; UUID, label and page size stay"
     return lv, f"kept whole: {_WHOLE.get(content.type, 'neither ext2/3/4, XFS nor swap')}"
 
 
-def _small_swap(content: Content, size: int) -> Content:
-    return replace(content, size=min(content.size, size // content.block_size * content.block_size))
+def resized(content: Content, room: int) -> Content:
+    """Return a filesystem or swap area as it is made in room bytes: whole blocks, and not more than it has."""
+    return replace(content, size=min(content.size, round_down(room, content.block_size)))
 
 
 def store_needed(plan: Plan) -> int:
@@ -73,7 +76,7 @@ def store_needed(plan: Plan) -> int:
 
 
 def rewritten(old: Content, new: Content) -> int:
-    """Return the bytes that resizing an ext filesystem writes, at most, by its block bitmap, or making an XFS anew."""
+    """Return the bytes that resizing an ext filesystem, or making an XFS anew, writes at most."""
     if new.size == old.size or not (old.is_ext or old.rebuilt):
         return 0
     if old.rebuilt:

@@ -8,7 +8,7 @@ from lvpack_agent.plan.values import Plan, Stretch
 
 
 def stretches(plan: Plan, index: int = 0) -> tuple[Stretch, ...]:
-    """Return what a packed disk, by its index, is made of, from its first byte to its last."""
+    """Return the stretches that a packed disk, given by its index, is made of, from its first byte to its last."""
     return tuple(_joined(_of_disk(plan, index)))
 
 
@@ -60,7 +60,7 @@ def _of_pv(plan: Plan, vg: VolumeGroup, pv: PhysicalVolume) -> Iterator[Stretch]
 
 
 def _joined(stretches: Iterable[Stretch]) -> Iterator[Stretch]:
-    """Yield stretches, without empty ones, those made one that follow each other on a disk."""
+    """Yield the stretches without empty ones; those that follow each other on a source disk are joined."""
     last: Stretch | None = None
     for stretch in stretches:
         if not stretch.size:

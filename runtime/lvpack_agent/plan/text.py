@@ -38,13 +38,13 @@ def _extents(lv: LogicalVolume, labels: Mapping[str, str]) -> str:
 
 
 def overlay_costs(plan: Plan, room: int | None = None, place: str = "") -> str:
-    """Return what overlay mode needs, for people; room is what the store may take in its place, in bytes."""
+    """Return what overlay mode needs, for people; place is where the store is, room its largest size there in bytes."""
     there = f"; {place} has room for {human(room)}" if room is not None else ""
     return f"The copy-on-write store needs about {human(plan.store)}{there}."
 
 
 def cost_of_fitting(plan: Plan, wished: Plan) -> str:
-    """Return, for people, what a plan that fits its store gives away against the one that the margin asks for."""
+    """Return, for people, how much larger a plan that fits its store is than the plan that the margin asks for."""
     return (
         f"the disk is packed into {human(plan.packed_size)}, since there is no more room for the store; a store of "
         f"{human(wished.store - plan.store)} more would make it {human(wished.packed_size)}"

@@ -10,7 +10,7 @@ from lvpack_agent.layout.volumes import LogicalVolume
 # GRUB manual, "BIOS installation": the type of the partition of a GPT that has what an msdos disk has in its gap.
 BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 
-# The verb of rows whose object the packed disk has not.
+# The verb of rows whose object is not on the packed disk.
 LEAVE_OUT = "leave out"
 
 
@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """size bytes of the packed disk: those of a source disk, by its index, from offset on; disk None is zeros."""
+    """size bytes of the packed disk: those of a source disk (its index) from offset on, or zeros if disk is None."""
 
     size: int
     disk: int | None = None
@@ -40,7 +40,7 @@ class Plan:
     """From source to target; store is the estimate in bytes of what the copy-on-write store takes.
 
     The target's disks are the packed ones: what becomes of the first disks of the source, in their order. The other
-    disks of the source are collapsed into the first. moves are those of all PVs.
+    disks of the source are collapsed into the first. moves has the moves of all PVs.
     """
 
     source: Layout
@@ -70,7 +70,7 @@ class Plan:
         return frozenset(old.uuid for old, new in self.lvs() if new.extents < old.extents)
 
     def moved_boot_loaders(self) -> Iterator[str]:
-        """Yield the names of BIOS boot partitions that move: GRUB knows the place of its second part by sector."""
+        """Yield the names of BIOS boot partitions that move: GRUB looks for its second part there by sector number."""
         for index, packed in enumerate(self.target.disks):
             for old, new in zip(self.source.disks[index].rows, packed.rows, strict=True):
                 if old.type.upper() == BIOS_BOOT and old.start != new.start:

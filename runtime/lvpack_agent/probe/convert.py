@@ -16,7 +16,7 @@ Place = tuple[int, int]
 def volume_group(vg: vgreport.Vg, pvs: Mapping[str, Place], contents: Mapping[str, Content]) -> VolumeGroup:
     """Return a reported VG of linear and striped LVs as the layout has it.
 
-    pvs are places by device, contents are by name of the LV; what is not named there is left open.
+    pvs has the places of PVs by device, contents those of LVs by name; an LV that is not in it is of unknown content.
     """
     uuids = {pv.device: pv.uuid for pv in vg.pvs}
     return VolumeGroup(
@@ -57,7 +57,7 @@ def physical_volume(reported: vgreport.Pv, place: Place, extent_size: int) -> Ph
 
 
 def segment(reported: vgreport.Segment, uuids: dict[str, str]) -> Segment:
-    """Return a segment as the layout has it; uuids are of PVs, by device. Raises Failed if it does not add up."""
+    """Return a segment as the layout has it; uuids are those of PVs, by device. Raises Failed if it does not add up."""
     areas = []
     for text in reported.ranges:
         device, _, extents = text.rpartition(":")

@@ -25,10 +25,10 @@ _WRAPPERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The disks to pack, the wanted VG's first, and all VGs on them, the wanted one first.
+    """The disks to pack, those of the wanted VG first, and all VGs on them, the wanted one first.
 
-    The first so many disks as kept says get an image each, the rest are collapsed into those. others are disks that the
-    image will not have.
+    kept is a number of disks: the first ones get an image each, the rest are collapsed into those. others are the disks
+    that are left out.
     """
 
     disks: tuple[BlockDevice, ...]
@@ -38,10 +38,12 @@ class Found:
 
     @property
     def disk(self) -> BlockDevice:
+        """The first disk, that of the wanted VG."""
         return self.disks[0]
 
     @property
     def paths(self) -> tuple[str, ...]:
+        """The paths of all disks to pack."""
         return tuple(disk.path for disk in self.disks)
 
     @property
@@ -51,6 +53,7 @@ class Found:
 
     @property
     def vg_uuid(self) -> str:
+        """The UUID of the wanted VG."""
         return self.vgs[0].uuid
 
 
@@ -62,12 +65,13 @@ def find(
     collapse: bool = True,
     named: bool = False,
 ) -> Found:
-    """Return the disks of the wanted VG ("auto": of the only one, or of those of one disk), with what shares them.
+    """Return the disks of the wanted VG, and of all VGs that share a disk with it, or with one of those.
 
-    named: all the disks are wanted, also those without a VG, or with one that shares no disk with the wanted one; auto
-    is the VG of the first then. With collapse the disks of a VG become one, and one of them at most may have
-    partitions beside its PVs. Raises Refused then, if there is no VG, or more than one that could be meant, or a PV is
-    missing.
+    wanted is the name of a VG, or auto: the only VG, or all VGs if they share disks. named: lvpack.disk names disks, so
+    that all of them are packed, also without a VG or with one that shares no disk with the wanted one; auto is then the
+    VG of the first disk. report returns the VGs on devices. With collapse the disks of a VG become one, and only one of
+    them may have partitions beside its PVs. Raises Refused if others have, if no VG or more than one could be meant, or
+    if a PV is missing.
     """
     holders = {part.path: disk for disk in disks for part in (disk, *disk.parts) if part.fstype == PV_TYPE}
     _refuse_clones(disks)
@@ -128,7 +132,7 @@ def _with_pvs(vgs: Iterable[vgreport.Vg], holders: Mapping[str, BlockDevice]) ->
 def _groups(
     wanted: Iterable[vgreport.Vg], vgs: Iterable[vgreport.Vg], holders: Mapping[str, BlockDevice]
 ) -> list[tuple[vgreport.Vg, ...]]:
-    """Return VGs, each with all those that share a disk with it, or with one of those."""
+    """Return the wanted VGs in groups: with each are all VGs that share a disk with it, or with one of the group."""
     groups: list[tuple[vgreport.Vg, ...]] = []
     for vg in wanted:
         if any(vg in group for group in groups):

@@ -1,4 +1,7 @@
-"""Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings."""
+"""Probing: from a disk device to a Layout, with the partitions and LVs of that disk opened as mappings.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_layouts.py, test_refusals.py.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +13,7 @@ from lvpack_agent.devices import blkid, dmsetup, sfdisk
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.errors import Refused
 from lvpack_agent.filesystems import content, ext, xfs_rebuild
-from lvpack_agent.filesystems import free as usage
+from lvpack_agent.filesystems.free import replay
 from lvpack_agent.layout.content import EXT_TYPES, PV_TYPE, SUSPEND_TYPES, Content
 from lvpack_agent.layout.disks import Disk, PartitionTable
 from lvpack_agent.layout.layout import Layout
@@ -24,7 +27,7 @@ from lvpack_agent.undo import Undo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A partition or an LV, whose key is its UUID; name is for people."""
+    """A partition or an LV. key is the place of a partition, or the UUID of an LV; name is for people."""
 
     key: Place | str
     name: str
@@ -80,10 +83,10 @@ def opened(
 ) -> Iterator[Opened]:
     """Map the partitions of disk devices, activate their VGs and yield what is there; all of it is closed at the end.
 
-    Each source is a device and the real disk that lends its path, model, serial and WWN. tag names the mappings. With
+    Each source is a device, and the real disk whose path, model, serial and WWN it gets. tag names the mappings. With
     repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
-    copy-on-write overlay. Without estimate nobody asks how small filesystems can get; with rebuild that is
-    asked of XFS on LVs too, which can only be made anew.
+    copy-on-write overlay. Without estimate nobody asks how small filesystems can get. With rebuild that is asked of XFS
+    on LVs, too, which can only be made anew.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
     with Undo() as undo:
@@ -121,8 +124,8 @@ def mapped(device: str, tag: str, undo: Undo) -> tuple[PartitionTable | None, in
     table, sector = sfdisk.read(device)
     devices = {}
     for row in table.partitions if table else ():
-        piece = dmsetup.Linear(device=device, offset=row.start, size=row.size)
-        devices[row.number] = dmsetup.create(f"lvpack-{tag}-p{row.number}", dmsetup.linear_table([piece]), undo)
+        part = dmsetup.Linear(device=device, offset=row.start, size=row.size)
+        devices[row.number] = dmsetup.create(f"lvpack-{tag}-p{row.number}", dmsetup.linear_table([part]), undo)
     return table, sector, devices
 
 
@@ -196,7 +199,7 @@ class _Reader:
                 )
             block = ext.read(device)
         if self._repair:
-            usage.replay(device, kind, places.REPLAY / Path(device).name)
+            replay(device, kind, places.REPLAY / Path(device).name)
         found = content.read(device, facts, block, estimate=self._estimate)
         if rebuild and kind == "xfs":
             try:

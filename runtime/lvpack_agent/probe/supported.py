@@ -1,4 +1,4 @@
-"""What lvpack packs of what LVM can make; the rest is refused by name, with the way out."""
+"""Which of the things that LVM can make lvpack packs; all others are refused by name, with the way out."""
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.lvm import vgreport

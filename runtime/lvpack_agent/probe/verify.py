@@ -1,4 +1,7 @@
-"""Is a disk exactly what was planned? Asked of the packed disk before its dump and of a target after its restore."""
+"""Is a disk exactly what was planned? This is asked of packed disks before a dump, of targets after a restore.
+
+Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +31,6 @@ def verified(devices: Sequence[str], target: Layout, say: Callable[[str], None])
         # In the image sets of older versions VGs are as LVM happened to report them.
         if lines := differences(replace(target, vgs=by_place(target.vgs)), found.layout):
             names = "' and '".join(devices)
-            raise Failed(f"cannot trust '{names}', it is not what was planned: " + "; ".join(lines[:5]))
+            raise Failed(f"cannot trust '{names}': it is not what was planned: " + "; ".join(lines[:5]))
         parallel.each(check, found.ext_devices())
         yield found

@@ -1,7 +1,7 @@
 """The EFI system partition (ESP) of a restored disk: how the firmware of this machine finds the boot loader on it.
 
-Firmware starts what its boot entries name, and they were left behind in the source. Of a disk that none names it
-starts \\EFI\\BOOT\\BOOTX64.EFI on an ESP, if it is there (UEFI 2.10, 3.5.1.1).
+Firmware starts what its boot entries name, and these stay behind in the source machine. Of a disk that no entry names
+it starts \\EFI\\BOOT\\BOOTX64.EFI on an ESP, if it is there (UEFI 2.10, 3.5.1.1).
 """
 
 import os
@@ -14,32 +14,32 @@ from lvpack_agent.devices import blockdev
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.machine import efi_boot, firmware
-from lvpack_agent.machine import efi_entries as efi
-from lvpack_agent.machine.efi_entries import Loader
-from lvpack_agent.probe import open as probe
-from lvpack_agent.processes import run as run_tool
+from lvpack_agent.machine.efi_entries import Loader, esps
+from lvpack_agent.probe.open import mapped
+from lvpack_agent.processes import run
 from lvpack_agent.session import Session
 from lvpack_agent.undo import Undo
 
 _FALLBACK = Path("EFI/BOOT/BOOTX64.EFI")
 # Under these names systems put what shall be started first; shim also under Secure Boot, so it comes before GRUB.
 _KNOWN = ("shimx64.efi", "shim.efi", "grubx64.efi", "grub.efi", "systemd-bootx64.efi")
-# shim under the name of the fallback starts these if they are beside it. They make boot entries of their own, and some
-# restart the machine then: a machine that loses its entries would do so at each boot. Without them it starts GRUB.
+# Programs that shim, under the name of the fallback, starts if they are beside it. They make boot entries, and some
+# then restart the machine: one that loses its entries would restart at each boot. Without them shim starts GRUB.
 _MAKERS = ("fb", "fallback")
 
 _BY_HAND = "RESTORE.txt in the image set says how to make one by hand; lvpack.efi=fallback needs none"
 
 
 def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, folder: Path) -> None:
-    """Do what lvpack.efi says (how) to a disk (a path), the manifest's boot_disk, that was restored and verified.
+    """Do what lvpack.efi says (how), so that firmware finds the boot loader on a disk that was restored and verified.
 
-    What does not work becomes a warning, for the data is there. folder is where partitions are mounted meanwhile.
+    disk is the path of the manifest's boot_disk. What fails becomes a warning, for the data is there. folder is where
+    partitions are mounted meanwhile.
     """
     entry, fallback = how in ("entry", "both"), how in ("fallback", "both")
     here, there = firmware.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
     table = manifest.packed.disks[manifest.boot_disk].table
-    numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (efi.esps(table) if table else []))
+    numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (esps(table) if table else []))
     if table is None or not numbers:
         if fallback or (entry and here and there):
             session.warn(f"disk '{disk}' has no EFI system partition: UEFI firmware will not boot it")
@@ -51,7 +51,7 @@ def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, fol
     if not entry and not fallback:
         return
     with _or_warn(session, f"cannot look for boot loaders on '{disk}'"), Undo() as undo:
-        _, _, devices = probe.mapped(disk, "esp", undo)
+        _, _, devices = mapped(disk, "esp", undo)
         roots = {n: _mounted(devices[n], folder / str(n), undo, writable=fallback) for n in numbers}
         found = [loader for loader in manifest.boot if _is_there(roots[loader.partition], loader)]
         found = found or [loader for n, root in roots.items() for loader in known(root, n)]
@@ -82,8 +82,8 @@ def _or_warn(session: Session, what: str, hint: str = "") -> Iterator[None]:
 
 def _mounted(device: str, folder: Path, undo: Undo, *, writable: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    run_tool(["mount", "-t", "vfat", "-o", "rw" if writable else "ro", device, folder])
-    undo.callback(run_tool, ["umount", folder])
+    run(["mount", "-t", "vfat", "-o", "rw" if writable else "ro", device, folder])
+    undo.callback(run, ["umount", folder])
     return folder
 
 
@@ -96,9 +96,9 @@ def _is_there(root: Path, loader: Loader) -> bool:
 
 
 def known(root: Path, partition: int) -> list[Loader]:
-    """Return the loaders of the systems on a mounted ESP, by its number: one of each, the one written last first.
+    """Return the loaders on a mounted ESP, one for each system, the one written last first.
 
-    The fallback counts only if there is no other.
+    partition is the number of the ESP. The fallback counts only if there is no other loader.
     """
     found = []
     for folder in (root / "EFI").glob("*/"):
@@ -120,9 +120,9 @@ def known(root: Path, partition: int) -> list[Loader]:
 
 
 def put_fallback(root: Path, loader: Loader) -> str:
-    """Copy a loader of a mounted ESP to the name of the fallback, with the programs beside it; say so.
+    """Copy a loader of a mounted ESP to the name of the fallback, with the programs beside it; return what was done.
 
-    shim needs GRUB beside it. What is there stays as it is. Raises OSError, and then leaves no file behind.
+    shim needs GRUB beside it. Files that exist stay as they are. Raises OSError, and then leaves no new file behind.
     """
     source, target = _file(root, loader), root / _FALLBACK
     if target.exists():

@@ -1,29 +1,27 @@
 """lvpack.action=restore: an image set written to disks that are empty or may be overwritten, then read again."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from lvpack_agent.devices import blockdev, lsblk, sfdisk
-from lvpack_agent.devices.emptiness import what_holds
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import check
 from lvpack_agent.image.manifest import Image, Manifest
-from lvpack_agent.layout.disks import Disk
-from lvpack_agent.machine import dmi
 from lvpack_agent.network.up import Network
 from lvpack_agent.probe.verify import verified
-from lvpack_agent.processes import run as run_tool
+from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.restore import esp
+from lvpack_agent.restore.choose import choose_targets
 from lvpack_agent.restore.target import HEAD, Target
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
-from lvpack_agent.shares import url as urls
 from lvpack_agent.shares.mounted import mounted
+from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import MIB, human
 from lvpack_agent.undo import Undo
 
@@ -35,13 +33,15 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
     """
     with Undo() as undo:
         with session.phase("share"):
-            url, name = urls.parse(settings.source).parent()
+            url, name = parse_url(settings.source).parent()
             share = undo.enter_context(mounted(url, folder / "share", network, session.say, read_only=True))
             session.name = name
             manifest = check.read_manifest(share / name)
             check.check_files(share / name, manifest)
         with session.phase("probe"):
-            targets = choose_targets(lsblk.read(), manifest, settings, session.say)
+            targets = choose_targets(
+                lsblk.read(), manifest, named=settings.disk, overwrite=settings.overwrite, say=session.say
+            )
             session.disk = targets[0].path
             for disk in targets:
                 session.say(f"target: {disk.describe()}")
@@ -70,87 +70,6 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
     return f"restored image set {name} ({human(manifest.packed_size)}) to {where}"
 
 
-def choose_targets(
-    all_disks: tuple[BlockDevice, ...], manifest: Manifest, settings: Settings, say: Callable[[str], object]
-) -> tuple[BlockDevice, ...]:
-    """Return the disks to write, one for each of the set, in its order; say which and why if none is named.
-
-    Raises Refused if it is not clear which, or one of them is too small or not empty.
-    """
-    wanted = manifest.packed.disks
-    candidates = lsblk.select(all_disks, settings.disk)
-    known = "; ".join(d.describe() for d in candidates) or "there is none"
-    if len(wanted) > 1 and (settings.disk == lsblk.AUTO or len(candidates) != len(wanted)):
-        needs = "; ".join(f"{d.model or d.path}: {d.size:,} bytes" for d in wanted)
-        raise Refused(
-            f"cannot choose the target disks: the set has {len(wanted)} ({needs})",
-            hint=f"name as many different disks in that order, each with lvpack.disk=: {known}",
-        )
-    if settings.disk == lsblk.AUTO:
-        candidates = _chosen(candidates, manifest, say)
-    if len(candidates) != len(wanted):
-        raise Refused(
-            f"cannot choose the target disk: there are {len(candidates)}", hint=f"name one with lvpack.disk=: {known}"
-        )
-    for target, packed in zip(candidates, wanted, strict=True):
-        _refuse_unfit(target, packed, settings)
-    return candidates
-
-
-def _chosen(
-    found: tuple[BlockDevice, ...], manifest: Manifest, say: Callable[[str], object]
-) -> tuple[BlockDevice, ...]:
-    """Return what lvpack.disk=auto means: the only disk, or of several the one that the set came from; else all."""
-    machine = dmi.machine().get("product_uuid")
-    same_machine = machine is not None and machine == manifest.machine.get("product_uuid")
-    origins = {d: why for d in found if (why := _origin(d, manifest.plan.source.disks, same_machine))}
-    # The disks of a collapsed set: one that is still there may hold the other half of what the set has.
-    collapsed = len(manifest.plan.source.disks) > len(manifest.packed.disks)
-    if len(found) > 1 and (len(origins) != 1 or collapsed):
-        return found
-    for disk in origins or found:
-        only = "the only disk that there is" if len(found) == 1 else ""
-        origin = f"the one that the set came from, by its {origins[disk]}" if origins else ""
-        say(f"lvpack.disk=auto is {disk.path}: {' and '.join(filter(None, [only, origin]))}")
-    return tuple(origins) or found
-
-
-def _origin(disk: BlockDevice, sources: Sequence[Disk], same_machine: bool) -> str:
-    """Return by what a disk is known to be one that the set came from, "" if it is not.
-
-    A WWN is of one disk in the world; a serial number may be "drive-scsi0" in every virtual machine.
-    """
-    for source in sources:
-        if disk.wwn and source.wwn:
-            if disk.wwn == source.wwn:
-                return f"WWN {disk.wwn}"
-        elif same_machine and disk.serial and (disk.serial, disk.model) == (source.serial, source.model):
-            return f"serial {disk.serial}"
-    return ""
-
-
-def _refuse_unfit(target: BlockDevice, packed: Disk, settings: Settings) -> None:
-    if target.size < packed.size:
-        raise Refused(
-            f"cannot restore to '{target.path}': it has {target.size:,} bytes, the image needs {packed.size:,}",
-            hint=f"use a disk of at least {human(packed.size)}",
-        )
-    if target.sector_size != packed.sector_size:
-        raise Refused(
-            f"cannot restore to '{target.path}': its sectors are {target.sector_size} bytes, the source's were "
-            f"{packed.sector_size}",
-            hint="partition tables and filesystems depend on it: use a disk with the same sector size",
-        )
-    if target.read_only:
-        raise Refused(f"cannot restore to '{target.path}': it is read-only", hint="remove its write protection")
-    held = what_holds(target)
-    if held and not settings.overwrite:
-        raise Refused(
-            f"cannot restore to '{target.path}': it is not empty, it holds {held}",
-            hint="lvpack.overwrite=yes writes over it; everything on it is lost then",
-        )
-
-
 @contextmanager
 def opened(paths: Sequence[str], names: Sequence[str], flags: int = 0) -> Iterator[list[int]]:
     """Yield descriptors of disks that may be written; names are for people. Raises Refused if one cannot be opened."""
@@ -170,7 +89,7 @@ def opened(paths: Sequence[str], names: Sequence[str], flags: int = 0) -> Iterat
 def write_disks(
     fds: Sequence[int], folder: Path, manifest: Manifest, targets: Sequence[BlockDevice], session: Session
 ) -> list[Target]:
-    """Write all disks but for their heads, which come when all the rest has arrived: the first disk's last."""
+    """Write all disks; their heads (target.HEAD) come when all the rest has arrived, the first disk's last of all."""
     written = []
     for fd, image, disk in zip(fds, manifest.images, targets, strict=True):
         with _naming(disk):
@@ -210,7 +129,7 @@ def _write_disk(fd: int, folder: Path, image: Image, disk: BlockDevice, session:
 
 def _read_again(written: Sequence[Target], paths: Sequence[str], session: Session) -> None:
     for target, path in zip(written, paths, strict=True):
-        run_tool(["blockdev", "--flushbufs", path])
+        run(["blockdev", "--flushbufs", path])
         progress = Progress("read again", target.size, session.say)
         with progress.ticking():
             target.read_again(path, progress.add)
@@ -226,16 +145,16 @@ def _verify(manifest: Manifest, targets: Sequence[BlockDevice], session: Session
     with verified([disk.path for disk in restored], replace(manifest.packed, disks=tuple(restored)), session.say):
         pass
     for disk in targets:
-        run_tool(["blockdev", "--flushbufs", disk.path])
+        run(["blockdev", "--flushbufs", disk.path])
 
 
 @contextmanager
 def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[None]:
-    """Whatever ends a restore early leaves disks without a partition table, and an error that says so.
+    """If the restore ends early, remove the disks' partition tables, and raise an error that says so.
 
-    They are written through descriptors that were open before: a path may be another disk's by then.
+    This writes through descriptors that were open before: a path may belong to another disk by then.
     """
-    zeros = bytes(HEAD)  # when memory has run out, there is none for them
+    zeros = bytes(HEAD)  # made now: when memory has run out, none is left for them
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""Writing a restore's target disk: what the block map says, many pieces at a time, and reading that again."""
+"""Writing a target disk: what the block map says, many pieces at a time; and reading that again."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ HEAD = MIB
 SYNC_EVERY = 64 * MIB
 # A gap that is shorter is written as the zeros that it holds: a call of its own would take longer.
 SHORT_GAP = 64 * KIB
-# What leftovers at the ends of a hole could be taken for is at most so far from them (ZFS labels: 512 KiB).
+# The ends of a hole are written as zeros this far: no signature of leftovers is further inside (ZFS labels: 512 KiB).
 EDGE = MIB
 
 # kernel: include/uapi/linux/fs.h, _IO(0x12, 119) and _IO(0x12, 127); both take start and length in bytes.
@@ -32,7 +32,7 @@ BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F
 
 
 class Target:
-    """An open disk that gets the pieces of an image of size bytes; done is told the bytes that are dealt with.
+    """An open disk that gets the pieces of an image of size bytes; done gets the bytes of each that is written.
 
     Holes become zeros where the disk has a command for that; else they are discarded, or stay as they are but for
     their ends, as with bmaptool(1). Raises OSError as the disk does.
@@ -51,21 +51,24 @@ class Target:
         self._written = array("Q"), array("Q"), array("I")
 
     def put(self, at: int, piece: Piece) -> None:
-        """Write a piece to a byte offset, but for the head. Raises Failed if the image promised fewer bytes."""
+        """Write a piece to a byte offset, except the part of it that is the disk's head.
+
+        Raises Failed if the image promised fewer bytes.
+        """
         count = piece if isinstance(piece, int) else len(piece)
         if at + count > self.size:
             raise Failed(f"cannot restore: the image is longer than the {self.size:,} bytes that were promised")
         data = None if isinstance(piece, int) else memoryview(piece)
         checksum = 0
         end = at
-        for run in self._runs(at, count):
-            self._hole(end, run.start - end)
-            end = run.end
-            part = data[run.start - at : run.end - at] if data else bytes(run.count)
+        for where in self._to_write(at, count):
+            self._hole(end, where.start - end)
+            end = where.end
+            part = data[where.start - at : where.end - at] if data else bytes(where.count)
             checksum = zlib.crc32(part, checksum)
-            head = max(0, min(HEAD, run.end) - run.start)
-            self._head[run.start : run.start + head] = part[:head]
-            self._write(part[head:], run.start + head)
+            head = max(0, min(HEAD, where.end) - where.start)
+            self._head[where.start : where.start + head] = part[:head]
+            self._write(part[head:], where.start + head)
         self._hole(end, at + count - end)
         with self._lock:
             for column, value in zip(self._written, (at, count, checksum), strict=True):
@@ -78,7 +81,7 @@ class Target:
         self._done(count)
 
     def finish(self) -> None:
-        """Write the head, and all that the disk still holds in its cache."""
+        """Write the head, and wait until all is on the medium."""
         os.fdatasync(self._fd)
         os.pwrite(self._fd, self._head, 0)
         os.fsync(self._fd)
@@ -96,9 +99,9 @@ class Target:
     def _compare(self, fd: int, path: str, at: int, count: int, checksum: int, done: Callable[[int], object]) -> None:
         found = 0
         try:
-            for run in self._runs(at, count):
-                for start in range(run.start, run.end, PIECE):
-                    length = min(PIECE, run.end - start)
+            for where in self._to_write(at, count):
+                for start in range(where.start, where.end, PIECE):
+                    length = min(PIECE, where.end - start)
                     data = os.pread(fd, length, start)
                     os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
                     found = zlib.crc32(data, found)
@@ -113,7 +116,7 @@ class Target:
             )
         done(count)
 
-    def _runs(self, at: int, count: int) -> list[Range]:
+    def _to_write(self, at: int, count: int) -> list[Range]:
         """Return what to write of a piece: mapped ranges, with short gaps between them."""
         found: list[Range] = []
         for part in self._map.within(at, count):

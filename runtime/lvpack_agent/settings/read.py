@@ -16,7 +16,7 @@ def words(command_line: str) -> list[str]:
 
 
 def check_words(arguments: Iterable[str]) -> None:
-    """Raise Refused for the first unknown or malformed `lvpack.*` word; what is missing may still be added at boot."""
+    """Raise Refused for the first unknown or malformed `lvpack.*` word; missing options may still be added at boot."""
     _settings(_given(arguments))
 
 
@@ -25,7 +25,7 @@ def parse(arguments: Iterable[str], fetch: Callable[[str], str] | None = None) -
 
     As in the kernel, the last of several values wins, except for repeatable options. fetch returns the text behind
     the URL of lvpack.config; without it that file stays unread. Raises Refused that names the first unknown or
-    malformed option, or the one that the action needs and has not.
+    malformed option, or the one that the action needs and that is missing.
     """
     given = _given(arguments)
     if not given:

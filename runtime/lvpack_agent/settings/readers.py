@@ -10,11 +10,14 @@ from lvpack_agent.sizes import parse_size
 
 SHARE_SCHEMES = ("nfs",)
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
-# A name has labels of at most 63 characters (RFC 1035, 2.3.4); looking another one up raises no OSError.
+# Labels of a name have at most 63 characters (RFC 1035, 2.3.4); looking up a longer one raises an error that is no
+# OSError.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)(:[0-9]{1,5})?")
 
 
 def one_of(*allowed: str, later: tuple[str, ...] = ()) -> Callable[[str], str]:
+    """Return a reader of one of the allowed words; later are words that a coming version will allow."""
+
     def read(text: str) -> str:
         if text in later:
             raise ValueError(f"this version of lvpack does not support '{text}' yet")
@@ -26,10 +29,12 @@ def one_of(*allowed: str, later: tuple[str, ...] = ()) -> Callable[[str], str]:
 
 
 def yes_no(text: str) -> bool:
+    """Read yes or no."""
     return one_of("no", "yes")(text) == "yes"
 
 
 def url(text: str) -> str:
+    """Read the URL of a share, or of something on one; it is checked and stays text."""
     scheme, separator, rest = text.partition("://")
     host, _, path = rest.partition("/")
     if not separator or not host or not path.strip("/"):
@@ -61,18 +66,21 @@ def _is_address(url: str) -> bool:
 
 
 def name(text: str) -> str:
+    """Read the name of an image set."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", text) or text.endswith(".partial"):
         raise ValueError("it must be letters, digits, '.', '_' and '-', at most 200, and not end in .partial")
     return text
 
 
 def scratch(text: str) -> str:
+    """Read a place for the copy-on-write store."""
     if not text.startswith("/dev/"):
         return one_of("auto", "ram", "share")(text)
     return text
 
 
 def anything(text: str) -> str:
+    """Read any text that is not empty."""
     if not text:
         raise ValueError("it is empty")
     return text
@@ -82,6 +90,7 @@ _COMPRESSIONS = "it must be auto, zstd:1..19, gzip:1..9 or none"
 
 
 def compression(text: str) -> Compression:
+    """Read a method of compression with its level."""
     if text == "auto":
         return Compression(method="zstd", level=0)
     method, _, level = text.partition(":")
@@ -97,6 +106,7 @@ def compression(text: str) -> Compression:
 
 
 def margin(text: str) -> Margin:
+    """Read a percentage or a size."""
     if text.endswith("%"):
         if not re.fullmatch(r"\d{1,4}(\.\d+)?%", text):
             raise ValueError("it must be a percentage such as 5% or a size such as 64M")

@@ -1,11 +1,10 @@
 """Every `lvpack.*` kernel command-line option: one table for the parser, the help, the docs and the build's check."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, scratch, url, yes_no
-from lvpack_agent.settings.values import Settings
 
 PREFIX = "lvpack."
 # What options are about, in the order in which help lists them.
@@ -83,9 +82,9 @@ OPTIONS: tuple[Option, ...] = (
         values="auto, a device path, by-id path, WWN or serial",
         default="auto",
         read=anything,
-        meaning="backup, plan: pack these disks, those without LVM too, as they are; restore: the disk to write, or "
-        "one for each disk of the set, in its order. auto: follow the VG, leave other disks out; restore: the only "
-        "disk there is, or of several the one that the set came from",
+        meaning="backup, plan: the disks to pack; those without LVM are packed as they are. restore: the disk to "
+        "write, or one for each disk of the set, in its order. auto: a backup packs the disks of the VG and leaves "
+        "others out; a restore writes the only disk there is, or of several the one that the set came from",
         repeatable=True,
     ),
     Option(
@@ -95,8 +94,9 @@ OPTIONS: tuple[Option, ...] = (
         values="auto, a VG name",
         default="auto",
         read=anything,
-        meaning="the VG whose disks are packed, with all VGs on them; auto: the only one, or those of one disk. If "
-        "lvpack.disk names disks, the VG whose disks come first in the image set; auto: that of the first one",
+        meaning="the VG whose disks are packed, with all other VGs on these disks. auto: the only VG, or all VGs if "
+        "they share disks. If lvpack.disk names disks: the VG whose disks come first in the image set; auto: the VG of "
+        "the first disk that is named",
     ),
     Option(
         name="collapse",
@@ -144,7 +144,7 @@ OPTIONS: tuple[Option, ...] = (
         values="yes, no",
         default="yes",
         read=yes_no,
-        meaning="inplace: no stops after the disk was truncated; no image is written",
+        meaning="inplace: no ends the run when the disk is truncated; no image is written",
     ),
     Option(
         name="readback",
@@ -154,7 +154,7 @@ OPTIONS: tuple[Option, ...] = (
         default="yes",
         read=yes_no,
         meaning="backup: the image is read from the share again and decompressed before the set gets its name, and the "
-        "contents of files on an XFS that is made anew are held against the original's; "
+        "contents of files on an XFS that is made anew are compared with the originals; "
         "restore: what was written is read from the disk again. no saves that time, and trusts network, share and disk",
     ),
     Option(
@@ -184,7 +184,7 @@ OPTIONS: tuple[Option, ...] = (
         read=one_of("entry", "fallback", "both", "none"),
         meaning="restore: how UEFI firmware finds the boot loader on the disk. entry: by a boot entry, as the source "
         "had it, first in the boot order; fallback: by the name EFI/BOOT/BOOTX64.EFI, to which the loader is copied if "
-        "there is none; none: that is left to you",
+        "there is none; both: in both ways; none: that is left to you",
     ),
     Option(
         name="overwrite",
@@ -220,12 +220,12 @@ OPTIONS: tuple[Option, ...] = (
         values="nfs://HOST[:PORT]/PATH/FILE",
         default="",
         read=url,
-        meaning="a file of `lvpack.KEY = VALUE` lines, `#` begins a comment; what the command line has too wins there",
+        meaning="a file of `lvpack.KEY = VALUE` lines, `#` begins a comment; an option of the command line wins "
+        "over the file's",
     ),
 )
 
 BY_NAME = {option.name: option for option in OPTIONS}
-assert set(BY_NAME) == {f.name for f in fields(Settings)}
 
 
 def in_group(group: str) -> tuple[Option, ...]:

@@ -7,7 +7,10 @@ from lvpack_agent.sizes import human
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
-    """How the image is compressed: method is zstd, gzip or none; level 0 is none, or for zstd what keeps pace."""
+    """How the image is compressed: method is zstd, gzip or none.
+
+    Level 0 means, for zstd, the levels that keep pace with disk and share; for none it means nothing.
+    """
 
     method: str
     level: int

@@ -1,4 +1,7 @@
-"""Shares: where image sets live, mounted for the time of a run."""
+"""A share, mounted for the time of a run.
+
+Tested in guests, with a real server: qemu-tests/tests/test_bad_input.py, test_main_job.py.
+"""
 
 import socket
 import time

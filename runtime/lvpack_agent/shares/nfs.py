@@ -1,4 +1,7 @@
-"""NFS shares, mounted."""
+"""NFS shares, mounted.
+
+Tested in guests, with a real server: qemu-tests/tests/test_bad_input.py, test_main_job.py.
+"""
 
 import secrets
 from contextlib import suppress
@@ -19,13 +22,14 @@ def _introduce() -> None:
     They know a client by its host name, which is the same in every live image; one that comes in another's name ends
     what that one has open (RFC 8881, 2.4; kernel: Documentation/filesystems/nfs/client-identifier.rst).
     """
-    run(["modprobe", "nfs"], ok=(0, 1))  # that there is none is said by mount
+    run(["modprobe", "nfs"], ok=(0, 1))  # if there is no such module, mount says so
     with suppress(OSError):
         if not CLIENT_ID.read_text().strip():
             CLIENT_ID.write_text(secrets.token_hex(8))
 
 
 def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
+    """Mount a share on a folder by the newest version of NFS that works; return that. Raises Failed if none does."""
     # soft: a run must end with a result, not hang, when the server vanishes; each write is checked and read back.
     # A request is tried for about a minute (timeo in tenths of a second, nfs(5)).
     common = f"soft,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"

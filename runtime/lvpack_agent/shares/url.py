@@ -23,7 +23,7 @@ class ShareUrl:
         return ShareUrl(scheme=self.scheme, host=self.host, port=self.port, path=above or "/"), name
 
 
-def parse(url: str) -> ShareUrl:
+def parse_url(url: str) -> ShareUrl:
     """Read a URL that lvpack_agent.settings has accepted."""
     parts = urlsplit(url)
     return ShareUrl(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, path=unquote(parts.path))

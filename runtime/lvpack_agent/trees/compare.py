@@ -1,4 +1,4 @@
-"""A copied tree of files held against its original: names, types, contents, blocks, sharing and all attributes."""
+"""A copied tree of files compared with its original: names, types, contents, blocks, sharing and all attributes."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ class Comparer:
         self._old, self._new = os.open(old, FOLDER), os.open(new, FOLDER)
         self._contents = contents
         self._block = os.fstatvfs(self._new).f_frsize
-        # Where blocks that are shared have their like in the copy, in bytes.
+        # Where in the copy the shared blocks of the original are, in bytes.
         self._sharing: Sharing[bool] = Sharing()
         # Files with several names that were compared.
         self._seen: set[int] = set()
@@ -45,7 +45,7 @@ class Comparer:
         os.close(self._new)
 
     def folder(self, path: str) -> Compared:
-        """Compare a folder and what is in it but for what is in its folders. Raises Failed if it cannot be read."""
+        """Compare a folder with what is in it, but not what its folders hold. Raises Failed if it cannot be read."""
         done = Compared()
         at = path
         try:
@@ -67,7 +67,7 @@ class Comparer:
         return done
 
     def share(self, path: str) -> Compared:
-        """Compare a file that shares blocks: contents that were compared once are not read for a second file."""
+        """Compare a file that shares blocks; contents that two files share are read for the first only."""
         done = Compared()
         try:
             with opened(self._old, path, FILE) as old, opened(self._new, path, FILE) as new:
@@ -174,17 +174,17 @@ class Comparer:
     ) -> None:
         """Compare the kinds of a file's blocks, who shares them, and the contents."""
         beyond = bool(wanted.flags & inodes.PREALLOC)
-        old, new = (extents.kinds(part, info.st_size, self._block, beyond) for part in found)
+        old, new = (extents.allocations(part, info.st_size, self._block, beyond) for part in found)
         if old != new:
             done.differs(path, "holes and preallocated blocks")
-        ranges = [(piece.start, piece.end) for piece in old if piece.written]
+        ranges = [(part.start, part.end) for part in old if part.written]
         if any(extent.shared for part in found for extent in part):
             ranges, unshared = self._shared(*found)
             if unshared:
                 done.differs(path, "sharing of blocks with other files")
         if not self._contents:
             return
-        ranges += extents.minus([piece for piece in new if piece.written], [piece for piece in old if piece.written])
+        ranges += extents.minus([part for part in new if part.written], [part for part in old if part.written])
         for start, end in ranges:
             at = extents.first_difference(*fds, start, min(end, info.st_size))
             if at is not None:
@@ -215,8 +215,8 @@ class Comparer:
                         self._sharing.add(known.start, known.end, True, there)
                     ranges.append((at, at + known.end - known.start))
             lacking = extents.minus(
-                [extents.Piece(extent.start, extent.end, True)],
-                [extents.Piece(e.start, e.end, True) for e in _within(new, extent.start, extent.end)],
+                [extents.Allocation(extent.start, extent.end, True)],
+                [extents.Allocation(e.start, e.end, True) for e in _within(new, extent.start, extent.end)],
             )
             unshared += sum(end - start for start, end in lacking)
             ranges += lacking

@@ -1,8 +1,8 @@
 """A tree of files on XFS, copied to another XFS: contents, holes, preallocated and shared blocks, and all attributes.
 
 Folders are copied by several processes, each folder by one. Files that share blocks only get a name then; their
-contents follow in one process, which knows who shares what. What cannot be given to a copy is left to a comparison to
-find.
+contents follow in one process, which knows who shares what. An attribute that a copy cannot be given is left out
+silently: a comparison afterwards finds that.
 """
 
 import errno
@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.sizes import round_down
 from lvpack_agent.trees import extents, inodes
-from lvpack_agent.trees.extents import Extent, Piece
+from lvpack_agent.trees.extents import Allocation, Extent
 from lvpack_agent.trees.inodes import Attributes
 from lvpack_agent.trees.sharing import Sharing
 from lvpack_agent.trees.walk import FILE, FOLDER, entries, opened, place, shown, xattrs
@@ -26,7 +27,11 @@ SCRATCH = ".lvpack-links-5b0f1c9e"
 
 @dataclass(slots=True)
 class Copied:
-    """What is left to do when a folder is copied: folders in it, files that share blocks, and what shall be fixed."""
+    """What is left to do after a folder was copied.
+
+    folders: those in it. shared: files that share blocks and so far have a name only. fixed: files that get the flags
+    which forbid every change when all their names are made.
+    """
 
     folders: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
@@ -34,7 +39,7 @@ class Copied:
 
 
 class Copier:
-    """Copies folders of one tree to another, of which it makes no folder but those in folders."""
+    """Copies folders of one tree to those of another, which must exist; the folders in them are made, still empty."""
 
     def __init__(self, old: str, new: str) -> None:
         self._old, self._new = os.open(old, FOLDER), os.open(new, FOLDER)
@@ -48,7 +53,7 @@ class Copier:
         os.close(self._new)
 
     def folder(self, path: str) -> Copied:
-        """Copy what is in a folder but for the contents of its folders; they are named, as all that is left to do.
+        """Copy what is in a folder, but not what its folders hold; return what is left to do.
 
         Raises Failed if anything cannot be read or written.
         """
@@ -73,7 +78,7 @@ class Copier:
         return done
 
     def share(self, path: str) -> None:
-        """Give a file that shares blocks, and has a name already, its contents; those that others have are shared."""
+        """Give a file that shares blocks its contents; it has a name already. Blocks of earlier files are shared."""
         try:
             with opened(self._old, path, FILE) as source, opened(self._new, path, os.O_RDWR | os.O_NOFOLLOW) as target:
                 info, wanted = os.fstat(source), inodes.attributes(source)
@@ -85,7 +90,7 @@ class Copier:
             raise _failed(path, error) from error
 
     def finish(self, path: str, wanted: Attributes | None = None) -> None:
-        """Give a folder all its attributes, or a file flags that kept it from being linked."""
+        """Give a folder all its attributes, or a file the flags with which it could not have been linked."""
         try:
             with opened(self._old, path, FILE) as source, opened(self._new, path, FILE) as target:
                 if wanted:
@@ -178,7 +183,7 @@ class Copier:
         """Let a file share blocks of another's copy; what the kernel does not share is copied."""
         with opened(self._new, holder, FILE) as fd:
             # Where both end at the same byte of a block they share that too; else only whole blocks.
-            for part in (count, count // self._block * self._block):
+            for part in (count, round_down(count, self._block)):
                 try:
                     if part:
                         extents.clone(fd, offset, part, target, at)
@@ -192,27 +197,27 @@ class Copier:
 
     def _preallocate(self, target: int, wanted: Attributes, found: list[Extent], size: int) -> None:
         """Give a file, whose data are written, the blocks that are not, and no others."""
-        pieces = extents.kinds(found, size, self._block, bool(wanted.flags & inodes.PREALLOC))
-        have = [piece for piece in pieces if piece.written]
+        parts = extents.allocations(found, size, self._block, bool(wanted.flags & inodes.PREALLOC))
+        have = [part for part in parts if part.written]
         if wanted.hint:
             have = self._blocks(target, size)
-        for start, end in extents.minus(pieces, have):
+        for start, end in extents.minus(parts, have):
             extents.allocate(target, start, end)
         if wanted.hint:
             # The kernel has allocated whole multiples of it.
-            for start, end in extents.minus(self._blocks(target, size), pieces):
+            for start, end in extents.minus(self._blocks(target, size), parts):
                 extents.punch(target, start, end)
         if wanted.flags & inodes.PREALLOC and not inodes.attributes(target).flags & inodes.PREALLOC:
             # To allocate what is there does nothing else than to set it.
-            start = pieces[0].start if pieces else 0
+            start = parts[0].start if parts else 0
             extents.allocate(target, start, start + 1)
-            if not pieces:
+            if not parts:
                 extents.punch(target, 0, self._block)
 
-    def _blocks(self, target: int, size: int) -> list[Piece]:
+    def _blocks(self, target: int, size: int) -> list[Allocation]:
         """Return what a file that was written has, on the device."""
         os.fsync(target)
-        return extents.kinds(extents.of_file(target), size, self._block, True)
+        return extents.allocations(extents.of_file(target), size, self._block, True)
 
     def _special(self, name: str, source: int, target: int) -> None:
         """Make a link, device, socket or FIFO."""

@@ -1,7 +1,7 @@
-"""What differs between a tree of files and its copy, as it is found, and what people are told of it.
+"""Differences between a tree of files and its copy, gathered as they are found, and what people are told of them.
 
-What makes a copy another one than its original is fatal: its names and contents, and who may do what with them. All
-else is worth a warning.
+A difference in names, in contents or in who may do what with a file is fatal: nobody could use that copy for the
+original. All others are worth a warning.
 """
 
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ _NAMED = 3
 class Compared:
     """What is left to do when a folder is compared, and what was found.
 
-    folders: those in it; shared: files that share blocks; links: the inodes of files with several names, as pairs, and
-    a path; other: by what is another one in the copy, the first path and how many there are. fatal: the first
-    sentences of count.
+    folders: those in it. shared: files that share blocks. links: for files with several names, the inodes in original
+    and copy, and a path. other: by attribute that differs, the first path and the number of files. fatal:
+    sentences on the first fatal differences; count: the number of all of them.
     """
 
     folders: list[str] = field(default_factory=list)
@@ -30,19 +30,19 @@ class Compared:
     count: int = 0
 
     def differs(self, path: str, what: str, times: int = 1) -> None:
-        """Note that something of a file, or of as many as that, is another one in the copy."""
+        """Note that what, an attribute of a file, or of as many files as times, differs in the copy."""
         first, count = self.other.get(what, (path, 0))
         self.other[what] = first, count + times
 
     def wrong(self, path: str, words: str) -> None:
-        """Note that a copy is another one than its original, by what is said of a file."""
+        """Note a fatal difference; words follow the path of the file."""
         self.count += 1
         if len(self.fatal) < _NAMED:
             self.fatal.append(f"'{shown(path)}' {words}")
 
 
 class Differences:
-    """What differs between two trees, as it is found."""
+    """Gathers what differs between two trees."""
 
     def __init__(self) -> None:
         self._all = Compared()
@@ -60,10 +60,10 @@ class Differences:
                 self._all.wrong(path, "is linked with other files than before")
 
     def settle(self) -> list[str]:
-        """Return in what the copy differs, for people. Raises Failed if it is another one than the original."""
+        """Return the differences that are worth a warning, for people. Raises Failed if there is a fatal one."""
         if self._all.count:
             more = self._all.count - len(self._all.fatal)
-            rest = f"; and {more:,} differences more" if more else ""
+            rest = f"; and {more:,} more differences" if more else ""
             raise Failed(f"cannot trust a copy: {'; '.join(self._all.fatal)}{rest}")
         found = []
         for what, (path, count) in sorted(self._all.other.items()):

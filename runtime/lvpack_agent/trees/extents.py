@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
+from lvpack_agent.sizes import round_up
+
 # linux/fs.h: FS_IOC_FIEMAP is _IOWR('f', 11, struct fiemap of 32 bytes), FICLONERANGE _IOW(0x94, 13, 32 bytes).
 _FIEMAP, _CLONE_RANGE = 0xC020660B, 0x4020940D
 _REQUEST = struct.Struct("=QQIIII")
@@ -24,12 +26,15 @@ _FEW, _MANY = 17, 1000
 KEEP_SIZE, PUNCH_HOLE = 0x01, 0x02
 # The end of the largest file: the offset of no byte is larger.
 MAX_SIZE = (1 << 63) - 1
-# Bytes that are copied at a time, and compared: of those, so many that they stay in a processor's cache.
+# Bytes that are copied at a time, and bytes that are compared at a time: those fit into a processor's cache.
 BUFFER, _COMPARED = 1 << 20, 1 << 18
 
 
 class Extent(NamedTuple):
-    """A piece of a file that has blocks; end is that of the last block, which can be beyond the end of the file."""
+    """Blocks of a file that lie side by side on the device: bytes start to end of the file, from physical on there.
+
+    end is that of the last block, which can be beyond the end of the file.
+    """
 
     start: int
     end: int
@@ -38,8 +43,8 @@ class Extent(NamedTuple):
     shared: bool
 
 
-class Piece(NamedTuple):
-    """A part of a file, from start up to end, whose blocks are written or only preallocated."""
+class Allocation(NamedTuple):
+    """A part of a file, from byte start up to byte end, that has blocks: written, or only preallocated."""
 
     start: int
     end: int
@@ -47,7 +52,7 @@ class Piece(NamedTuple):
 
 
 def of_file(fd: int) -> list[Extent]:
-    """Return the extents of a file, in order; what is in none is a hole."""
+    """Return the extents of a file, in order; bytes in none of them are a hole."""
     found: list[Extent] = []
     at, room = 0, _FEW
     while True:
@@ -64,14 +69,14 @@ def of_file(fd: int) -> list[Extent]:
         at, room = found[-1].end, _MANY
 
 
-def kinds(extents: Iterable[Extent], size: int, block: int, beyond: bool) -> list[Piece]:
-    """Return what a file of size bytes has blocks for, neighbours of one kind as one piece.
+def allocations(extents: Iterable[Extent], size: int, block: int, beyond: bool) -> list[Allocation]:
+    """Return the parts of a file of size bytes that have blocks; neighbours of one kind are one part.
 
     Blocks beyond the end of the file are preallocated, whatever they are marked as; without beyond they are left out:
     the kernel gives those to files that grow, and takes them back.
     """
-    end = -(-size // block) * block
-    found: list[Piece] = []
+    end = round_up(size, block)
+    found: list[Allocation] = []
     for extent in extents:
         for start, stop, written in (
             (extent.start, min(extent.end, end), extent.written),
@@ -81,16 +86,16 @@ def kinds(extents: Iterable[Extent], size: int, block: int, beyond: bool) -> lis
                 continue
             if found and found[-1].end == start and found[-1].written == written:
                 start = found.pop().start
-            found.append(Piece(start, stop, written))
+            found.append(Allocation(start, stop, written))
     return found
 
 
-def minus(pieces: Iterable[Piece], others: Iterable[Piece]) -> list[tuple[int, int]]:
-    """Return the ranges that are in pieces and in none of others, whatever their kind; both are in order."""
+def minus(parts: Iterable[Allocation], others: Iterable[Allocation]) -> list[tuple[int, int]]:
+    """Return the ranges that are in parts and in none of others, whatever their kind; both are in order."""
     found = []
     taken = list(others)
     first = 0
-    for start, end, _ in pieces:
+    for start, end, _ in parts:
         while first < len(taken) and taken[first].end <= start:
             first += 1
         for index in range(first, len(taken)):

@@ -1,4 +1,4 @@
-"""What XFS notes of a file beside what every filesystem does: flags, hints and a project.
+"""What XFS stores of a file beside what every filesystem stores: flags, hints and a project.
 
 Facts: ioctl_xfs_fsgetxattr(2), ioctl_xfs_bulkstat(2), the kernel's fs/xfs/libxfs/xfs_fs.h and linux/fs.h.
 """
@@ -86,11 +86,11 @@ class Attributes(NamedTuple):
 
     @property
     def kept(self) -> "Attributes":
-        """What a copy can be given."""
+        """Those that a copy can be given."""
         return self._replace(flags=self.flags & _KEPT)
 
     def lost(self, copy: "Attributes") -> list[str]:
-        """Return the names of what a copy should have and has not, or has beyond that."""
+        """Return the names of attributes that a copy lacks, or has and should not have."""
         differing = (self.flags ^ copy.flags) & ~_MADE | self.flags & ~copy.flags & PREALLOC
         found = [f"the flag {_NAMES.get(1 << bit, hex(1 << bit))}" for bit in range(32) if differing >> bit & 1]
         for name in ("hint", "copies", "project"):
@@ -103,7 +103,7 @@ _WORDS = {"hint": "the hint extsize", "copies": "the hint cowextsize", "project"
 
 
 def attributes(fd: int) -> Attributes:
-    """Return those of an open file or directory. Raises OSError."""
+    """Return the attributes of an open file or directory. Raises OSError."""
     flags, hint, _, project, copies = _ATTRIBUTES.unpack(fcntl.ioctl(fd, _GET, bytes(_ATTRIBUTES.size)))
     return Attributes(flags, hint, project, copies)
 
@@ -114,7 +114,7 @@ def set_attributes(fd: int, wanted: Attributes) -> None:
 
 
 def give(fd: int, wanted: Attributes) -> None:
-    """Give a file all of it, or, where the kernel refuses that, each part that it takes. Raises OSError never."""
+    """Give a file all wanted attributes or, if the kernel refuses, each one that it takes. Never raises OSError."""
     parts = [wanted._replace(flags=1 << bit, project=0) for bit in range(32) if wanted.flags >> bit & 1]
     parts = [
         part._replace(
@@ -136,7 +136,7 @@ def give(fd: int, wanted: Attributes) -> None:
 
 
 class Inode(NamedTuple):
-    """What a table of inodes has of one: blocks in use; hints in blocks."""
+    """An inode as XFS lists it; blocks are those in use, copies and hint are in blocks."""
 
     number: int
     blocks: int
@@ -150,7 +150,7 @@ class Inode(NamedTuple):
 
 
 def inodes(fd: int, first: int = 0, most: int = _AT_A_TIME) -> list[Inode]:
-    """Return up to most inodes in use, from a number on, of the filesystem that an open file is on. Raises OSError."""
+    """Return at most `most` inodes in use, from number first on, of the filesystem of an open file. Raises OSError."""
     buffer = bytearray(_REQUEST.size + most * _INODE.size)
     _REQUEST.pack_into(buffer, 0, first, 0, most, 0, 0)
     fcntl.ioctl(fd, _BULKSTAT, buffer)

@@ -1,6 +1,8 @@
 """Quotas of XFS: limits, grace times and running timers of users, groups and projects, from one filesystem to another.
 
 Facts: quotactl(2), linux/dqblk_xfs.h, the kernel's fs/xfs/xfs_qm_syscalls.c.
+
+Tested in guests, for this machine may have a kernel without quotas of XFS: qemu-tests/tests/test_xfs.py.
 """
 
 import ctypes
@@ -74,8 +76,8 @@ def same_limits(kind: str, old: str, new: str) -> bool:
 def copy(kind: str, old: str, new: str, tick: Callable[[], None]) -> None:
     """Give a mounted filesystem the limits and timers of another; kind is u, g or p.
 
-    A timer runs on only where what is in use is beyond the limit in the copy, too. What the kernel does not take is
-    left out: same_limits() tells.
+    A timer goes on only where the copy, too, uses more than the limit. What the kernel does not take is left out:
+    same_limits() tells.
     """
     with suppress(OSError):
         for number, found in enumerate(_each(old, _KINDS[kind])):

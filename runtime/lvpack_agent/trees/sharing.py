@@ -1,4 +1,4 @@
-"""A map of shared blocks: for each range of one filesystem, where its like is in another."""
+"""A map of shared blocks: for each range of one filesystem, where its copy is in another."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ W = TypeVar("W")
 
 
 class Known(NamedTuple, Generic[W]):
-    """A range of bytes; what is at its start is at `offset` of `where`, or nowhere yet if where is None."""
+    """A range of bytes of a device, whose copy begins at `offset` of `where`; where is None if there is no copy yet."""
 
     start: int
     end: int
@@ -22,13 +22,13 @@ class Known(NamedTuple, Generic[W]):
 
 
 class Sharing(Generic[W]):
-    """Where the blocks of a device, by their places in bytes, have their like; ranges never overlap."""
+    """Where the copies of a device's blocks are; the ranges, in bytes of the device, never overlap."""
 
     def __init__(self) -> None:
         self._parts: dict[int, list[Known[W]]] = {}
 
     def add(self, start: int, end: int, where: W, offset: int) -> None:
-        """Note that the like of a range, of which nothing is known yet, is at offset of where."""
+        """Note that the copy of a range, of which nothing was known, begins at offset of where."""
         while start < end:
             stop = min(end, start - start % _PART + _PART)
             part = self._parts.setdefault(start // _PART, [])
@@ -37,7 +37,7 @@ class Sharing(Generic[W]):
             start = stop
 
     def look_up(self, start: int, end: int) -> Iterator[Known[W]]:
-        """Yield what is known of a range: the pieces of it in order, and the gaps as pieces that are nowhere."""
+        """Yield what is known of a range, in order; where nothing is known, a Known whose where is None."""
         gap = start
         while start < end:
             stop = min(end, start - start % _PART + _PART)

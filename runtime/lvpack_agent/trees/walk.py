@@ -39,7 +39,7 @@ def opened(root: int, path: str, flags: int = FOLDER) -> Iterator[int]:
 
 
 def entries(folder: int) -> "Iterator[os.DirEntry[str]]":
-    """Yield what is in an open folder, by the numbers of inodes as far as memory allows: so they lie on the disk."""
+    """Yield what is in an open folder, sorted by inode as far as memory allows: in that order they lie on the disk."""
     with os.scandir(folder) as found:
         while some := list(islice(found, _ENTRIES)):
             yield from sorted(some, key=os.DirEntry.inode)
@@ -51,12 +51,12 @@ def shown(path: str) -> str:
 
 
 def place(folder: int, name: str) -> str:
-    """Return a path, for what takes no open folder, of a name in one."""
+    """Return a path to a name in an open folder, for calls that take no open folder."""
     return f"/proc/self/fd/{folder}/{name}"
 
 
 class Xattrs(NamedTuple):
-    """Extended attributes, by name; whether that is all of them."""
+    """Extended attributes by name, and whether these are all that there are."""
 
     values: dict[str, bytes]
     all: bool

@@ -1,6 +1,6 @@
 """Folders of a tree, worked on by several processes at a time, each of which asks for more when it has done some.
 
-Threads would wait for one another: what is done to small files is mostly Python.
+Threads would wait for one another: most of the work on small files is done by Python itself.
 """
 
 import os
@@ -23,7 +23,7 @@ from lvpack_agent.trees.copy import SCRATCH, Copier
 from lvpack_agent.trees.differences import Differences
 from lvpack_agent.undo import Undo
 
-# More do not make a disk quicker. Folders that a process gets at a time, at most.
+# More processes do not make a disk quicker. The most folders that a process gets at a time.
 MOST_WORKERS, MOST_FOLDERS = 4, 32
 # What a worker has in memory: Python, buffers, the entries of a folder.
 WORKER_MEMORY = 32 << 20
@@ -38,11 +38,11 @@ def workers() -> int:
 
 
 def memory() -> int:
-    """Return the bytes that working on a tree takes."""
+    """Return the bytes of memory that the processes take together."""
     return workers() * WORKER_MEMORY
 
 
-def copy(old: str, new: str, tick: Callable[[], None]) -> None:
+def copy_tree(old: str, new: str, tick: Callable[[], None]) -> None:
     """Copy all that is in one XFS to a new one. Raises Failed if anything cannot be read or written."""
     scratch = Path(new, SCRATCH)
     try:
@@ -66,10 +66,10 @@ def copy(old: str, new: str, tick: Callable[[], None]) -> None:
         copier.finish("")
 
 
-def compare(old: str, new: str, contents: bool, tick: Callable[[], None]) -> list[str]:
+def compare_trees(old: str, new: str, contents: bool, tick: Callable[[], None]) -> list[str]:
     """Return in what a copy differs, for people; without contents the data of files are not read.
 
-    Raises Failed if the copy is another one than the original.
+    Raises Failed if a difference is fatal (trees/differences.py).
     """
     found = Differences()
     shared: list[str] = []
@@ -152,7 +152,7 @@ class _Worker:
         return found
 
     def end(self) -> None:
-        """Let it end, whatever it does."""
+        """End the process, whatever it is doing."""
         assert self._process.stdin and self._process.stdout
         self._process.kill()
         self._process.wait()
@@ -162,7 +162,7 @@ class _Worker:
 
 
 def _serve(job: str, old: str, new: str, option: str) -> None:
-    """Do what is asked for on stdin, until it is closed."""
+    """Do the job on the folders that are named on stdin, until that is closed."""
     os.umask(0)
     task = Copier(old, new).folder if job == "copy" else Comparer(old, new, bool(option)).folder
     while True:

@@ -9,7 +9,7 @@ from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.journal_record import Record
 from lvpack_agent.inplace.procedure import form, make_procedure
 from lvpack_agent.plan.make import make_plan
-from tests.agent.builders.plans import MARGIN, blog_layout
+from tests.agent.builders.layouts import MARGIN, blog_layout
 
 # The UUID of the VG, and the name of the disk.
 PLACE = ("U-1", "WD 1")

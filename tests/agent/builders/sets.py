@@ -1,16 +1,17 @@
-"""An image set of one small disk that holds zeros."""
+"""Image sets of small disks, and their manifests."""
 
 import hashlib
 from pathlib import Path
 
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.image import write
 from lvpack_agent.image.checksums import Checksums
-from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.sizes import MIB
 
 SET = "one"
 SIZE = 4096
@@ -21,23 +22,74 @@ def write_set(folder: Path) -> None:
     folder.mkdir()
     (folder / "disk.img").write_bytes(bytes(SIZE))
     made = manifest()
-    imageset.write_manifest(folder, made)
+    write_manifest(folder, made)
     write.write_sums(folder, made.images)
 
 
 def manifest() -> Manifest:
-    layout = Layout(disks=(Disk(path="/dev/sda", size=SIZE, sector_size=512, table=None),), vgs=())
+    """Return the manifest of that set."""
     sums = Checksums(stored_size=SIZE, stored_sha256=hashlib.sha256(bytes(SIZE)).hexdigest(), raw_size=SIZE)
+    disk = Disk(path="/dev/sda", size=SIZE, sector_size=512, table=None)
+    return manifest_of((disk,), (Image(image="disk.img", block_map=(), checksums=sums),))
+
+
+def manifest_of(disks: tuple[Disk, ...], images: tuple[Image, ...], method: str = "none") -> Manifest:
+    """Return the manifest of a set of disks that are packed as they are, each into an image."""
+    layout = Layout(disks=disks, vgs=())
+    first, *further = images
     return Manifest(
-        schema=imageset.SCHEMA,
+        schema=SCHEMA_SEVERAL if further else SCHEMA,
         lvpack="0",
         name=SET,
         created="",
         machine={},
         plan=Plan(source=layout, target=layout, rows=(), moves=(), store=0),
         packed=layout,
-        image="disk.img",
-        compression=Compression(method="none", level=0),
-        block_map=(),
-        checksums=sums,
+        image=first.image,
+        compression=Compression(method=method, level=0),
+        block_map=first.block_map,
+        checksums=first.checksums,
+        further=tuple(further),
+    )
+
+
+def empty_image(size: int, name: str) -> Image:
+    """Return an image of which nothing is stored, for what never reads it."""
+    return Image(image=name, block_map=(), checksums=Checksums(stored_size=0, stored_sha256="", raw_size=size))
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+# Of the two disks of a set.
+SIZES = (5 * MIB, 7 * MIB)
+
+
+def two_disks() -> Manifest:
+    """Return the manifest of a set of two disks."""
+    disks = tuple(
+        Disk(path=f"/dev/vd{n}", size=size, sector_size=512, table=None, model=f"model{n}")
+        for n, size in enumerate(SIZES)
+    )
+    return manifest_of(disks, tuple(empty_image(size, f"disk{n or ''}.img") for n, size in enumerate(SIZES)))
+
+
+def disk(folder: Path, name: str, size: int, sector_size: int = 512) -> BlockDevice:
+    """Return a disk that is a file of zeros; its serial number is its name."""
+    path = folder / name
+    with path.open("wb") as file:
+        file.truncate(size)
+    return BlockDevice(
+        path=str(path),
+        type="disk",
+        size=size,
+        sector_size=sector_size,
+        read_only=False,
+        model="",
+        serial=name,
+        wwn="",
+        fstype="",
+        label="",
+        uuid="",
     )

@@ -28,7 +28,7 @@ from lvpack_agent.lvm import pvmove
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.sizes import KIB, MIB
-from tests.agent.builders.plans import MARGIN, blog_layout, ext, vgs
+from tests.agent.builders.layouts import MARGIN, blog_layout, ext, vgs
 
 
 @st.composite

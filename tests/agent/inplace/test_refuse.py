@@ -18,7 +18,7 @@ from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.devices import device
 from tests.agent.builders.keepers import NoKeeper
-from tests.agent.builders.plans import MARGIN, blog_layout
+from tests.agent.builders.layouts import MARGIN, blog_layout
 from tests.agent.builders.recordings import reported
 
 

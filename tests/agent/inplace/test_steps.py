@@ -20,7 +20,7 @@ from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.extents import Move, Segment
 from lvpack_agent.layout.volumes import MetadataArea
 from lvpack_agent.sizes import GIB, MIB
-from tests.agent.builders.plans import ext
+from tests.agent.builders.layouts import ext
 
 SWAP = Content(type="swap", uuid="s", size=32 * MIB, block_size=4096)
 LARGE, SMALL = ext(GIB, MIB), ext(512 * MIB, MIB)

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.filesystems import ext, resize
+from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.ranges import Range
+from lvpack_agent.processes import run
+from lvpack_agent.sizes import MIB, human, round_up
+from tests.agent.builders.recordings import LAYOUTS
+
+
+def test_dumpe2fs(blog: Path) -> None:
+    block = ext.parse((blog / "dumpe2fs-tmp.txt").read_text())
+    assert (block.block_size, block.block_count, block.clean) == (4096, 131072, True)
+    text = (blog / "dumpe2fs-tmp.txt").read_text()
+    free = next(line for line in text.splitlines() if line.startswith("Free blocks:"))
+    # Of each of the four inode tables of 512 blocks nothing was ever used, but for a block of the first.
+    assert sum(r.count for r in block.free) == int(free.split(":")[1]) + 4 * 512 - 1
+    assert block.tables == (Range(start=73, count=4 * 512),)
+    assert not block.external_journal
+    elsewhere = text.replace("Journal inode: ", "Journal device:")
+    assert ext.parse(elsewhere).external_journal
+    unchecked = ext.parse(text.replace(" metadata_csum\n", "\n"))
+    assert sum(r.count for r in unchecked.free) == int(free.split(":")[1])
+    assert block.groups == ((0, 13), (32768, 0), (65536, 0), (98304, 0))
+    assert block.has_inodes_beyond(0) and not block.has_inodes_beyond(32768 * 4096)
+
+
+def test_a_filesystem_with_its_journal_elsewhere() -> None:
+    block = ext.parse((LAYOUTS / "external-journal/dumpe2fs-vdb1.txt").read_text())
+    assert "has_journal" in block.features and block.clean
+
+
+@pytest.fixture
+def filesystem(tmp_path: Path) -> str:
+    """An ext2 of 16 MiB with two files, made by mke2fs."""
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "one").write_text("first")
+    (files / "two").write_text("second")
+    run(["mkfs.ext2", "-q", "-b", "1024", "-d", str(files), str(tmp_path / "fs"), "16M"])
+    return str(tmp_path / "fs")
+
+
+def damage(device: str) -> None:
+    """Let both files have one and the same block, which no program repairs without a word."""
+    [block] = run(["debugfs", "-R", "blocks /one", device]).stdout.split()
+    run(["debugfs", "-w", "-R", f"set_inode_field /two block[0] {block}", device])
+
+
+@pytest.mark.starts_processes
+def test_damage_is_told_by_a_check_and_once_by_a_repair(filesystem: str) -> None:
+    ext.check(filesystem)
+    assert ext.repair(filesystem) == "", "there is nothing to say of a clean one"
+    damage(filesystem)
+    with pytest.raises(Failed, match=r"cannot trust the filesystem on '.*': .*ultiply-claimed"):
+        ext.check(filesystem)
+    assert "ultiply-claimed" in ext.repair(filesystem)
+    ext.check(filesystem)
+    assert ext.repair(filesystem) == ""
+
+
+@pytest.mark.starts_processes
+def test_files_are_read_without_mounting(filesystem: str) -> None:
+    assert ext.read_file(filesystem, "/one") == "first"
+    assert ext.read_file(filesystem, "/three") == ""
+
+
+@pytest.mark.starts_processes
+def test_a_filesystem_gets_the_size_that_was_planned(filesystem: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    least = ext.minimum(filesystem, 1024)
+    assert least < 4 * MIB
+    size = round_up(least, MIB)
+    findings = resize.resize_filesystem(
+        filesystem, "LV one", Content(type="ext2", size=size), tmp_path / "mount", said.append, lambda: None
+    )
+    assert findings == []
+    assert said == [f"shrink LV one from 16.0 MiB to {human(size)}"], "no directory is beyond, so none is looked at"
+    block = ext.read(filesystem)
+    assert (block.block_count * block.block_size, block.clean) == (size, True)
+    ext.check(filesystem)
+    assert ext.read_file(filesystem, "/two") == "second"

@@ -1,0 +1,46 @@
+"""Partitions of the packed disk, extended ones among them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.layout import Layout
+from lvpack_agent.plan.make import make_plan
+from lvpack_agent.sizes import GIB, MIB
+from tests.agent.builders.layouts import MARGIN, blog_layout
+
+
+def logical(blog: Path) -> Layout:
+    """The sample server with its PV as partition 5, in an extended one that begins a MiB before."""
+    layout = blog_layout(blog)
+    [disk], [vg] = layout.disks, layout.vgs
+    assert disk.table is not None
+    boot, pv = disk.table.partitions
+    extended = replace(pv, number=2, start=pv.start - MIB, size=pv.size + MIB, type="5", content=Content())
+    table = replace(disk.table, partitions=(boot, extended, replace(pv, number=5)))
+    vg = replace(vg, pvs=(replace(vg.pvs[0], partition=5),))
+    return Layout(disks=(replace(disk, table=table),), vgs=(vg,))
+
+
+def test_extended_partition_ends_with_its_logical_pv(blog: Path) -> None:
+    target = make_plan(logical(blog), MARGIN).target.disks[0].table
+    assert target and target.extended
+    assert target.extended.end == target.partition(5).end
+    assert target.extended.start == 256 * MIB
+
+
+def test_extended_partition_holds_what_moves_with_it(blog: Path) -> None:
+    layout = logical(blog)
+    [disk] = layout.disks
+    assert disk.table is not None
+    boot, extended, pv = disk.table.partitions
+    pv = replace(pv, size=8 * GIB)
+    other = replace(boot, number=6, start=pv.end + MIB, size=5 * MIB, bootable=False)
+    table = replace(disk.table, partitions=(boot, extended, pv, other))
+    plan = make_plan(replace(layout, disks=(replace(disk, table=table),)), MARGIN)
+    packed = plan.target.disks[0].table
+    assert packed and packed.extended
+    assert packed.extended.start == extended.start
+    assert packed.partition(6).start == packed.partition(5).end + MIB
+    assert packed.extended.end == packed.partition(6).end
+    assert [(s.verb, s.object) for s in plan.rows if s.verb == "move"] == [("move", "partition 6")]

@@ -1,0 +1,80 @@
+"""A restore that is cut off, or gets a damaged image, leaves no disk that looks good."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.errors import Failed
+from lvpack_agent.image import files, write
+from lvpack_agent.image.manifest import Image, Manifest
+from lvpack_agent.image.pacing import Pace
+from lvpack_agent.layout.ranges import Range
+from lvpack_agent.progress import Progress
+from lvpack_agent.restore.restore import opened, unusable_if_cut_off, write_disks
+from lvpack_agent.session import Session
+from lvpack_agent.settings.values import Compression
+from lvpack_agent.sizes import MIB
+from tests.agent.builders.sets import SIZES, disk, silent, two_disks
+
+
+@pytest.mark.parametrize("error", [Failed("x"), OSError(5, "x"), MemoryError(), KeyboardInterrupt(), SystemExit(1)])
+def test_the_disk_that_was_written_is_wiped_and_not_what_has_its_name_now(tmp_path: Path, error: BaseException) -> None:
+    """A disk that goes away and comes back gets another name."""
+    path, renamed = tmp_path / "sda", tmp_path / "sdb"
+    path.write_bytes(b"x" * 2 * MIB)
+    with opened([str(path)], ["sda"]) as fds, pytest.raises(type(error)), unusable_if_cut_off(fds, [str(path)]):
+        path.rename(renamed)
+        path.write_bytes(b"y" * 2 * MIB)
+        raise error
+    assert path.read_bytes() == b"y" * 2 * MIB
+    assert renamed.read_bytes() == bytes(MIB) + b"x" * MIB
+
+
+def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
+    """Write the images of a set of two disks, and return what they hold."""
+    contents = [random.Random(n).randbytes(size) for n, size in enumerate(SIZES)]
+    images = []
+    for n, content in enumerate(contents):
+        (folder / "device").write_bytes(content)
+        whole = (Range(start=0, count=len(content)),)
+        name = files.image_name(n, "")
+        progress = Progress("dump", len(content), silent)
+        how = Compression(method="none", level=0)
+        pace = Pace(workers=1, fixed=0)
+        sums = write.write_image(folder / "device", folder / name, how, whole, len(content), progress, pace)
+        images.append(Image(image=name, block_map=whole, checksums=sums))
+    first, second = images
+    made = replace(two_disks(), block_map=first.block_map, checksums=first.checksums, further=(second,))
+    return made, contents
+
+
+def written(folder: Path, manifest: Manifest, targets: list[BlockDevice]) -> None:
+    """Write the targets as a restore does."""
+    paths = [target.path for target in targets]
+    with opened(paths, paths) as fds, unusable_if_cut_off(fds, paths):
+        write_disks(fds, folder, manifest, targets, Session(action="restore", out=silent))
+
+
+def test_each_image_goes_to_its_disk(tmp_path: Path) -> None:
+    manifest, contents = a_set(tmp_path)
+    targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
+    written(tmp_path, manifest, targets)
+    for target, content in zip(targets, contents, strict=True):
+        assert Path(target.path).read_bytes() == content.ljust(8 * MIB, b"\0")
+
+
+def test_a_damaged_image_leaves_no_disk_that_looks_good(tmp_path: Path) -> None:
+    """Not the first one either, which had arrived in full."""
+    manifest, contents = a_set(tmp_path)
+    with (tmp_path / "disk1.img").open("r+b") as file:
+        file.seek(6 * MIB)
+        file.write(b"damage")
+    targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
+    with pytest.raises(Failed, match=r"disk1\.img is damaged.*target disks '.*A' and '.*B' are unusable"):
+        written(tmp_path, manifest, targets)
+    first, second = (Path(target.path).read_bytes() for target in targets)
+    assert first[MIB : SIZES[0]] == contents[0][MIB:], "it was written"
+    assert first[:MIB] == second[:MIB] == bytes(MIB)

@@ -1,0 +1,136 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from lvpack_agent.errors import Refused
+from lvpack_agent.settings import table
+from lvpack_agent.settings.read import parse, words
+from lvpack_agent.settings.table import OPTIONS
+from lvpack_agent.settings.values import Compression, Settings
+from lvpack_agent.shares.url import parse_url
+
+
+def test_nothing_of_ours_is_no_settings() -> None:
+    assert parse(words("quiet console=ttyS0 root=/dev/sda1")) is None
+
+
+def test_defaults_are_readable_and_last_wins() -> None:
+    settings = parse(
+        words("lvpack.target=nfs://h/x lvpack.action=plan lvpack.action=backup lvpack.disk=a lvpack.disk=b")
+    )
+    assert settings is not None
+    assert settings.action == "backup"
+    assert settings.disk == ("a", "b")
+    assert settings.compress == Compression(method="zstd", level=0)
+    assert settings.margin.of(1000) == 50
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "lvpack.tarpet=nfs://h/x",
+        "lvpack.action",
+        "lvpack.action=back-up",
+        "lvpack.target=h:/x",
+        "lvpack.target=nfs://h",
+        "lvpack.target=nfs://h/a/../b",
+        "lvpack.target=gopher://h/x",
+        "lvpack.target=nfs://h:0/x",
+        "lvpack.target=nfs://h:99999/x",
+        "lvpack.target=nfs://h:\uff12\uff10/x",
+        "lvpack.target=nfs://[1.2.3.4]/x",
+        "lvpack.target=nfs://[::1/x",
+        "lvpack.target=nfs://a..b/x",
+        f"lvpack.target=nfs://{'a' * 64}/x",
+        "lvpack.target=nfs://h/a/%2e%2e/b",
+        "lvpack.target=nfs://h/a#b",
+        "lvpack.target=nfs://h/%ff",
+        "lvpack.target=nfs://h/%00",
+        "lvpack.disk=/dev/\0sda",
+        f"lvpack.margin={'9' * 400}",
+        f"lvpack.margin={'9' * 400}%",
+        f"lvpack.margin={1 << 63}",
+        "lvpack.margin=5percent",
+        "lvpack.margin=-5%",
+        "lvpack.compress=zstd:20",
+        "lvpack.compress=zstd:",
+        "lvpack.compress=xz:1",
+        "lvpack.name=../x",
+        "lvpack.name=x.partial",
+        "lvpack.overwrite=true",
+        "lvpack.mode=in-place",
+        "lvpack.scratch=disk",
+        "lvpack.disk=",
+    ],
+)
+def test_wrong_words_are_refused_by_name(word: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse(["lvpack.action=plan", word])
+    assert word.partition("=")[0] in refused.value.message
+    assert refused.value.hint
+
+
+def test_addresses_of_servers_that_there_are() -> None:
+    for server in ("h", "h:1", "h.example.:65535", "10.0.2.2:2049", "[fe80::1]", "[::ffff:10.0.0.1]:20049", "my_nas"):
+        settings = parse(["lvpack.action=plan", f"lvpack.target=nfs://{server}/a%20b/%C3%BC"])
+        assert settings and parse_url(settings.target).path == "/a b/\xfc"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "lvpack.mode=inplace lvpack.scratch=ram",
+        "lvpack.dump=no",
+        "lvpack.regrow=yes",
+        "lvpack.mode=inplace lvpack.dump=no lvpack.regrow=yes",
+        "lvpack.mode=inplace lvpack.readback=no lvpack.regrow=yes",
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(line: str) -> None:
+    with pytest.raises(Refused, match=r"lvpack\.(scratch|dump|regrow)=") as refused:
+        parse(words("lvpack.target=nfs://h/x " + line))
+    assert refused.value.hint
+
+
+def test_missing_target_is_refused() -> None:
+    with pytest.raises(Refused, match=r"lvpack\.target"):
+        parse(["lvpack.action=backup"])
+
+
+def test_quotes_as_in_the_kernel() -> None:
+    assert words('a "b c" lvpack.disk="x y" d') == ["a", "b c", "lvpack.disk=x y", "d"]
+
+
+def test_help_has_each_option_once_and_fits_a_terminal() -> None:
+    lines = table.as_text().splitlines()
+    named = [word for line in lines for word in line.split() if word.startswith("lvpack.")]
+    assert sorted(named) == sorted(f"lvpack.{option.name}" for option in OPTIONS)
+    assert {option.group for option in OPTIONS} == set(table.GROUPS)
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_table_names_every_option_and_the_docs_have_it() -> None:
+    assert [option.name for option in OPTIONS] == [field.name for field in fields(Settings)]
+    assert all(f"`lvpack.{option.name}`" in table.as_markdown() for option in OPTIONS)
+    page = Path(__file__).parents[3] / "docs/options.md"
+    assert page.read_text().endswith(table.as_markdown()), "run: lvpack options, and put its table into docs/options.md"
+
+
+def test_a_file_of_options_and_the_command_line_wins() -> None:
+    text = (
+        "# all hosts\nlvpack.margin = 1G\n\nlvpack.name= one # a name\nlvpack.disk = /dev/sda\nlvpack.disk = /dev/sdb\n"
+    )
+    arguments = ["lvpack.action=plan", "lvpack.config=nfs://h/x/f", "lvpack.name=two"]
+    settings = parse(arguments, {"nfs://h/x/f": text}.__getitem__)
+    assert settings and settings.margin.size == 1 << 30
+    assert (settings.name, settings.disk) == ("two", ("/dev/sda", "/dev/sdb"))
+    settings = parse([*arguments, "lvpack.disk=/dev/sdc"], lambda _: text)
+    assert settings and settings.disk == ("/dev/sdc",)
+
+
+@pytest.mark.parametrize("line", ["margin = 1G", "lvpack.margin", "lvpack.config = nfs://h/x/g", "lvpack.colour = red"])
+def test_wrong_lines_of_a_file_are_refused(line: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse(["lvpack.action=plan", "lvpack.config=nfs://h/x/f"], lambda _: line)
+    assert refused.value.hint
