@@ -18,13 +18,11 @@ from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper, runs
 from lvpack_builder.lab.console import Console, read_result
 from lvpack_builder.lab.demo import sparse_copy
-from lvpack_builder.lab.nfs import nfs_share
 from lvpack_builder.lab.qemu import Drive, Machine, accelerator, live
-from lvpack_builder.lab.runs import shared_arguments
+from lvpack_builder.lab.runs import Computer, SharedFolder, served_folder, shared_arguments
 
 BLOCK = 256 * KIB
 RUN_SECONDS, OFF_SECONDS = 1500.0, 120.0
-SHARING = {"share", "nfs", "read_only"}
 # As after a boot with that kernel command line: the agent that has made the shell is gone, with the memory that it
 # took, and the new one has no terminal.
 START_AGENT = (
@@ -117,7 +115,7 @@ def give_back_claims(share: Path) -> None:
 class Lab:
     """A folder for one test, its share, and runs of the live image with both.
 
-    saved: a run goes on from a guest that was saved at its shell, instead of booting, if its options are among SHARING.
+    saved: a run on an ordinary machine goes on from a guest that was saved at its shell, instead of booting.
     """
 
     image: LiveImage
@@ -125,27 +123,34 @@ class Lab:
     share: Path
     saved: bool = False
 
-    def run(self, drives: list[Drive], *arguments: str, **options: object) -> Report:
-        options.setdefault("share", self.share)
-        if self.saved and options.keys() <= SHARING:
-            report = self._go_on(drives, arguments, **options)  # type: ignore[arg-type]
+    def run(
+        self,
+        drives: list[Drive],
+        *arguments: str,
+        share: Path | None = None,
+        nfs: int = 4,
+        read_only: bool = False,
+        **computer: object,
+    ) -> Report:
+        """Run the live image with this lab's share, or another folder; computer are fields of runs.Computer."""
+        shared = SharedFolder(folder=share or self.share, nfs=nfs, read_only=read_only)
+        if self.saved and not computer:
+            report = self._go_on(drives, arguments, shared)
         else:
             report = runs.run_image(
                 self.image,
-                drives,
+                Computer(drives=drives, **computer),  # type: ignore[arg-type]
                 arguments,
+                share=shared,
                 transcript=self.folder / "console.log",
                 deadline=RUN_SECONDS,
-                **options,  # type: ignore[arg-type]
             )
         interfaces.check_result(report, arguments)
         return report
 
-    def _go_on(
-        self, drives: list[Drive], arguments: Sequence[str], share: Path, *, nfs: int = 4, read_only: bool = False
-    ) -> Report:
+    def _go_on(self, drives: list[Drive], arguments: Sequence[str], share: SharedFolder) -> Report:
         """As runs.run_image, but without a boot."""
-        with nfs_share(share, version=nfs, read_only=read_only) as served:
+        with served_folder(share) as served:
             machine = live(self.image, shared_arguments(arguments, served), drives=tuple(drives))
             with started(machine, accelerator(self.image), self.folder / "console.log") as console:
                 report = console.result(RUN_SECONDS)

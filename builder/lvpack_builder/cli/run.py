@@ -7,6 +7,7 @@ import click
 from lvpack_builder.cli.shared import FILE, KERNEL_OPTIONS, reported
 from lvpack_builder.image.build import built_image
 from lvpack_builder.lab import runs
+from lvpack_builder.lab.runs import Computer, SharedFolder
 from lvpack_builder.paths import output_dir
 
 
@@ -33,7 +34,6 @@ def run(
     """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
     image = built_image(folder)
     drives = [runs.drive(path) for path in disks]
-    report = runs.run_image(
-        image, drives, arguments, share=share, firmware=firmware, boot=boot, memory=memory, cpus=2, echo=True
-    )
+    computer = Computer(drives=drives, firmware=firmware, boot=boot, memory=memory, cpus=2)
+    report = runs.run_image(image, computer, arguments, share=SharedFolder(folder=share) if share else None, echo=True)
     return {"ok": 0, "refused": 2}.get(report.status, 1)

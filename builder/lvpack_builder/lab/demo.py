@@ -5,7 +5,7 @@ No unit test: its parts are those of the end-to-end tests; `make demo` runs all 
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lvpack_builder.image.build import LiveImage, build
 from lvpack_builder.lab import runs
 from lvpack_builder.lab.console import running
 from lvpack_builder.lab.qemu import Drive, Machine, accelerator, create_disk
+from lvpack_builder.lab.runs import Computer, SharedFolder
 from lvpack_builder.lab.sample.server import make_sample
 from lvpack_builder.paths import cache_dir, output_dir
 
@@ -42,7 +43,10 @@ def sparse_copy(source: Path, target: Path) -> Path:
     return target
 
 
-def _checked(report: Report) -> Report:
+def _run(image: LiveImage, drive: Drive, share: Path, arguments: Sequence[str]) -> Report:
+    """Run the live image with a disk and a share. Raises Failed unless it ends well."""
+    computer = Computer(drives=[drive], cpus=2)
+    report = runs.run_image(image, computer, arguments, share=SharedFolder(folder=share), echo=True)
     if report.status != "ok":
         raise Failed(f"cannot finish the demo: {report.action} {report.status}: {report.message}", hint=report.hint)
     return report
@@ -67,12 +71,12 @@ def demo(say: Callable[[str], None]) -> None:
         step("pack it to an NFS share")
         source = runs.drive(pristine, temporary=True)
         arguments = ["lvpack.action=backup", "lvpack.name=demo"]
-        packed = _checked(runs.run_image(image, [source], arguments, share=share, cpus=2, echo=True))
+        packed = _run(image, source, share, arguments)
         size = round_up(packed.sizes.packed_disk, MIB) + 64 * MIB
         target = create_disk(folder / "target.img", size)
         step(f"restore it to an empty disk of {human(size)}")
         arguments = ["lvpack.action=restore", "lvpack.source=demo"]
-        restored = _checked(runs.run_image(image, [runs.drive(target)], arguments, share=share, cpus=2, echo=True))
+        restored = _run(image, runs.drive(target), share, arguments)
         step("boot the restored disk to its login prompt")
         boot_to_login(image, target, folder / "boot.log")
         times["end"] = time.monotonic()

@@ -3,8 +3,8 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
@@ -49,41 +49,62 @@ def drive(path: Path, *, temporary: bool = False) -> Drive:
     return Drive(path=path, format="qcow2" if path.suffix == ".qcow2" else "raw", temporary=temporary)
 
 
-def run_image(
-    image: LiveImage,
-    drives: Sequence[Drive],
-    arguments: Sequence[str],
-    *,
-    share: Path | None = None,
-    firmware: str = "bios",
-    boot: str = "direct",
-    memory: int = 1024,
-    cpus: int = 1,
-    transcript: Path | None = None,
-    echo: bool = False,
-    deadline: float = 3600,
-    read_only: bool = False,
-    nfs: int = 4,
-    nvram: Path | None = None,
-) -> Report:
-    """Run the live image to its result and switch-off; return the result.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computer:
+    """The machine that a live image is run on; memory in MiB.
 
     firmware is bios, uefi, or secure: UEFI with Secure Boot enforced. boot is direct, or one of iso, usb and pxe: then
     by the built ISO or netboot kit as it is, or, with arguments or a share, by one like it with these in its menu.
-    memory in MiB, deadline in seconds, nfs the version that the share is served by (4 or 3). nvram: the machine's file
-    of UEFI variables; without it they are those of a new machine.
-    Raises Failed if no result comes in time.
+    nvram is the machine's file of UEFI variables; without it they are those of a new machine.
+    """
+
+    drives: Sequence[Drive]
+    firmware: str = "bios"
+    boot: str = "direct"
+    memory: int = 1024
+    cpus: int = 1
+    nvram: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFolder:
+    """A folder of this machine that is served as the share, by version 4 or 3 of NFS."""
+
+    folder: Path
+    nfs: int = 4
+    read_only: bool = False
+
+
+def served_folder(share: SharedFolder) -> AbstractContextManager[Share]:
+    """Serve a folder while the context lasts."""
+    return nfs_share(share.folder, version=share.nfs, read_only=share.read_only)
+
+
+def run_image(
+    image: LiveImage,
+    computer: Computer,
+    arguments: Sequence[str],
+    *,
+    share: SharedFolder | None = None,
+    transcript: Path | None = None,
+    echo: bool = False,
+    deadline: float = 3600,
+) -> Report:
+    """Run the live image to its result and switch-off; return the result.
+
+    Its console goes to the file transcript, and with echo to this terminal. Raises Failed if no result comes in
+    deadline seconds.
     """
     with ExitStack() as undo:
-        served = undo.enter_context(nfs_share(share, version=nfs, read_only=read_only)) if share else None
+        served = undo.enter_context(served_folder(share)) if share else None
         words = shared_arguments(arguments, served)
         scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=cache_dir())))
-        machine = Machine(drives=tuple(drives), memory=memory, cpus=cpus)
-        if firmware != "bios":
-            secure = firmware == "secure"
-            nvram = nvram or new_nvram(scratch / "nvram", secure=secure)
+        machine = Machine(drives=tuple(computer.drives), memory=computer.memory, cpus=computer.cpus)
+        if computer.firmware != "bios":
+            secure = computer.firmware == "secure"
+            nvram = computer.nvram or new_nvram(scratch / "nvram", secure=secure)
             machine = replace(machine, nvram=nvram, secure=secure)
-        machine = _booting(machine, image, boot, words if arguments or served else None, scratch)
+        machine = _booting(machine, image, computer.boot, words if arguments or served else None, scratch)
         log = transcript or cache_dir() / "run.log"
         console = undo.enter_context(running(machine, accelerator(image), log, echo=echo))
         report = console.result(deadline)
