@@ -1,6 +1,8 @@
 """In the live image: back up and restore by lvpack and by others, in turn, and measure each.
 
 python3 contend.py JOB.json RESULTS.jsonl does what the job says and adds a line of JSON for each run.
+
+One file, as it stands alone in the guest.
 """
 
 import json

@@ -2,6 +2,8 @@
 
 usage: record_layouts.py FOLDER [NAME …]. The tools are called by the agent's own readers, so that each recording is the
 answer to just what the agent asks.
+
+Most of it is the table of layouts, each with its commands.
 """
 
 import json

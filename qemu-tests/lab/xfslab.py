@@ -1,4 +1,7 @@
-"""Filesystems of XFS in memory for tests, and trees on them by the dice: what servers have, and what hardly any has."""
+"""Filesystems of XFS in memory for tests, and trees on them by the dice: what servers have, and what hardly any has.
+
+All in one file, since guests get it as one beside the script that they run.
+"""
 
 import ctypes
 import os

@@ -1,6 +1,8 @@
 """In-place mode on small disks: power cuts, a full PV, GPT, a scratch device, and what it refuses.
 
 test_main_job.py has the sample server.
+
+It is long, as a test here is a procedure: a disk is made, spoiled or cut, and looked at.
 """
 
 import json

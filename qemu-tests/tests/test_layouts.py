@@ -1,4 +1,7 @@
-"""Small disks with what the sample server lacks, over NFS 3 and with other compressors: everything arrives."""
+"""Small disks with what the sample server lacks, over NFS 3 and with other compressors: everything arrives.
+
+Its tests share how a disk is packed, put back and compared; that is why it is long.
+"""
 
 from pathlib import Path
 

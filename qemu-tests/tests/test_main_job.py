@@ -1,4 +1,7 @@
-"""The whole way: pack the sample server in both modes, restore it to a smaller disk, compare everything, boot it."""
+"""The whole way: pack the sample server in both modes, restore it to a smaller disk, compare everything, boot it.
+
+They stand in one file, though it is long: all of them work with the two sets that are packed here once.
+"""
 
 import json
 import mmap

@@ -1,3 +1,3 @@
 """The agent that runs inside the live image. Standard library and the system's tools only."""
 
-VERSION = "0.1.1"
+VERSION = "0.2.0"

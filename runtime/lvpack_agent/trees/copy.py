@@ -3,6 +3,9 @@
 Folders are copied by several processes, each folder by one. Files that share blocks only get a name then; their
 contents follow in one process, which knows who shares what. An attribute that a copy cannot be given is left out
 silently: a comparison afterwards finds that.
+
+It is one class, and longer than most modules here: all of it works on the same two trees, and keeps what is known of
+shared blocks between them.
 """
 
 import errno

@@ -1,4 +1,7 @@
-"""The metadata parser against what LVM wrote for every segment type, against damage, and against its whole grammar."""
+"""The metadata parser against what LVM wrote for every segment type, against damage, and against its whole grammar.
+
+Much of it is that grammar, as strategies that draw texts.
+"""
 
 import re
 import time
