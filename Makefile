@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := .cache/lvpack/packages-installed
-# Two virtual machines at a time; the tests of a group share disks and stay together.
-TWO_GUESTS := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Three tests at a time on two processors: they wait for a third of their time, for a claim, a boot loader, a network.
+# The tests of a group share disks and stay together.
+AT_ONCE := --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test checks help check unit build e2e full cuts defects bench man clean
 
@@ -39,11 +40,11 @@ build: $(VENV)/ready $(PACKAGES)  ## the live image, in out/
 	$(BIN)/lvpack build
 
 e2e: $(VENV)/ready $(PACKAGES)  ## end-to-end tests in virtual machines, the core ones
-	$(BIN)/pytest qemu-tests -m 'not full' -v $(TWO_GUESTS)
+	$(BIN)/pytest qemu-tests -m 'not full' -v $(AT_ONCE)
 
 # GO_ON=yes leaves out what has passed with the files that are there now, in a run that was stopped or failed.
 full: $(VENV)/ready $(PACKAGES)  ## all end-to-end tests; GO_ON=yes goes on with a run that was stopped
-	$(BIN)/pytest qemu-tests -v $(TWO_GUESTS) $(if $(GO_ON),--go-on)
+	$(BIN)/pytest qemu-tests -v $(AT_ONCE) $(if $(GO_ON),--go-on)
 
 # Power cuts in in-place mode: as many as CUTS, from SEED if it is given.
 CUTS ?= 50

@@ -13,7 +13,7 @@ import pytest
 
 from lab.runs import Lab, assert_ended, fingerprint, give_back_claims, result_in, started
 from lvpack_agent.backup.journal_record import PROGRESS, RECORD
-from lvpack_agent.report import Report
+from lvpack_agent.report import UNKNOWN, Report
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory
 from lvpack_builder.lab.console import Console
@@ -127,6 +127,7 @@ def test_clones_on_one_share_at_the_same_time(lab: Lab, small: Path, small_befor
                 assert_ended(report, "refused", "another machine")
                 assert fingerprint(disk) == pristine
         assert "ok" in [report.status for report in reports], reports
+        assert all(report.timings.read_back != UNKNOWN for report in reports if report.status == "ok")
         for disk in [d for report, d in zip(reports, disks, strict=True) if report.status != "ok"]:
             report = run_on(lab, share, disk, *IN_PLACE, f"lvpack.name={disk.stem}")
             assert report.status == "ok", report

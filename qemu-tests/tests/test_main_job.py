@@ -18,13 +18,13 @@ from lab import interfaces
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, holds, sha256
 from lab.shared import shared
 from lvpack_agent.image import check, frames, pieces, write
-from lvpack_agent.image import manifest as imageset
+from lvpack_agent.image.manifest import SCHEMA_SEVERAL, write_manifest
 from lvpack_agent.layout import ranges
 from lvpack_agent.layout.layout import differences
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
-from lvpack_agent.report import UNKNOWN, Report, parse_result
+from lvpack_agent.report import UNKNOWN, Report, Sizes, parse_result
 from lvpack_agent.sizes import MIB, human, round_up
 from lvpack_builder.cli.main import main
 from lvpack_builder.image.build import LiveImage
@@ -229,7 +229,7 @@ def spoil(image_set: Path, folder: Path, **changes: object) -> Path:
     shutil.copytree(image_set, folder, ignore=shutil.ignore_patterns(manifest.image))
     image = folder / manifest.image
     image.hardlink_to(image_set / manifest.image)
-    imageset.write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
     write.write_sums(folder, manifest.images)
     return image
 
@@ -244,10 +244,10 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     cut.unlink()
     cut.write_bytes((packed / good.image).read_bytes()[:MIB])
     spoil(packed, lab.share / "larger", checksums=replace(good.checksums, raw_size=good.packed_size + pieces.PIECE))
-    spoil(packed, lab.share / "map", block_map=without(packed, 0), sizes={})
-    spoil(packed, lab.share / "hidden", block_map=without(packed, MIB), sizes={})
+    spoil(packed, lab.share / "map", block_map=without(packed, 0), sizes=Sizes())
+    spoil(packed, lab.share / "hidden", block_map=without(packed, MIB), sizes=Sizes())
     twice = replace(good.packed, disks=good.packed.disks * 2)
-    two = {"schema": imageset.SCHEMA_SEVERAL, "packed": twice, "plan": replace(good.plan, target=twice), "sizes": {}}
+    two = {"schema": SCHEMA_SEVERAL, "packed": twice, "plan": replace(good.plan, target=twice), "sizes": Sizes()}
     spoil(packed, lab.share / "two", further=(replace(good.images[0], image="disk1.img.zst"),), **two)
     disks = [create_disk(lab.folder / f"{name}.img", good.packed_size + MIB) for name in ("T0", "T1")]
     for disk in disks:

@@ -59,7 +59,7 @@ def test_the_nic_that_the_machine_booted_from_and_then_a_static_address(lab: Lab
             answer = console.shell(f"python3 -m lvpack_agent --cmdline '{' '.join([*words, *static])}'", 400)
             assert_reached(result_in(answer.output), answer.output, "10.0.2.77/24")
             assert "DHCP" not in answer.output
-            addresses = console.shell("ip -4 -o address show scope global", 30).output
+            addresses = console.shell("ip -4 -o address show scope global | cat", 30).output
             assert re.findall(r"(\S+) +inet (\S+)", addresses) == [("ens3", "10.0.2.77/24")]
 
 

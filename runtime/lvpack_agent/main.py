@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import NoReturn
 
@@ -35,9 +36,16 @@ def reported(settings: Settings, network: Network, session: Session) -> Report:
             message = actions.perform(settings, network, session)
         return session.ended(message)
     except BaseException as error:
-        for note in getattr(error, "__notes__", ()):
+        for note in _notes(error):
             session.say(f"while cleaning up: {note}")
         return session.stopped(_as_ours(error, f"finish {settings.action}"))
+
+
+def _notes(error: BaseException | None) -> Iterator[str]:
+    """Yield what failed while an error, and those that it was raised from, were on their way (see Undo)."""
+    while error:
+        yield from getattr(error, "__notes__", ())
+        error = error.__cause__
 
 
 def warn_of_missing_firmware(session: Session) -> None:

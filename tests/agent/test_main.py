@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lvpack_agent import main
+from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 from lvpack_agent.report import RESULT_MARK
 from tests.agent.builders.machine import AGENT, Machine, only_result
@@ -126,3 +128,12 @@ def test_a_run_by_hand_has_a_result_and_nothing_follows(
     assert ended.status > 0 and report.hint
     assert machine.ended_by() == ""
     assert not (machine.folder / "run/said").exists()
+
+
+def test_what_failed_while_cleaning_up_is_said_of_an_error_that_was_raised_anew() -> None:
+    first = Failed("cannot merge")
+    first.add_note("cannot unmount")
+    try:
+        raise Failed("cannot merge", hint="the next boot goes on") from first
+    except Failed as error:
+        assert [*main._notes(error)] == ["cannot unmount"]

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image import write
-from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.image.manifest import SCHEMA, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.jsonform import from_json
 from lvpack_agent.layout.layout import Layout
@@ -50,7 +49,7 @@ def write_set(folder: Path, blog: Path) -> Manifest:
     disks = tuple(replace(disk, size=SIZE) for disk in plan.target.disks)
     plan = replace(plan, target=replace(plan.target, disks=disks))
     made = Manifest(
-        schema=imageset.SCHEMA,
+        schema=SCHEMA,
         lvpack="0",
         name=folder.name,
         created="today",
@@ -63,6 +62,6 @@ def write_set(folder: Path, blog: Path) -> Manifest:
         checksums=sums,
         sizes=Sizes(packed_disk=SIZE, image=sums.stored_size, mapped=DATA.count),
     )
-    imageset.write_manifest(folder, made)
+    write_manifest(folder, made)
     write.write_sums(folder, made.images)
     return made

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lvpack_agent import VERSION
-from lvpack_agent.backup import journal, journal_read, journal_record
-from lvpack_agent.backup import tables as rescue
+from lvpack_agent.backup import journal, journal_read, journal_record, tables
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.dump import set_name
 from lvpack_agent.backup.job import Job
@@ -51,7 +50,7 @@ def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) ->
         refuse.overlay_only(planned)
         refuse.metadata(source)
         procedure = make_procedure(planned, source.unclean)
-        rescue.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, shown)
+        tables.write(scratch, source, {found.vg: lvm.metadata_text(found.vg, source.pvs, scratch)}, shown)
         with session.phase("check"):
             refuse.damage(source, procedure.shrinking, session.say)
     begun = Begun(name=name, plan=planned, layout=scratch / "layout", journal=None)
@@ -84,7 +83,7 @@ def _try(keeper: Keeper, entry: Journal) -> None:
     try:
         with Undo() as undo:
             keeper.fresh(MIB, undo)
-        keeper.drop()
+        keeper.drop_all()
     except LvpackError:
         entry.discard()
         raise

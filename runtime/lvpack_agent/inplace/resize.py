@@ -33,7 +33,7 @@ def resize(step: ResizeFilesystem, work: Work, volumes: Volumes) -> None:
     merge = work.journal.progress.merge
     if merge is None or not (merge.begun or merge.store in tags.merges(volumes.report().tags)):
         # Nothing was merged, or the VG would say so: the disk has all, what an earlier boot left in a store is old.
-        work.keeper.drop()
+        work.keeper.drop_all()
         merge = _resized(step, work, device)
     if not merge.begun:
         _tell_of_merge(work, volumes, merge.store)

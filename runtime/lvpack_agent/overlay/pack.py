@@ -140,7 +140,7 @@ def _store(
     size = sum(disk.size for disk in sources)
     if scratch == "share":
         on_share = file_store.FileStore.anew(job.share)
-        undo.callback(on_share.drop)
+        undo.callback(on_share.drop_all)
         return on_share.fresh(size, undo)
     return device_store.scratch_device(all_disks, scratch, sources, scratch_label.FREE).fresh(size, undo)
 

@@ -53,7 +53,10 @@ class DeviceStore:
             )
         return self._mapped(token, undo)
 
-    def drop(self, token: str = "") -> None:
+    def drop(self, token: str) -> None:
+        """Do nothing: the next store overwrites this one."""
+
+    def drop_all(self) -> None:
         """Do nothing: the next store overwrites this one."""
 
     def release(self) -> None:

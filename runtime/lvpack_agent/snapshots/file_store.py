@@ -55,15 +55,20 @@ class FileStore:
             )
         return Store(device=attached(path, undo), size=path.stat().st_size, place=self.place, token=token)
 
-    def drop(self, token: str = "") -> None:
-        """Remove the store with that token, or all. One that cannot be removed stays."""
+    def drop(self, token: str) -> None:
+        """Remove the store with that token. One that cannot be removed stays."""
         with suppress(OSError):  # it is in nobody's way
-            for path in self._share.glob(f"{self._prefix}{token or '*'}"):
+            self._path(token).unlink(missing_ok=True)
+
+    def drop_all(self) -> None:
+        """Remove all stores. One that cannot be removed stays."""
+        with suppress(OSError):
+            for path in self._share.glob(f"{self._prefix}*"):
                 path.unlink()
 
     def release(self) -> None:
         """Remove all stores."""
-        self.drop()
+        self.drop_all()
 
     def _path(self, token: str) -> Path:
         return self._share / f"{self._prefix}{token}"

@@ -36,8 +36,12 @@ class Keeper(Protocol):
         """
         ...
 
-    def drop(self, token: str = "") -> None:
-        """Give up the store with a token, or all stores: nobody needs what is in them. Never raises."""
+    def drop(self, token: str) -> None:
+        """Give up the store with a token: nobody needs what is in it. Never raises."""
+        ...
+
+    def drop_all(self) -> None:
+        """Give up all stores: nobody needs what is in them. Never raises."""
         ...
 
     def release(self) -> None:

@@ -23,8 +23,11 @@ class NoKeeper:
     def again(self, token: str, undo: Undo) -> Store:
         raise AssertionError("no store was to be opened")
 
-    def drop(self, token: str = "") -> None:
+    def drop(self, token: str) -> None:
         self.dropped.append(token)
+
+    def drop_all(self) -> None:
+        self.dropped.append("all")
 
     def release(self) -> None:
         self.dropped.append("all")

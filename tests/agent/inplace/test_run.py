@@ -69,7 +69,7 @@ def test_the_last_merge_is_remembered_until_the_next(begun: Journal) -> None:
 
 def test_a_store_is_dropped_only_when_it_is_written_down_that_nobody_needs_it(begun: Journal) -> None:
     class Late(NoKeeper):
-        def drop(self, token: str = "") -> None:
+        def drop(self, token: str) -> None:
             found = journal.find(begun.folder, begun.claim)
             assert found and (found.progress.merge, found.progress.merged) == (None, token)
             super().drop(token)
