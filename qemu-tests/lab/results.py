@@ -9,6 +9,7 @@ import json
 import resource
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def state(root: Path) -> str:
     changed = run(["git", "diff", "HEAD"], cwd=root).stdout
     new = run(["git", "ls-files", "--others", "--exclude-standard", "-z"], cwd=root).stdout
     for name in new.split("\0")[:-1]:
-        changed += f"{name} {hashlib.sha256((root / name).read_bytes()).hexdigest()}\n"
+        with suppress(FileNotFoundError):  # something makes files there just now
+            changed += f"{name} {hashlib.sha256((root / name).read_bytes()).hexdigest()}\n"
     return commit + (f"+{hashlib.sha256(changed.encode()).hexdigest()[:8]}" if changed else "")
 
 
