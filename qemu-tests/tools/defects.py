@@ -84,7 +84,8 @@ DEFECTS = (
         name="wrong seek-table entry",
         old="sizes.extend((len(data), count))",
         new="sizes.extend((len(data) + (len(sizes) == 2), count))",
-        test="test_live_image.py",
+        # The live image's own test packs by gzip, which has no such table.
+        test="test_layouts.py::test_further_disks_come_too",
     ),
     Defect(
         name="EFI entry",
