@@ -95,9 +95,10 @@ DEFECTS = (
     ),
     Defect(
         name="source write",
-        # One byte, before the kernel is told to refuse writes to the disk.
+        # One byte of a disk, before the kernel is told to refuse writes to it.
         old='            run(["blockdev", "--setro", device.path])\n',
-        new="            with Path(device.path).open('r+b') as file:\n                file.write(b'x')\n"
+        new="            if device.type == 'disk':\n                with open(device.path, 'r+b') as file:\n"
+        "                    file.write(b'x')\n"
         '            run(["blockdev", "--setro", device.path])\n',
         test="test_live_image.py",
     ),
