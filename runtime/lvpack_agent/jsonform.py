@@ -61,8 +61,12 @@ def _read_dataclass(kind: type, data: Any) -> Any:
     if not isinstance(data, dict):
         raise ValueError(f"expected an object for {kind.__name__}, found {data!r}")
     hints = typing.get_type_hints(kind)
+    values = {f.name: _read(hints[f.name], data[_name(f)]) for f in _fields(kind) if _name(f) in data}
+    for field in _fields(kind):
+        if "unless" in field.metadata and values.get(field.name) == field.metadata["unless"]:
+            raise ValueError(f"{kind.__name__}: {_name(field)} is {field.metadata['unless']}, which no form has")
     try:
-        return kind(**{f.name: _read(hints[f.name], data[_name(f)]) for f in _fields(kind) if _name(f) in data})
+        return kind(**values)
     except TypeError as error:
         raise ValueError(f"{kind.__name__}: {error}") from None
 

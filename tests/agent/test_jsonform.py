@@ -54,6 +54,7 @@ def test_a_form_is_read_as_what_it_was_made_of() -> None:
         ({"parts": [{"size": 1, "where": 2}]}, "expected str, found 2"),
         ({"parts": [], "by_name": []}, "expected an object"),
         ({"parts": [], "seen": None}, "expected int, found None"),
+        ({"parts": [], "seen": -1}, "seen is -1, which no form has"),
     ],
 )
 def test_data_that_does_not_fit_is_refused(form: object, cause: str) -> None:

@@ -84,8 +84,8 @@ class Machine:
     nvram: a file of UEFI variables (see lab/uefi.py); None: the firmware is a BIOS. secure: Secure Boot is enforced.
     usb: the ISO is a USB stick. kit: a folder to netboot from, by QEMU's TFTP server, boot_file being in it.
     cpus: with more than one, an emulated kernel panics now and then on a busy host: it changes its own code as it runs,
-    and the other processor was seen to run into a change that is half made ("Oops: int3"). Two guests at a time keep
-    two processors of the host busy as well.
+    and the other processor was seen to run into a change that is half made ("Oops: int3"). Several guests at a time
+    keep the processors of the host busy as well.
     isolated: the network gives an address by DHCP and leads nowhere. second_console: a file that gets what the
     guest says on its second serial port. nics: its network cards, instead of the one of network. monitor: a Unix
     socket on which QEMU takes commands (lvpack_builder.lab.monitor).

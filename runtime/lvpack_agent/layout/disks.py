@@ -99,10 +99,3 @@ class Disk:
     def in_order(self) -> list[Partition]:
         """Return the partitions by place, without the extended one, which only holds others."""
         return sorted((row for row in self.rows if row is not self.extended), key=lambda row: row.start)
-
-
-def with_partition(disk: Disk, partition: Partition) -> Disk:
-    """Return the disk with the partition of that number replaced."""
-    assert disk.table is not None
-    rows = tuple(partition if p.number == partition.number else p for p in disk.table.partitions)
-    return replace(disk, table=replace(disk.table, partitions=rows))

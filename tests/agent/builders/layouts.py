@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lvpack_agent.devices import sfdisk
 from lvpack_agent.layout.content import Content
-from lvpack_agent.layout.disks import Disk, Partition, PartitionTable, with_partition
+from lvpack_agent.layout.disks import Disk, Partition, PartitionTable
 from lvpack_agent.layout.extents import Area, Segment
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
@@ -45,6 +45,13 @@ def blog_vg(blog: Path, contents: dict[str, Content] | None = None) -> VolumeGro
 
 def ext(size: int, minimum: int, free: tuple[Range, ...] = ()) -> Content:
     return Content(type="ext4", uuid="u", size=size, block_size=4096, minimum=minimum, free=free)
+
+
+def with_partition(disk: Disk, partition: Partition) -> Disk:
+    """Return the disk with the partition of that number replaced."""
+    assert disk.table is not None
+    rows = tuple(partition if p.number == partition.number else p for p in disk.table.partitions)
+    return replace(disk, table=replace(disk.table, partitions=rows))
 
 
 def blog_layout(blog: Path) -> Layout:
