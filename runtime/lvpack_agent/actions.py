@@ -1,18 +1,15 @@
 """What each lvpack.action runs.
 
+The rooms of an action are imported when it begins: a backup does without those of a restore and of in-place mode.
+
 Tested in guests: qemu-tests/tests/test_main_job.py runs each action.
 """
 
 from collections.abc import Callable
 
 from lvpack_agent import places
-from lvpack_agent.backup.job import Job
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import check
-from lvpack_agent.inplace import pack as inplace
 from lvpack_agent.network.up import Network
-from lvpack_agent.overlay.pack import only_plan, pack_in_overlay
-from lvpack_agent.restore.restore import restore
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.shares.mounted import mounted
@@ -24,10 +21,14 @@ def perform(settings: Settings, network: Network, session: Session) -> str:
     """Do what lvpack.action says; return the closing message."""
     match settings.action:
         case "restore":
+            from lvpack_agent.restore.restore import restore
+
             return restore(settings, network, session, places.RUN)
         case "verify":
             return verify(settings.source, network, session)
         case "plan":
+            from lvpack_agent.overlay.pack import only_plan
+
             return only_plan(settings, session, places.RUN)
         case _:
             return backup(settings, network, session)
@@ -35,7 +36,12 @@ def perform(settings: Settings, network: Network, session: Session) -> str:
 
 def backup(settings: Settings, network: Network, session: Session) -> str:
     """Pack the server's disks into an image set, in the mode that is asked for; return the closing message."""
-    pack = inplace.pack if settings.mode == "inplace" else pack_in_overlay
+    from lvpack_agent.backup.job import Job
+
+    if settings.mode == "inplace":
+        from lvpack_agent.inplace.pack import pack
+    else:
+        from lvpack_agent.overlay.pack import pack_in_overlay as pack
     with Undo() as undo:
         with session.phase("share"):
             url = parse_url(settings.target)
@@ -45,6 +51,8 @@ def backup(settings: Settings, network: Network, session: Session) -> str:
 
 def verify(source: str, network: Network, session: Session) -> str:
     """Check the image set behind a URL; return the closing message."""
+    from lvpack_agent.image import check
+
     url, session.name = parse_url(source).parent()
     with (
         session.phase("verify"),
