@@ -8,7 +8,7 @@ PACKAGES := .cache/lvpack/packages-installed
 # The tests of a group share disks and stay together.
 AT_ONCE := --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test checks help check unit build e2e full cuts defects bench man clean
+.PHONY: demo test checks help check unit fuzz build e2e full cuts defects bench man clean
 
 demo: $(VENV)/ready $(PACKAGES)  ## build, make a sample LVM server, pack it, restore it to a smaller disk, boot that
 	$(BIN)/lvpack demo
@@ -35,6 +35,11 @@ check: $(VENV)/ready $(PACKAGES)  ## format, lint, spelling, types, import contr
 
 unit: $(VENV)/ready  ## unit tests, and what of the code they cover (property tests aside)
 	$(BIN)/pytest tests --numprocesses 2 --cov
+
+# Damaged input for every parser: N cases of each, from SEED if it is given.
+N ?= 100000
+fuzz: $(VENV)/ready  ## damaged input for every parser: N=100000 SEED=…
+	$(BIN)/python -m tests.fuzz --cases $(N) $(if $(SEED),--seed $(SEED))
 
 build: $(VENV)/ready $(PACKAGES)  ## the live image, in out/
 	$(BIN)/lvpack build

@@ -4,6 +4,9 @@ A message reads *cannot <verb> '<object>': cause*; the hint says what to do abou
 the one place (main) that turns them into a result line and an exit status.
 """
 
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -30,3 +33,31 @@ class Refused(LvpackError):
     """lvpack does not do this here, by decision: unsupported, unsafe or not what was asked for."""
 
     status = "refused"
+
+
+# What readers raise that trust what they read: a number that is none, a key that is missing, an assertion.
+_NOT_UNDERSTOOD = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    struct.error,
+)
+
+
+@contextmanager
+def understood(what: str, *, hint: str = "") -> Iterator[None]:
+    """Raise Failed when what a tool said, or what stands on a disk or a share, is not as its reader takes it to be.
+
+    Also a decorator of such a reader: it may take any answer for a right one, and need not look at each value first.
+    """
+    try:
+        yield
+    except _NOT_UNDERSTOOD as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise Failed(
+            f"cannot understand {what}: {cause[:200]}", hint=hint or "lvpack.action=shell lets you look"
+        ) from error

@@ -5,6 +5,8 @@ import types
 import typing
 from typing import Any, TypeVar
 
+from lvpack_agent.sizes import LIMIT
+
 T = TypeVar("T")
 
 
@@ -29,6 +31,11 @@ def from_json(kind: type[T], data: Any) -> T:
     return typing.cast(T, _read(kind, data))
 
 
+def checked(value: T) -> T:
+    """Return a dataclass whose values came from elsewhere. Raises ValueError if one is not of its field's type."""
+    return from_json(type(value), to_json(value))
+
+
 def _read(kind: Any, data: Any) -> Any:
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
@@ -50,10 +57,13 @@ def _read(kind: Any, data: Any) -> Any:
         return _read_dataclass(typing.cast(type, kind), data)
     if kind is Any or kind is object:
         return data
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+    if kind is float and isinstance(data, int) and not isinstance(data, bool) and -LIMIT <= data < LIMIT:
         return float(data)
     if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
         raise ValueError(f"expected {kind.__name__}, found {data!r}")
+    # No count of bytes, seconds or sectors is larger; json.loads() also reads NaN and Infinity.
+    if isinstance(data, int | float) and not -LIMIT <= data < LIMIT:
+        raise ValueError(f"expected {kind.__name__}, found one that is too large")
     return data
 
 

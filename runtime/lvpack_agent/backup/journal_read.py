@@ -12,6 +12,12 @@ from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.jsonform import from_json
 from lvpack_agent.machine import dmi
 
+# What to do about a damaged journal.
+PUT_BACK = (
+    "put the folder back from a backup of the share that is not older than the last boot of that run; "
+    "do not start the server; layout/ in it has what the disk was"
+)
+
 
 def identity(disk: BlockDevice) -> str:
     """Return the name that tells a disk from a clone of it, as a Record has it.
@@ -89,6 +95,5 @@ def read_object(path: Path) -> dict[str, Any] | None:
 def _damaged(folder: Path, error: Exception | str) -> Failed:
     return Failed(
         f"cannot read the journal of an in-place run in '{folder.name}': {error}",
-        hint="put the folder back from a backup of the share that is not older than the last boot of that run; "
-        "do not start the server; layout/ in it has what the disk was",
+        hint=PUT_BACK,
     )

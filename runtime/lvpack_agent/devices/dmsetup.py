@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Failed, understood
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
@@ -115,6 +115,7 @@ class StoreUse:
         return self.used - self.own
 
 
+@understood("the answer of dmsetup")
 def parse_snapshot_status(text: str) -> StoreUse | None:
     """Read `dmsetup status` of a snapshot: `0 N snapshot USED/SIZE META`; None once it has overflowed or failed."""
     words = text.split()

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvpack_agent.errors import Refused
+from lvpack_agent.errors import Refused, understood
+from lvpack_agent.jsonform import checked
 from lvpack_agent.processes import run
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,LABEL,UUID"
@@ -43,9 +44,13 @@ class BlockDevice:
         return f"{self.path} ({', '.join([*filter(None, facts), f'{self.size:,} bytes'])})"
 
 
+@understood("the answer of lsblk")
 def parse(text: str) -> tuple[BlockDevice, ...]:
-    """Read the answer of `lsblk --json --bytes --tree -o COLUMNS`; only real disks and their partitions are kept."""
-    return tuple(_device(item) for item in json.loads(text)["blockdevices"] if item["type"] == "disk")
+    """Read the answer of `lsblk --json --bytes --tree -o COLUMNS`; only real disks and their partitions are kept.
+
+    Raises Failed if it is not as lsblk answers.
+    """
+    return tuple(checked(_device(item)) for item in json.loads(text)["blockdevices"] if item["type"] == "disk")
 
 
 def _device(item: dict[str, Any]) -> BlockDevice:

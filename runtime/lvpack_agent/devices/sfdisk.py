@@ -4,24 +4,32 @@ import json
 from typing import Any
 
 from lvpack_agent.devices import blkid
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Failed, understood
+from lvpack_agent.jsonform import checked
 from lvpack_agent.layout.disks import Partition, PartitionTable
 from lvpack_agent.processes import ToolFailed, run
 
 
+@understood("the answer of sfdisk")
 def parse(text: str) -> tuple[PartitionTable, int]:
-    """Read `sfdisk --json`; return the table, and the bytes per sector that it counts in."""
+    """Read `sfdisk --json`; return the table, and the bytes per sector that it counts in.
+
+    Raises Failed if it is not as sfdisk answers.
+    """
     table = json.loads(text)["partitiontable"]
     sector = int(table.get("sectorsize", 512))
     first, last = table.get("firstlba"), table.get("lastlba")
     rows = tuple(_partition(p, table["device"], table["label"], sector) for p in table.get("partitions", ()))
-    return PartitionTable(
+    if sector < 512:
+        raise ValueError(f"sectors of {sector} bytes")
+    read = PartitionTable(
         label=table["label"],
         id=table["id"],
         partitions=rows,
         first_sector=int(first) if first is not None else None,
         last_sector=int(last) if last is not None else None,
-    ), sector
+    )
+    return checked(read), sector
 
 
 def _partition(row: dict[str, Any], device: str, label: str, sector: int) -> Partition:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Failed, understood
 from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.processes import Completed, run
 
@@ -46,8 +46,9 @@ class Superblock:
         return any(used for first, used in self.groups if first * self.block_size >= size)
 
 
+@understood("the answer of dumpe2fs")
 def parse(text: str) -> Superblock:
-    """Read the output of dumpe2fs, with or without its groups."""
+    """Read the output of dumpe2fs, with or without its groups. Raises Failed if it is not as dumpe2fs answers."""
     head, _, rest = text.partition("\n\n")
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head.splitlines())}
     features = tuple(facts["Filesystem features"].split())

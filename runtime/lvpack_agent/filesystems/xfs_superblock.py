@@ -175,9 +175,9 @@ class Superblock:
 
 def parse(data: bytes) -> Superblock:
     """Read a superblock, the first 512 bytes of a filesystem. Raises Failed if it is none."""
-    magic, *values = _SUPERBLOCK.unpack_from(data)
-    if magic != MAGIC:
+    if not data.startswith(MAGIC) or len(data) < _SUPERBLOCK.size:
         raise Failed("cannot read XFS: there is no superblock")
+    _, *values = _SUPERBLOCK.unpack_from(data)
     return Superblock(**dict(zip(Superblock.__dataclass_fields__, values, strict=True)))
 
 

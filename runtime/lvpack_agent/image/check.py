@@ -63,6 +63,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not 0 <= manifest.boot_disk < len(manifest.images):
         raise _damaged(folder, f"{MANIFEST} says that disk {manifest.boot_disk} boots, and has no such disk")
     _check_sizes(folder, manifest)
+    if cause := manifest.contradiction():
+        raise _damaged(folder, f"{MANIFEST} contradicts itself: {cause}")
     sums = _read_sums(folder)
     for image in manifest.images:
         if sums.get(image.image) != image.checksums.stored_sha256:

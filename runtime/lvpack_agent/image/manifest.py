@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.image.checksums import Checksums
-from lvpack_agent.image.files import MANIFEST, write_text
+from lvpack_agent.image.files import MANIFEST, SUFFIXES, write_text
 from lvpack_agent.jsonform import to_json
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
@@ -64,6 +64,13 @@ class Manifest:
     def images(self) -> tuple[Image, ...]:
         """The images of all packed disks."""
         return (Image(image=self.image, block_map=self.block_map, checksums=self.checksums), *self.further)
+
+    def contradiction(self) -> str:
+        """Return what plan, packed layout and compression say against one another, "" if nothing."""
+        if self.compression.method not in SUFFIXES:
+            return f"there is no compression '{self.compression.method}'"
+        planned, packed = ([lv.uuid for vg in one.vgs for lv in vg.lvs] for one in (self.plan.target, self.packed))
+        return self.plan.contradiction() or ("" if planned == packed else "it has other LVs than its plan")
 
     @property
     def packed_size(self) -> int:

@@ -6,9 +6,9 @@ from lvpack_agent import VERSION
 from lvpack_agent.backup import journal_read
 from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.journal_record import Record
-from lvpack_agent.errors import Failed, LvpackError, Refused
+from lvpack_agent.errors import Failed, LvpackError, Refused, understood
 from lvpack_agent.inplace.disk import heads
-from lvpack_agent.inplace.procedure import form, make_procedure
+from lvpack_agent.inplace.procedure import Procedure, form, make_procedure
 from lvpack_agent.inplace.states import same_extents
 from lvpack_agent.inplace.work import Begun
 from lvpack_agent.layout.volumes import VolumeGroup
@@ -16,6 +16,12 @@ from lvpack_agent.probe import convert
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
+
+
+def procedure_of(record: Record) -> Procedure:
+    """Return the steps of the plan in a journal. Raises Failed if that is no plan."""
+    with understood(f"the plan of the in-place run of {record.created} in its journal", hint=journal_read.PUT_BACK):
+        return make_procedure(record.plan, record.unclean)
 
 
 def resumed(entry: Journal, settings: Settings, session: Session) -> Begun:
@@ -29,7 +35,7 @@ def resumed(entry: Journal, settings: Settings, session: Session) -> Begun:
         f"{progress.done} steps are done{', a merge is under way' if progress.merge else ''}; "
         "its plan holds, and nothing is planned again"
     )
-    if form(make_procedure(record.plan, record.unclean).steps) != record.steps:
+    if form(procedure_of(record).steps) != record.steps:
         raise Refused(
             f"cannot go on with the in-place run in '{entry.folder.name}': lvpack {record.lvpack} began it, its steps "
             f"are not those of this version, {VERSION}",
@@ -48,7 +54,7 @@ def is_of_this_run(entry: Journal, found: Found, settings: Settings, share: Path
     record = entry.record
     if settings.name not in ("", record.name) or (settings.dump and not (share / record.name).exists()):
         return False
-    packed_after = make_procedure(record.plan, record.unclean).packed_after
+    packed_after = procedure_of(record).packed_after
     final = record.plan.source if entry.progress.done > packed_after else record.plan.target
     now = _extents(found)
     return bool(now and same_extents(now, final.vgs[0]) and entry.progress.heads == heads(found.disk.path, final))
@@ -90,6 +96,6 @@ def is_as_left(vg: VolumeGroup, record: Record, done: int) -> bool:
 
     A VG as it was before the first step does not count: so is that of every clone.
     """
-    states = make_procedure(record.plan, record.unclean).states
+    states = procedure_of(record).states
     left = any(same_extents(vg, state) for state in states[done : done + 2])
     return left and not same_extents(vg, states[0])

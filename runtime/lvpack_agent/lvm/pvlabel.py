@@ -16,7 +16,7 @@ from typing import BinaryIO
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout.volumes import MetadataArea
 from lvpack_agent.lvm.vgtext import parse
-from lvpack_agent.sizes import round_up
+from lvpack_agent.sizes import LIMIT, MIB, round_up
 
 SECTOR = 512
 # The label is in one of the first four sectors.
@@ -31,6 +31,8 @@ _CHECKSUM = struct.Struct("<I")
 _MAGIC = b" LVM2 x[5A%r0N*>"
 _TEXT = struct.Struct("<QQII")
 _IGNORED = 1
+# VGs of ten thousand LVs have some 10 MiB.
+_LONGEST = 256 * MIB
 _INITIAL_CRC = 0xF597A6CF
 _ANEW = "vgck --updatemetadata, with the name of the VG, writes all of them anew"
 
@@ -81,6 +83,8 @@ def remove_second_area(device: str) -> None:
         label = _label(file)
         if len(label.areas) == 1:
             return
+        if len(label.areas) != 2:
+            raise Failed(f"cannot remove the second metadata area of the PV: its label lists {len(label.areas)}")
         first, second = label.areas
         seqno = other = _seqno(_text(file, first))
         with suppress(Failed):
@@ -129,6 +133,8 @@ def _places(sector: bytes, at: int) -> tuple[tuple[MetadataArea, ...], int]:
         at += _PLACE.size
         if not start:
             return tuple(found), at
+        if start + size >= LIMIT:
+            raise Failed("cannot read the label of the PV: an area in it ends beyond what any disk has")
         found.append(MetadataArea(start=start, size=size))
     raise Failed("cannot read the label of the PV: a list in it has no end")
 
@@ -147,6 +153,11 @@ def _text(file: BinaryIO, area: MetadataArea) -> bytes:
         raise Failed(
             f"cannot read the metadata area at byte {area.start:,} of the PV: it is set to be ignored",
             hint="vgchange --vgmetadatacopies all has it used again",
+        )
+    # The text is read into memory as a whole.
+    if not SECTOR <= offset < size or length > min(size - SECTOR, _LONGEST):
+        raise Failed(
+            f"cannot read the metadata area at byte {area.start:,} of the PV: its text is out of place", hint=_ANEW
         )
     # The text goes on after the header when it comes to the end of the area.
     there = min(length, size - offset)

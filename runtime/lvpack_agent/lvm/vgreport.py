@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lvpack_agent.errors import understood
+from lvpack_agent.jsonform import checked
 from lvpack_agent.layout.volumes import MetadataArea
 from lvpack_agent.lvm import pvlabel
 from lvpack_agent.lvm.commands import command
@@ -89,14 +91,16 @@ class Vg:
     lvs: tuple[Lv, ...]
 
 
+@understood("the report of LVM")
 def parse(text: str) -> tuple[Vg, ...]:
     """Read `lvm fullreport --reportformat json --binary --units b --nosuffix` with the fields above.
 
-    A VG of clvmd, which LVM skips and only mentions in its log, has no PV and no LV.
+    A VG of clvmd, which LVM skips and only mentions in its log, has no PV and no LV. Raises Failed if it is not as LVM
+    reports.
     """
     answer = json.loads(text)
     skipped = (row for row in answer.get("log", ()) if row["log_message"].startswith(_SKIPPED))
-    return tuple(_vg(report) for report in answer["report"]) + tuple(
+    return tuple(checked(_vg(report)) for report in answer["report"]) + tuple(
         _vg({"vg": [{"vg_name": row["log_object_name"], "vg_uuid": row["log_object_id"], "vg_clustered": "1"}]})
         for row in skipped
     )

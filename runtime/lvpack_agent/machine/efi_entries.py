@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lvpack_agent.errors import understood
 from lvpack_agent.layout.disks import PartitionTable
 
 # The type of an EFI system partition, as sfdisk(8) prints it, of GPT and of msdos.
@@ -124,8 +125,12 @@ def parse_numbers(value: bytes) -> tuple[int, ...]:
     return struct.unpack(f"<{len(value) // 2}H", value[: len(value) // 2 * 2])
 
 
+@understood("the identifier of the partition table")
 def part_uuids(table: PartitionTable) -> dict[str, int]:
-    """Return the numbers of a table's partitions by their PARTUUIDs, as lsblk(8) prints these."""
+    """Return the numbers of a table's partitions by their PARTUUIDs, as lsblk(8) prints these.
+
+    Raises Failed if an msdos table has an identifier that is none.
+    """
     if table.label == "gpt":
         return {p.uuid.lower(): p.number for p in table.partitions}
     return {f"{int(table.id, 16):08x}-{p.number:02x}": p.number for p in table.partitions if table.label == "dos"}

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvpack_agent.errors import understood
+from lvpack_agent.jsonform import checked
 from lvpack_agent.processes import run
 
 INTERFACES = Path("/sys/class/net")
@@ -31,9 +33,13 @@ class Nic:
         return f"{self.name} ({self.mac}, {self.driver or 'no hardware'}, {'link' if self.link else 'no link'})"
 
 
+@understood("the answer of ip")
 def parse(text: str, drivers: Mapping[str, str]) -> tuple[Nic, ...]:
-    """Read the output of `ip -json link`; drivers are those of the interfaces with hardware, by name."""
-    return tuple(
+    """Read the output of `ip -json link`; drivers are those of the interfaces with hardware, by name.
+
+    Raises Failed if it is not as ip(8) answers.
+    """
+    found = (
         Nic(
             name=link["ifname"],
             alternatives=tuple(link.get("altnames", ())),
@@ -46,6 +52,7 @@ def parse(text: str, drivers: Mapping[str, str]) -> tuple[Nic, ...]:
         )
         for link in json.loads(text)
     )
+    return tuple(map(checked, found))
 
 
 def read() -> tuple[Nic, ...]:

@@ -65,6 +65,21 @@ class Plan:
         for old, new in zip(self.source.vgs, self.target.vgs, strict=True):
             yield from zip(old.lvs, new.lvs, strict=True)
 
+    def contradiction(self) -> str:
+        """Return what makes this no plan at all, "" if nothing does: a plan that was read may say anything."""
+        vgs = self.source.vgs, self.target.vgs
+        if len(vgs[0]) != len(vgs[1]) or any(
+            [lv.uuid for lv in old.lvs] != [lv.uuid for lv in new.lvs] for old, new in zip(*vgs, strict=True)
+        ):
+            return "its LVs are not those of the source"
+        disks = self.source.disks, self.target.disks
+        if len(disks[0]) < len(disks[1]) or any(
+            [row.number for row in old.rows] != [row.number for row in new.rows]
+            for old, new in zip(*disks, strict=False)
+        ):
+            return "its disks and partitions are not those of the source"
+        return ""
+
     def shrunk_lvs(self) -> frozenset[str]:
         """Return the UUIDs of the LVs that lose extents."""
         return frozenset(old.uuid for old, new in self.lvs() if new.extents < old.extents)

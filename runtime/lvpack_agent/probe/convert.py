@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Failed, understood
 from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.extents import Area, Segment, joined_segments
 from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
@@ -56,6 +56,7 @@ def physical_volume(reported: vgreport.Pv, place: Place, extent_size: int) -> Ph
     return pv if partition else replace(pv, size=pv.least_size(extent_size))
 
 
+@understood("the report of LVM")
 def segment(reported: vgreport.Segment, uuids: dict[str, str]) -> Segment:
     """Return a segment as the layout has it; uuids are those of PVs, by device. Raises Failed if it does not add up."""
     areas = []

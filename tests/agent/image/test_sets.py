@@ -82,7 +82,7 @@ def several() -> Manifest:
 
 def of_disks(*disks: Disk) -> Manifest:
     layout, made = Layout(disks=disks, vgs=()), manifest(())
-    return replace(made, packed=layout, plan=replace(made.plan, target=layout))
+    return replace(made, packed=layout, plan=replace(made.plan, source=layout, target=layout))
 
 
 def written(folder: Path, made: Manifest) -> Manifest:
