@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from lab import interfaces
-from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, holds, sha256
+from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, holds, sha256, started
 from lab.shared import shared
 from lvpack_agent.image import check, frames, pieces, write
 from lvpack_agent.image.manifest import SCHEMA_SEVERAL, write_manifest
 from lvpack_agent.layout import ranges
 from lvpack_agent.layout.layout import differences
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
 from lvpack_agent.report import UNKNOWN, Report, Sizes, parse_result
@@ -34,6 +35,7 @@ from lvpack_builder.lab.guest.make_server import DELETED
 from lvpack_builder.lab.inventory import Inventory
 from lvpack_builder.lab.nfs import nfs_share
 from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
+from lvpack_builder.lab.sample.server import make_sample
 
 pytestmark = pytest.mark.timeout(2400)
 
@@ -43,6 +45,8 @@ packed_group, in_place_group = pytest.mark.xdist_group("packed"), pytest.mark.xd
 # MiB; the store for the whole shrink does not fit beside all the rest.
 SMALL_MEMORY = 384
 SMALL_SCRATCH = 128 * MIB
+# Whose the files of a squashed root are, and of whom the folder is.
+NOBODY, GROUP = 65534, 4321
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +76,8 @@ def test_image_set_is_complete(packed: Path) -> None:
     names = {p.name for p in packed.iterdir()}
     promised = interfaces.rows("Files of an image set")
     assert names == {name.rstrip("/") for name in promised if not name.startswith("diskN")}
+    for path in (packed, *packed.rglob("*")):
+        assert path.stat().st_mode & 0o7777 == (0o700 if path.is_dir() else 0o600), path
     run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=packed)
     assert json.loads((packed / "manifest.json").read_text())["schema"] == 1
 
@@ -239,6 +245,8 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     """But for data in a piece where the map has none: that is not known before, and then the disk is unusable."""
     good = check.read_manifest(packed)
     spoil(packed, lab.share / "good")
+    with (lab.share / "good/agent.log").open("r+b") as file:
+        file.write(bytes([file.read(1)[0] ^ 1]))
     spoil(packed, lab.share / "missing").unlink()
     cut = spoil(packed, lab.share / "cut")
     cut.unlink()
@@ -246,6 +254,12 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     spoil(packed, lab.share / "larger", checksums=replace(good.checksums, raw_size=good.packed_size + pieces.PIECE))
     spoil(packed, lab.share / "map", block_map=without(packed, 0), sizes=Sizes())
     spoil(packed, lab.share / "hidden", block_map=without(packed, MIB), sizes=Sizes())
+    fifo, deep = (spoil(packed, lab.share / kind).with_name("manifest.json") for kind in ("fifo", "deep"))
+    fifo.unlink()
+    os.mkfifo(fifo)
+    deep.write_text("[" * 200_000 + "]" * 200_000)
+    astray = Loader(title="evil", partition=1, path="\\EFI/../../x")
+    spoil(packed, lab.share / "evil", boot=(astray,))
     twice = replace(good.packed, disks=good.packed.disks * 2)
     two = {"schema": SCHEMA_SEVERAL, "packed": twice, "plan": replace(good.plan, target=twice), "sizes": Sizes()}
     spoil(packed, lab.share / "two", further=(replace(good.images[0], image="disk1.img.zst"),), **two)
@@ -273,6 +287,9 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
                 ("larger", "failed", "bytes as an image", "as a disk"),
                 ("map", "failed", "disk.img.zst is damaged", "the block map has none"),
                 ("two", "failed", "disk1.img.zst cannot be read"),
+                ("fifo", "failed", "it is a FIFO, not a file"),
+                ("deep", "failed", "it is nested too deep"),
+                ("evil", "refused", "boot entry 'evil'", "leaves the partition by"),
                 ("good", "refused", "there are 2"),
             ):
                 named = {"good": (), "two": ("lvpack.disk=T0", "lvpack.disk=T1")}.get(name, ("lvpack.disk=T0",))
@@ -280,6 +297,7 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
                 assert_ended(report, status, *causes)
                 assert "unusable" not in report.message
                 assert [fingerprint(disk) for disk in disks] == before, name
+                assert ("agent.log has changed" in "".join(report.warnings)) == (name == "good")
             assert_ended(run_agent("verify", "hidden"), "failed", "its block map has none")
             report = run_agent("restore", "hidden", "lvpack.disk=T0", "lvpack.overwrite=yes")
             assert_ended(report, "failed", "its block map has none", "unusable")
@@ -288,6 +306,36 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     assert fingerprint(disks[1]) == before[1]
     answer = CliRunner().invoke(main, ["verify", str(lab.share / "hidden")])
     assert answer.exit_code and "its block map has none" in answer.output
+
+
+@pytest.mark.full
+@pytest.mark.saved_guest
+def test_share_that_squashes_root(image: LiveImage, lab: Lab) -> None:
+    """The files are nobody's then, and nobody else may read them but the group that is asked for."""
+    pristine = make_sample(image, "logical")
+    disk = sparse_copy(pristine, lab.folder / "disk.img")
+    lab.share.chmod(0o2770)
+    os.chown(lab.share, NOBODY, GROUP)
+
+    def run_agent(*words: str) -> Report:
+        with nfs_share(lab.share, squash="Root") as share:
+            machine = live(image, runs.shared_arguments(words, share), drives=(Drive(path=disk),))
+            with started(machine, accelerator(image), lab.folder / "console.log") as console:
+                return console.result(1200)
+
+    backup = ("lvpack.action=backup", "lvpack.readers=group")
+    assert run_agent(*backup, "lvpack.name=one").status == "ok"
+    paths = [lab.share / "one", *lab.share.rglob("one/**/*")]
+    assert {path.stat().st_mode & 0o777 for path in paths} == {0o750, 0o640}
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in paths} == {(NOBODY, GROUP)}
+    assert run_agent("lvpack.action=verify", "lvpack.source=one").status == "ok"
+    report = run_agent(*backup, "lvpack.name=one")
+    assert_ended(report, "refused", "'one'", "exists")
+    words = ("lvpack.action=backup", "lvpack.mode=inplace", "lvpack.name=two", "lvpack.margin=8M")
+    assert run_agent(*words).status == "ok"
+    assert {path.stat().st_mode & 0o777 for path in lab.share.rglob("two/*")} == {0o700, 0o600}
+    [journal] = lab.share.glob("inplace-*")
+    assert {path.stat().st_mode & 0o777 for path in (journal, *journal.rglob("*"))} == {0o700, 0o600}
 
 
 @packed_group

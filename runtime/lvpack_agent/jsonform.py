@@ -1,6 +1,7 @@
 """JSON forms of the frozen dataclasses: Layout, Plan, Report and what they hold."""
 
 import dataclasses
+import reprlib
 import types
 import typing
 from typing import Any, TypeVar
@@ -46,12 +47,12 @@ def _read(kind: Any, data: Any) -> Any:
     if origin is tuple:
         item = typing.get_args(kind)[0]
         if not isinstance(data, list):
-            raise ValueError(f"expected a list, found {data!r}")
+            raise ValueError(f"expected a list, found {reprlib.repr(data)}")
         return tuple(_read(item, d) for d in data)
     if origin is dict:
         item = typing.get_args(kind)[1]
         if not isinstance(data, dict):
-            raise ValueError(f"expected an object, found {data!r}")
+            raise ValueError(f"expected an object, found {reprlib.repr(data)}")
         return {key: _read(item, d) for key, d in data.items()}
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(typing.cast(type, kind), data)
@@ -60,7 +61,7 @@ def _read(kind: Any, data: Any) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool) and -LIMIT <= data < LIMIT:
         return float(data)
     if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
-        raise ValueError(f"expected {kind.__name__}, found {data!r}")
+        raise ValueError(f"expected {kind.__name__}, found {reprlib.repr(data)}")
     # No count of bytes, seconds or sectors is larger; json.loads() also reads NaN and Infinity.
     if isinstance(data, int | float) and not -LIMIT <= data < LIMIT:
         raise ValueError(f"expected {kind.__name__}, found one that is too large")
@@ -69,7 +70,7 @@ def _read(kind: Any, data: Any) -> Any:
 
 def _read_dataclass(kind: type, data: Any) -> Any:
     if not isinstance(data, dict):
-        raise ValueError(f"expected an object for {kind.__name__}, found {data!r}")
+        raise ValueError(f"expected an object for {kind.__name__}, found {reprlib.repr(data)}")
     hints = typing.get_type_hints(kind)
     values = {f.name: _read(hints[f.name], data[_name(f)]) for f in _fields(kind) if _name(f) in data}
     for field in _fields(kind):

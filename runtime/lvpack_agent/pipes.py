@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import PIPE, Completed, check, spawn
 
@@ -82,10 +83,13 @@ def tapped(source: Generator[bytes], *taps: Callable[[bytes], object]) -> Genera
             yield data
 
 
-def file_blocks(path: Path) -> Generator[bytes]:
-    """Yield a file block by block, from the server or disk and not from this machine's cache."""
+def file_blocks(path: Path, limit: int | None = None, *, top: Path | None = None) -> Generator[bytes]:
+    """Yield a file block by block, from the server or disk and not from this machine's cache.
+
+    limit and top as guarded.opened() has them. Raises Failed if it cannot be read.
+    """
     try:
-        with path.open("rb", buffering=0) as file:
+        with os.fdopen(guarded.opened(path, limit, top=top), "rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             while data := file.read(BLOCK):
                 yield data

@@ -24,12 +24,11 @@ def status(*arguments: str | Path) -> int:
 
 
 def after_signal(folder: Path, number: int) -> int:
-    """Return the status of lvpack that gets a signal while it reads a manifest."""
-    folder.mkdir()
-    manifest = folder / "manifest.json"
-    os.mkfifo(manifest)
-    lvpack = processes.spawn([*LVPACK, "verify", str(folder)], stderr=processes.PIPE)
-    with manifest.open("wb"):  # opens when the other end does
+    """Return the status of lvpack run that gets a signal while its machine is at work."""
+    command, environment = running(folder, f"exec cat {folder}/fifo")
+    os.mkfifo(folder / "fifo")
+    lvpack = processes.spawn(command, stdout=processes.DEVNULL, stderr=processes.PIPE, env=environment)
+    with (folder / "fifo").open("wb"):  # opens when the other end does
         lvpack.send_signal(number)
         _, said = lvpack.communicate(timeout=60)
     assert signal.Signals(number).name.encode() in said
@@ -37,20 +36,25 @@ def after_signal(folder: Path, number: int) -> int:
 
 
 def run_that_ends(folder: Path, result: str) -> int:
-    """Return the status of lvpack run, whose machine is a program that says a result and ends."""
+    """Return the status of lvpack run, whose machine says a result and ends."""
+    command, environment = running(folder, f"cat {folder}/said")
+    (folder / "said").write_text(f"{Report(status=result, action='plan', message='').line()}\r\n")
+    ended = processes.run(command, ok=range(256), env=environment, timeout=60)
+    assert f'"status": "{result}"' in ended.stdout, ended.stderr
+    return ended.status
+
+
+def running(folder: Path, script: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command of lvpack run, whose machine is a script, and its environment."""
     image = LiveImage(folder=folder)
     image.kit.mkdir(parents=True)
     for path in (image.kernel, image.initrd, folder / "disk.img"):
         path.touch()
-    (folder / "said").write_text(f"{Report(status=result, action='plan', message='').line()}\r\n")
     machine = folder / "qemu-system-x86_64"
-    machine.write_text(f"#!/bin/sh\ncat {folder}/said\n")
+    machine.write_text(f"#!/bin/sh\n{script}\n")
     machine.chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "LVPACK_CACHE": str(folder), "LVPACK_ACCEL": "tcg"}
-    command = [*LVPACK, "run", "--disk", str(folder / "disk.img"), "--image", str(folder)]
-    ended = processes.run(command, ok=range(256), env=environment, timeout=60)
-    assert f'"status": "{result}"' in ended.stdout, ended.stderr
-    return ended.status
+    return [*LVPACK, "run", "--disk", str(folder / "disk.img"), "--image", str(folder)], environment
 
 
 def test_each_exit_status(tmp_path: Path) -> None:

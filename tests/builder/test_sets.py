@@ -1,14 +1,18 @@
 """Image sets on the workstation: how they are found, told from other folders, and shown."""
 
+import errno
 import json
+import stat
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from lvpack_agent.image import files, write
 from lvpack_agent.sizes import human
 from lvpack_builder.cli.main import main
 from lvpack_builder.image import outputs
+from tests.agent.builders.oddities import ODD_JSON, spoil
 from tests.builder.builders import DATA, SIZE, write_set
 
 BUILD = json.dumps(dict.fromkeys(outputs.KEYS, ""))
@@ -108,6 +112,47 @@ def test_a_set_is_described(tmp_path: Path, blog: Path) -> None:
     assert done("plan", str(tmp_path / "one")).startswith("Plan: pack disk /dev/vda (no model, 12.0 GiB) with VG vg1")
 
 
+@pytest.mark.parametrize(("kind", "cause"), ODD_JSON.items())
+def test_whatever_stands_for_a_manifest_ends_each_command_at_once(
+    tmp_path: Path, blog: Path, kind: str, cause: str
+) -> None:
+    write_set(tmp_path / "one", blog)
+    spoil(tmp_path / "one/manifest.json", kind)
+    for words in (("verify",), ("inspect",), ("plan",), ("convert",)):
+        more = [str(tmp_path / "out.qcow2")] if words == ("convert",) else []
+        answer = CliRunner().invoke(main, [*words, str(tmp_path / "one"), *more])
+        assert answer.exit_code == 1 and cause in answer.output, answer.output
+    assert "give one of them: one" in said("verify", str(tmp_path))
+
+
+def test_damage_to_the_log_is_said_and_verify_fails(tmp_path: Path, blog: Path) -> None:
+    made = write_set(tmp_path / "one", blog)
+    files.write_text(tmp_path / "one", "agent.log", "all is well\n")
+    write.write_sums(tmp_path / "one", made.images)
+    done("verify", str(tmp_path / "one"))
+    (tmp_path / "one/agent.log").write_text("all is hell\n")
+    for command in ("inspect", "plan"):
+        assert "warning: agent.log has changed since it was written" in done(command, str(tmp_path / "one"))
+    answer = CliRunner().invoke(main, ["verify", str(tmp_path / "one")])
+    assert answer.exit_code == 1
+    assert "cannot trust all of image set 'one': agent.log has changed" in answer.output
+    assert "its images are whole" in answer.output
+
+
+def test_a_set_that_this_user_may_not_read_is_no_traceback(
+    tmp_path: Path, blog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "one", blog)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("lvpack_builder.sets.find._is_set", refuse)
+    answer = CliRunner().invoke(main, ["inspect", str(tmp_path / "one")])
+    assert answer.exit_code == 1
+    assert "cannot inspect" in answer.output and "lvpack.readers=group" in answer.output
+
+
 def test_a_whole_set_passes_and_a_changed_one_does_not(
     tmp_path: Path, blog: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +184,7 @@ def test_a_set_is_converted_as_a_whole_or_not_at_all(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     out = tmp_path / "out.qcow2"
     assert done("convert", str(tmp_path / "one"), str(out)).endswith(f"wrote {out}\n")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
     packed = out.read_bytes()
     assert len(packed) == SIZE
     assert packed[DATA.start : DATA.start + DATA.count] == device[DATA.start : DATA.start + DATA.count]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lvpack_builder.cli.shared import FILE, reported
+from lvpack_builder.cli.shared import FILE, reported, warn
 from lvpack_builder.sets.describe import describe
 from lvpack_builder.sets.find import manifest_of
 
@@ -14,4 +14,4 @@ from lvpack_builder.sets.find import manifest_of
 @reported
 def inspect(image_set: Path) -> None:
     """Show what an image set holds."""
-    click.echo(describe(manifest_of("inspect", image_set)))
+    click.echo(describe(manifest_of("inspect", image_set, warn)))

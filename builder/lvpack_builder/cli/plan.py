@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lvpack_builder.cli.shared import FILE, reported
+from lvpack_builder.cli.shared import FILE, reported, warn
 from lvpack_builder.sets.describe import plan_text
 from lvpack_builder.sets.find import manifest_of
 
@@ -14,4 +14,4 @@ from lvpack_builder.sets.find import manifest_of
 @reported
 def plan(image_set: Path) -> None:
     """Show the plan that an image set was packed by."""
-    click.echo(plan_text(manifest_of("show the plan of", image_set)))
+    click.echo(plan_text(manifest_of("show the plan of", image_set, warn)))

@@ -17,6 +17,11 @@ FILE = click.Path(path_type=Path)
 KERNEL_OPTIONS = f"\b\nKernel options, for -a ('lvpack options' and 'lvpack man cmdline' say more):\n{as_text()}"
 
 
+def warn(text: str) -> None:
+    """Say on stderr what people should look at, while the command goes on."""
+    click.echo(f"warning: {text}", err=True)
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal that asks a process to end; it undoes what was begun, as Ctrl-C does."""
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import signal
 import tempfile
@@ -10,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
+from lvpack_agent.sizes import MIB
 from lvpack_builder.paths import locked
 
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
+# What is read of a manifest to see whether it is a build's: a line for each package, some 500.
+MANIFEST_MOST = 4 * MIB
 # What the manifest of a build has had in every version; that of an image set has no kernel and no packages.
 KEYS = {"lvpack", "release", "kernel", "arguments", "sizes", "packages"}
 HINT = "name a new folder, an empty one, or one of an earlier build"
@@ -62,10 +65,9 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
 def is_live_image(folder: Path) -> bool:
     """Tell whether a folder's manifest is that of a build."""
     try:
-        facts = json.loads((folder / MANIFEST).read_bytes())
+        return guarded.read_object(folder / MANIFEST, MANIFEST_MOST, follow=True).keys() >= KEYS
     except (OSError, ValueError):
         return False
-    return isinstance(facts, dict) and facts.keys() >= KEYS
 
 
 def _is_build(out: Path) -> bool:

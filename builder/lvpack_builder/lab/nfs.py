@@ -43,7 +43,7 @@ EXPORT {{
     Path = "{folder}";
     Pseudo = "{pseudo}";
     Access_Type = {access};
-    Squash = None;
+    Squash = {squash};
     Protocols = {protocols};
     Transports = TCP;
     SecType = sys;
@@ -75,11 +75,18 @@ def _free_port(address: str) -> int:
 
 @contextmanager
 def nfs_share(
-    folder: Path, *, version: int = 4, read_only: bool = False, port: int | None = None, address: str = LOOPBACK
+    folder: Path,
+    *,
+    version: int = 4,
+    read_only: bool = False,
+    port: int | None = None,
+    address: str = LOOPBACK,
+    squash: str = "None",
 ) -> Iterator[Share]:
     """Serve a folder by NFS 4, or by NFS 3 with MOUNT on the same port; stop the server at the end.
 
-    address: where it listens, by default loopback, which only guests on QEMU's user network reach.
+    address: where it listens, by default loopback, which only guests on QEMU's user network reach. squash: whose
+    requests are nobody's, as nfs-ganesha's Squash has it.
 
     Raises Refused if the folder is missing, Failed with the server's last words if it does not start.
     """
@@ -97,6 +104,7 @@ def nfs_share(
             protocols=version,
             state=state,
             folder=folder,
+            squash=squash,
             pseudo=PSEUDO,
             access="RO" if read_only else "RW",
         )

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import check
 from lvpack_agent.image.manifest import Image, Manifest
@@ -28,7 +29,7 @@ def convert(path: Path, out: Path, say: Callable[[str], None]) -> tuple[Path, ..
     if out.exists():
         raise _existing(out)
     folder = image_set("convert", path)
-    manifest = check.read_manifest(folder)
+    manifest = check.read_manifest(folder, lambda cause: say(f"warning: {cause}"))
     files = outputs(manifest, out)
     for file in files:
         if file.exists():
@@ -52,7 +53,7 @@ def _existing(out: Path) -> Refused:
 def _converted(folder: Path, image: Image, scratch: Path, say: Callable[[str], None]) -> Path:
     """Write an image as a qcow2 file in a scratch folder, and return that."""
     raw, new = scratch / "disk.img", scratch / f"{image.image}.qcow2"
-    with raw.open("wb", buffering=0) as file:
+    with os.fdopen(guarded.create(raw), "wb", buffering=0) as file:
 
         def put(at: int, piece: Piece) -> None:
             if not isinstance(piece, int):
@@ -61,5 +62,6 @@ def _converted(folder: Path, image: Image, scratch: Path, say: Callable[[str], N
         check.check_image(folder, image, say, put)
         file.truncate(image.checksums.raw_size)
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, new])
+    new.chmod(0o600)  # as the files of the set: it holds the same secrets
     raw.unlink()
     return new

@@ -1,8 +1,9 @@
 """The folder of an image set, told from all that a person may name instead."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent.errors import Refused
+from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image.check import read_manifest
 from lvpack_agent.image.files import MANIFEST, PARTIAL
 from lvpack_agent.image.manifest import Manifest
@@ -19,20 +20,29 @@ def image_set(verb: str, path: Path) -> Path:
     Raises Refused if it does not, which says what it is instead: cannot VERB 'PATH': it is a live image, …
     """
     folder = path.resolve()
-    cause, hint = _other(folder)
+    try:
+        cause, hint = _other(folder)
+    except PermissionError as error:
+        raise Failed(
+            f"cannot {verb} '{folder}': {error.strerror}",
+            hint="a set is for the owner of its files only, unless it was made with lvpack.readers=group: be that user",
+        ) from None
     if cause:
         raise Refused(f"cannot {verb} '{folder}': {cause}", hint=hint)
     return folder
 
 
-def manifest_of(verb: str, path: Path) -> Manifest:
-    """Return the manifest of an image set. Raises Refused if it is none, Failed if it is damaged."""
-    return read_manifest(image_set(verb, path))
+def manifest_of(verb: str, path: Path, warn: Callable[[str], object]) -> Manifest:
+    """Return the manifest of an image set; warn of damage to what a restore does not need.
+
+    Raises Refused if it is no image set, Failed if it is damaged.
+    """
+    return read_manifest(image_set(verb, path), warn)
 
 
 def _other(folder: Path) -> tuple[str, str]:
     """Return what a path is if it is no image set, and what to do; nothing if it is one."""
-    if not folder.exists():
+    if not _is_there(folder):
         return "there is no such folder", HINT
     if not folder.is_dir():
         above = folder.parent
@@ -45,7 +55,7 @@ def _other(folder: Path) -> tuple[str, str]:
             return f"it is {which}, not an image set", "give a folder that a backup has written to the share"
     if folder.name.endswith(PARTIAL):
         return "it is an image set that is not finished", "wait for the end of its backup, or make a new one"
-    names = sorted(f.parent.name for f in folder.glob(f"*/{MANIFEST}") if _is_set(f.parent))
+    names = sorted(other.name for other in folder.iterdir() if _may_be_set(other))
     if names:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         return "it holds image sets, but is none", f"give one of them: {', '.join(names[:NAMED])}{more}"
@@ -53,4 +63,20 @@ def _other(folder: Path) -> tuple[str, str]:
 
 
 def _is_set(folder: Path) -> bool:
-    return (folder / MANIFEST).exists() and not outputs.is_live_image(folder)
+    return _is_there(folder / MANIFEST) and not outputs.is_live_image(folder)
+
+
+def _may_be_set(folder: Path) -> bool:
+    try:
+        return _is_set(folder)
+    except PermissionError:
+        return False
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether anything has a path. Raises PermissionError if this user may not know."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

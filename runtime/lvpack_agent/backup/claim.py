@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 from lvpack_agent.undo import Undo
 
@@ -44,7 +45,7 @@ class Claim:
 
     def make(self) -> None:
         """Make the claim. Raises FileExistsError if another machine has made it, OSError as the share does."""
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = guarded.create(self._path, mode=0o600)
         try:
             self._write(fd)
         except OSError:
@@ -99,7 +100,7 @@ class Claim:
 
     def _rewrite(self, end: str = HELD) -> None:
         # Not created again: when it is gone, the folder is somebody else's.
-        fd = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             self._write(fd, end)
         finally:
@@ -132,10 +133,12 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
 
 def _made(folder: Path, say: Callable[[str], None]) -> Claim:
     for _ in range(_ATTEMPTS):
-        folder.mkdir(exist_ok=True)
-        newest = max(_numbers(folder), default=0)
-        claim = Claim(folder, newest + 1)
+        with suppress(FileExistsError):
+            guarded.make_folder(folder, 0o700)
         try:
+            guarded.keep_private(folder)  # older versions let everybody in
+            newest = max(_numbers(folder), default=0)
+            claim = Claim(folder, newest + 1)
             if newest:
                 _wait_for_silence(folder, newest, say)
             claim.make()
@@ -189,7 +192,7 @@ def server_time(folder: Path) -> float:
     File times are the server's, and the clock of this machine may differ. Raises OSError if the share takes no file.
     """
     probe = folder / f"{PREFIX}clock-{secrets.token_hex(8)}"
-    fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = guarded.create(probe, mode=0o600)
     try:
         os.write(fd, b"\n")
         os.fsync(fd)
@@ -210,7 +213,7 @@ def _path(folder: Path, number: int) -> Path:
 def _read(path: Path) -> str | None:
     """Return the text of a claim, None if there is none."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = guarded.opened(path)
     except FileNotFoundError:
         return None
     try:

@@ -17,6 +17,7 @@ from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest,
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.machine import dmi, efi_boot
+from lvpack_agent.machine.efi_entries import astray
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.convert import Place
 from lvpack_agent.probe.open import Opened
@@ -88,6 +89,9 @@ def dump(
     session.measured(image=sum(image.checksums.stored_size for image in images))
     first, *further = images
     boot_disk, loaders = efi_boot.booted([disk.table for disk in planned.source.disks[: len(packed)]])
+    for loader in loaders:
+        if cause := astray(loader.path):
+            session.warn(f"boot entry {loader.title!a} ({loader.path!a}) is not kept: {cause}")
     manifest = Manifest(
         schema=SCHEMA_SEVERAL if further else SCHEMA,
         lvpack=VERSION,
@@ -100,7 +104,7 @@ def dump(
         compression=settings.compress,
         block_map=first.block_map,
         checksums=first.checksums,
-        boot=loaders,
+        boot=tuple(loader for loader in loaders if not astray(loader.path)),
         boot_disk=boot_disk,
         sizes=session.sizes,
         timings=session.timings,
@@ -111,7 +115,7 @@ def dump(
     for image in images:
         files.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
     files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))
-    files.write_text(folder, "agent.log", job.log.read_text(encoding="utf-8", errors="replace"))
+    files.write_text(folder, files.LOG, job.log.read_text(encoding="utf-8", errors="replace"))
     write.write_sums(folder, images)
     if not settings.readback:
         session.say("the image is not read back: lvpack.readback=no")

@@ -18,7 +18,7 @@ from typing import Any
 from lvpack_agent.backup.claim import PREFIX as CLAIM
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.journal_read import read
-from lvpack_agent.backup.journal_record import PROGRESS, RECORD, Progress, Record
+from lvpack_agent.backup.journal_record import PROGRESS, PROGRESS_MOST, RECORD, RECORD_MOST, Progress, Record
 from lvpack_agent.errors import Failed, LvpackError
 from lvpack_agent.image import files
 from lvpack_agent.jsonform import to_json
@@ -109,8 +109,8 @@ def now() -> str:
 
 def _replace(path: Path, data: object) -> None:
     """Write a JSON file so that at any moment the whole old text or the whole new one is under its name."""
-    new = path.with_suffix(".new")
-    files.write_text(path.parent, new.name, json.dumps(data) + "\n")
+    new, limit = path.with_suffix(".new"), RECORD_MOST if path.name == RECORD else PROGRESS_MOST
+    files.write_text(path.parent, new.name, json.dumps(data) + "\n", limit)
     new.rename(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,12 +1,20 @@
 """Where the journals of in-place runs are on a share, and how they are read, also those of other machines."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from lvpack_agent.backup.journal_record import PROGRESS, RECORD, SCHEMA, Progress, Record
+from lvpack_agent import guarded
+from lvpack_agent.backup.journal_record import (
+    PROGRESS,
+    PROGRESS_MOST,
+    RECORD,
+    RECORD_MOST,
+    SCHEMA,
+    Progress,
+    Record,
+)
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.jsonform import from_json
@@ -77,19 +85,18 @@ def read(folder: Path) -> tuple[Record, Progress] | None:
 def read_object(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in a file of a journal; None if there is no such file. Raises Failed if it is damaged."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError(f"{path.name} holds no object")
+        return guarded.read_object(path, RECORD_MOST if path.name == RECORD else PROGRESS_MOST)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except guarded.Odd as odd:
+        raise _damaged(path.parent, f"{path.name}: {odd.strerror}") from odd
     except OSError as error:
         raise Failed(
             f"cannot read '{path.name}' of the journal '{path.parent.name}': {error.strerror}",
             hint="check the server and the network, and boot again with the same options",
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path.parent, error) from error
-    return data
+    except ValueError as error:
+        raise _damaged(path.parent, f"{path.name}: {error}") from error
 
 
 def _damaged(folder: Path, error: Exception | str) -> Failed:

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvpack_agent.plan.values import Plan
+from lvpack_agent.sizes import MIB
 
 # 1 (lvpack 0.1.0): a folder inplace-VGUUID, whose journal.json does not have the steps.
 SCHEMA = 2
 RECORD, PROGRESS = "journal.json", "progress.json"
+# No more is read of these files, and none larger is written. A Record has the plan and its steps: each run of extents
+# that moves is in both, some 300 bytes together; a Progress has sixteen hashes at most.
+RECORD_MOST, PROGRESS_MOST = 64 * MIB, MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

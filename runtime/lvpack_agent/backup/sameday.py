@@ -8,14 +8,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Refused
-from lvpack_agent.image.files import MANIFEST, PARTIAL
+from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, PARTIAL
+from lvpack_agent.session import Session
 
 
-def refuse_second(share: Path, vg_uuid: str, now: float) -> None:
-    """Raise Refused if the share holds a finished set of that VG that was made today; now in seconds since 1970."""
+def refuse_second(share: Path, vg_uuid: str, now: float, session: Session) -> None:
+    """Raise Refused if the share holds a finished set of that VG that was made today; now in seconds since 1970.
+
+    A folder whose manifest is not what it may be keeps nobody from a backup: it is a warning.
+    """
     for folder in _candidates(share, now):
-        made = _made(folder / MANIFEST, vg_uuid)
+        try:
+            made = _made(folder / MANIFEST, vg_uuid)
+        except (guarded.Odd, ValueError) as odd:
+            cause = odd.strerror if isinstance(odd, OSError) else odd
+            session.warn(f"folder {folder.name!a} on the share is passed over: its {MANIFEST} is damaged: {cause}")
+            continue
         if made.startswith(time.strftime("%Y-%m-%dT", time.gmtime(now))):
             raise Refused(
                 f"cannot back up this machine again today: image set '{folder.name}' of its VG {vg_uuid} was made at "
@@ -38,7 +48,7 @@ def _candidates(share: Path, now: float) -> Iterator[Path]:
     for folder in folders:
         try:
             if not folder.name.endswith(PARTIAL) and (
-                stamp in folder.name or (folder / MANIFEST).stat().st_mtime >= midnight
+                stamp in folder.name or (folder / MANIFEST).lstat().st_mtime >= midnight
             ):
                 yield folder
         except OSError:
@@ -46,13 +56,24 @@ def _candidates(share: Path, now: float) -> Iterator[Path]:
 
 
 def _made(manifest: Path, vg_uuid: str) -> str:
-    """Return when a set was made if its source had that VG, else ""; also for a set that cannot be read."""
+    """Return when a set was made if its source had that VG, else "".
+
+    "" also if there is none, or none that this machine may read. Raises Odd if the manifest is no file that lvpack
+    would read, ValueError if it is damaged.
+    """
     try:
-        text = manifest.read_text(encoding="utf-8")
-        if vg_uuid not in text:
-            return ""
+        text = guarded.read_bytes(manifest, MANIFEST_MOST)
+    except guarded.Odd:
+        raise
+    except OSError:
+        return ""
+    if vg_uuid.encode() not in text:
+        return ""
+    try:
         data = json.loads(text)
         uuids = [vg["uuid"] for vg in data["plan"]["source"]["vgs"]]
         return str(data["created"]) if vg_uuid in uuids else ""
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""  # this run does not depend on what others left there
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except (LookupError, TypeError):
+        raise ValueError("it has no plan, or no date") from None

@@ -1,23 +1,30 @@
 """Reading and checking an image set, which comes before every use of it."""
 
-import json
+import os
+import re
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent import VERSION
+from lvpack_agent import VERSION, guarded
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import files, frames
-from lvpack_agent.image.checksums import sha256_of
-from lvpack_agent.image.files import MANIFEST, SUFFIXES, SUMS
+from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, SUFFIXES, SUMS
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest
 from lvpack_agent.image.pieces import Piece
+from lvpack_agent.image.sums import changed, read_sums
 from lvpack_agent.image.zstd import Damaged
 from lvpack_agent.jsonform import from_json
 from lvpack_agent.layout.ranges import Lookup
+from lvpack_agent.machine.efi_entries import astray
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import ToolFailed
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import UNKNOWN
+
+_IMAGE = re.compile(r"disk[1-9]?[0-9]*\.img(\.zst|\.gz)?")
+# So many damages of a set are named.
+NAMED = 5
 
 
 def _damaged(folder: Path, cause: str) -> Failed:
@@ -27,37 +34,25 @@ def _damaged(folder: Path, cause: str) -> Failed:
     )
 
 
-def _cause(error: Exception) -> str:
-    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
+def _unreadable(folder: Path, name: str, error: OSError) -> Failed:
+    if not isinstance(error, PermissionError):
+        return _damaged(folder, f"{name} cannot be read: {error.strerror}")
+    return Failed(
+        f"cannot read image set '{folder.name}': {name}: {error.strerror}",
+        hint="a set is for the owner of its files only, unless it was made with lvpack.readers=group: read it as that "
+        "user; a server that squashes root must have been squashing it when the set was made",
+    )
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path, odd: Callable[[str], object] | None = None) -> Manifest:
     """Read and check a set without its images: manifest, SHA256SUMS and the small files that these name.
 
-    Raises Refused if this is no image set or of an unknown schema, Failed if it is damaged.
+    odd gets a sentence for each damage that keeps nobody from a restore, such as to agent.log; without it that is an
+    error, too. Raises Refused if this is no image set or of an unknown schema, Failed if it is damaged or cannot be
+    read.
     """
-    try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise Refused(
-            f"cannot read image set '{folder.name}': there is no {MANIFEST} in it",
-            hint="give the folder that holds disk.img.zst",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(folder, f"{MANIFEST} cannot be read: {_cause(error)}") from error
-    try:
-        data = json.loads(text)
-        if not isinstance(data, dict):
-            raise ValueError("it is not an object")
-        if data.get("schema") not in (SCHEMA, SCHEMA_SEVERAL):
-            raise Refused(
-                f"cannot read image set '{folder.name}': its schema is {data.get('schema')}, not {SCHEMA} or "
-                f"{SCHEMA_SEVERAL}",
-                hint=f"use the lvpack that made it ({data.get('lvpack')}); this is {VERSION}",
-            )
-        manifest = from_json(Manifest, data)
-    except ValueError as error:
-        raise _damaged(folder, f"{MANIFEST} is damaged: {error}") from error
+    beside: list[str] = []
+    manifest = _manifest(folder)
     if len(manifest.images) != len(manifest.packed.disks):
         raise _damaged(folder, f"{MANIFEST} has {len(manifest.images)} images of {len(manifest.packed.disks)} disks")
     if not 0 <= manifest.boot_disk < len(manifest.images):
@@ -65,21 +60,51 @@ def read_manifest(folder: Path) -> Manifest:
     _check_sizes(folder, manifest)
     if cause := manifest.contradiction():
         raise _damaged(folder, f"{MANIFEST} contradicts itself: {cause}")
-    sums = _read_sums(folder)
+    try:
+        sums = read_sums(folder, beside.append)
+    except OSError as error:
+        raise _unreadable(folder, SUMS, error) from error
     for image in manifest.images:
+        if not _IMAGE.fullmatch(image.image):
+            raise _damaged(folder, f"{MANIFEST} has an image {image.image!a}, which is no name of one")
         if sums.get(image.image) != image.checksums.stored_sha256:
             raise _damaged(folder, f"{SUMS} and {MANIFEST} disagree about {image.image}")
-    images = [image.image for image in manifest.images]
-    for name, expected in sums.items():
-        if name in images:
-            continue
-        try:
-            found = sha256_of(folder / name)
-        except Failed as failed:
-            raise _damaged(folder, failed.message) from failed
-        if found != expected:
-            raise _damaged(folder, f"{name} has changed since it was written")
+    if fault := changed(folder, sums, [image.image for image in manifest.images], beside.append):
+        raise _damaged(folder, fault)
+    for loader in manifest.boot:
+        if cause := astray(loader.path):
+            beside.append(f"boot entry {loader.title!a} starts {loader.path!a}: {cause}")
+    more = [f"{len(beside) - NAMED} more damages of this kind"] if len(beside) > NAMED else []
+    for sentence in beside[:NAMED] + more:
+        if odd is None:
+            raise _damaged(folder, sentence)
+        odd(sentence)
     return manifest
+
+
+def _manifest(folder: Path) -> Manifest:
+    try:
+        data = guarded.read_object(folder / MANIFEST, MANIFEST_MOST)
+        if data.get("schema") not in (SCHEMA, SCHEMA_SEVERAL):
+            raise Refused(
+                f"cannot read image set '{folder.name}': its schema is {reprlib.repr(data.get('schema'))}, not "
+                f"{SCHEMA} or {SCHEMA_SEVERAL}",
+                hint=f"use the lvpack that made it ({reprlib.repr(data.get('lvpack'))}); this is {VERSION}",
+            )
+        return from_json(Manifest, data)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Refused(
+            f"cannot read image set '{folder.name}': there is no {MANIFEST} in it",
+            hint="give the folder that holds disk.img.zst",
+        ) from None
+    except OSError as error:
+        raise _unreadable(folder, MANIFEST, error) from error
+    except ValueError as error:
+        raise _damaged(folder, f"{MANIFEST} is damaged: {error}") from error
+    except MemoryError:
+        raise Failed(
+            f"cannot read image set '{folder.name}': {MANIFEST} does not fit into memory", hint="use more memory"
+        ) from None
 
 
 def _check_sizes(folder: Path, manifest: Manifest) -> None:
@@ -108,20 +133,20 @@ def _check_sizes(folder: Path, manifest: Manifest) -> None:
             raise _damaged(folder, f"{MANIFEST} has {said:,} bytes for {name}, its disks have {total:,}")
 
 
-def _read_sums(folder: Path) -> dict[str, str]:
-    sums = {}
-    try:
-        text = (folder / SUMS).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(folder, f"{SUMS} cannot be read: {_cause(error)}") from error
-    for line in text.splitlines():
-        digest, _, name = line.partition("  ")
-        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise _damaged(folder, f"{SUMS} has the line '{line}'")
-        sums[name] = digest
-    if MANIFEST not in sums:
-        raise _damaged(folder, f"{SUMS} does not name {MANIFEST}")
-    return sums
+def check_set(folder: Path, say: Callable[[str], None]) -> Manifest:
+    """Check all of a set, and its images to their ends; return its manifest. Raises as read_manifest() does.
+
+    The images come first: what else is damaged is said when it is known whether a restore is possible.
+    """
+    beside: list[str] = []
+    manifest = read_manifest(folder, beside.append)
+    check_images(folder, manifest, say)
+    if beside:
+        raise Failed(
+            f"cannot trust all of image set '{folder.name}': {'; '.join(beside)}",
+            hint="its images are whole, and a restore takes it; take another copy of the rest",
+        )
+    return manifest
 
 
 def check_images(folder: Path, manifest: Manifest, say: Callable[[str], None]) -> None:
@@ -141,9 +166,10 @@ def _check_file(folder: Path, image: Image) -> None:
     """Check that an image is there, its length, and the seek table that a zstd image has (gzip has nothing like it)."""
     promised, path = image.checksums, folder / image.image
     try:
-        size = path.stat().st_size
+        with os.fdopen(guarded.opened(path), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise _damaged(folder, f"{image.image} cannot be read: {_cause(error)}") from error
+        raise _unreadable(folder, image.image, error) from error
     if size != promised.stored_size:
         raise _damaged(folder, f"{image.image} has {size:,} bytes, not {promised.stored_size:,}")
     if path.suffix == SUFFIXES["zstd"]:

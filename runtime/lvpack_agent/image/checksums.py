@@ -36,9 +36,12 @@ class Checksums:
     raw_size: int
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal. Raises Failed if it cannot be read."""
+def sha256_of(path: Path, limit: int | None = None, *, top: Path | None = None) -> str:
+    """Return the SHA-256 of a file, in hexadecimal. Raises Failed if it cannot be read.
+
+    limit and top as guarded.opened() has them.
+    """
     digest = hashlib.sha256()
-    for data in pipes.file_blocks(path):
+    for data in pipes.file_blocks(path, limit, top=top):
         digest.update(data)
     return digest.hexdigest()

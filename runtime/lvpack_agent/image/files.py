@@ -1,10 +1,27 @@
-"""The files of an image set: their names, and small ones written."""
+"""The files of an image set: their names, how large they may be, who may read them; small ones written."""
 
-import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
-MANIFEST, SUMS, RESTORE = "manifest.json", "SHA256SUMS", "RESTORE.txt"
+from lvpack_agent import guarded
+from lvpack_agent.sizes import MIB
+
+MANIFEST, SUMS, RESTORE, LOG = "manifest.json", "SHA256SUMS", "RESTORE.txt", "agent.log"
 PARTIAL = ".partial"
+
+# No more of a file is read, and none larger is written. A range of the block map takes some 60 bytes in the manifest,
+# and its maker needs ten times as much memory: this is four million ranges.
+MANIFEST_MOST = 256 * MIB
+# A line for each file, some 80 bytes: there are a few for each disk and each VG.
+SUMS_MOST = MIB
+# What tools print of a disk or a VG: LVM's text has its place in a metadata area, mostly of 1 MiB.
+TABLE_MOST = 16 * MIB
+# All else but images; the largest is the block map for bmaptool, with less than the manifest has.
+OTHER_MOST = MANIFEST_MOST
+
+# The permissions of a set's folder, by lvpack.readers. Its files take theirs from it (guarded.create).
+FOLDER_MODES = {"owner": 0o700, "group": 0o750}
 
 
 def image_name(index: int, suffix: str) -> str:
@@ -12,20 +29,26 @@ def image_name(index: int, suffix: str) -> str:
     return f"disk{index or ''}.img{suffix}"
 
 
-def write_text(folder: Path, name: str, text: str) -> None:
-    """Write a small file of the set and sync it."""
-    path = folder / name
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def check_group(folder: Path, warn: Callable[[str], object]) -> None:
+    """Warn if the folder of a set is for a group to read, and that is not the group of the folder above."""
+    mine, above = folder.stat(), folder.parent.stat()
+    if mine.st_mode & stat.S_IRGRP and mine.st_gid != above.st_gid:
+        warn(
+            f"lvpack.readers=group: the set's files are for group {mine.st_gid}, not for {above.st_gid}, the group of "
+            "the share's folder; `chmod g+s` on that folder makes the server give it"
+        )
+
+
+def write_text(folder: Path, name: str, text: str, limit: int = OTHER_MOST) -> None:
+    """Write a small file of the set and sync it. Raises OSError."""
+    guarded.write(folder / name, text.encode(errors="surrogateescape"), top=folder, limit=limit)
 
 
 def copy_layout(layout: Path, folder: Path) -> None:
-    """Copy the files of a folder into layout/ of an image set, and sync each."""
+    """Copy the files of a folder into layout/ of an image set, and sync each. Raises OSError."""
     for path in sorted(layout.iterdir()):
-        write_text(folder, f"layout/{path.name}", path.read_text(encoding="utf-8", errors="surrogateescape"))
+        data = guarded.read_bytes(path, TABLE_MOST, top=layout.parent)
+        guarded.write(folder / "layout" / path.name, data, top=folder)
 
 
 SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}

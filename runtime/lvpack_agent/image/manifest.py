@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.image.checksums import Checksums
-from lvpack_agent.image.files import MANIFEST, SUFFIXES, write_text
+from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, SUFFIXES, write_text
 from lvpack_agent.jsonform import to_json
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
@@ -88,4 +88,4 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     form = to_json(manifest)
     if not manifest.further:
         del form["further"], form["boot_disk"]  # a set of one disk looks as it always did
-    write_text(folder, MANIFEST, json.dumps(form, indent=1) + "\n")
+    write_text(folder, MANIFEST, json.dumps(form, indent=1) + "\n", MANIFEST_MOST)

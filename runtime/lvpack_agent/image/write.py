@@ -4,10 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import frames, pieces
 from lvpack_agent.image.checksums import Checksums, sha256_of
-from lvpack_agent.image.files import PARTIAL, SUMS, write_text
+from lvpack_agent.image.files import FOLDER_MODES, PARTIAL, SUMS, SUMS_MOST, write_text
 from lvpack_agent.image.manifest import Image
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
@@ -21,8 +22,9 @@ class Writer:
     Enter it before the backup sets anything up: then the set gets its name only after all that was taken down in order.
     """
 
-    def __init__(self, share: Path) -> None:
-        self._share = share
+    def __init__(self, share: Path, readers: str = "owner") -> None:
+        """Write to a share; readers is lvpack.readers, owner or group."""
+        self._share, self._mode = share, FOLDER_MODES[readers]
         self._partial: Path | None = None
 
     def begin(self, name: str, *, leftover: bool = False) -> Path:
@@ -35,7 +37,7 @@ class Writer:
         if leftover:
             shutil.rmtree(partial, ignore_errors=True)
         try:
-            partial.mkdir()
+            guarded.make_folder(partial, self._mode)
         except FileExistsError:
             raise Refused(
                 f"cannot write image set '{name}': '{partial.name}' exists on the share",
@@ -71,7 +73,7 @@ class Writer:
 
 def refuse_taken(share: Path, name: str) -> None:
     """Raise Refused if there is an image set, or anything, of that name on the share."""
-    if (share / name).exists():
+    if os.path.lexists(share / name):  # also a link that leads nowhere
         raise Refused(
             f"cannot write image set '{name}': it exists on the share",
             hint="choose another lvpack.name, or remove the old set",
@@ -88,7 +90,7 @@ def write_image(
     pace: Pace,
 ) -> Checksums:
     """Write the image of a device of size bytes to a file, and sync it; bytes in none of the ranges become zeros."""
-    with path.open("wb", buffering=0) as file, progress.ticking():
+    with os.fdopen(guarded.create(path), "wb", buffering=0) as file, progress.ticking():
 
         def sink(data: bytes | bytearray) -> None:
             rest = memoryview(data)
@@ -107,8 +109,8 @@ def write_sums(folder: Path, images: tuple[Image, ...]) -> None:
     """Write SHA256SUMS over all files of the set; the images' sums are known from their dumps."""
     known = {image.image: image.checksums.stored_sha256 for image in images}
     lines = [f"{sha256}  {name}" for name, sha256 in known.items()]
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
         name = path.relative_to(folder).as_posix()
         if name not in (*known, SUMS):
-            lines.append(f"{sha256_of(path)}  {name}")
-    write_text(folder, SUMS, "\n".join(lines) + "\n")
+            lines.append(f"{sha256_of(path, top=folder)}  {name}")
+    write_text(folder, SUMS, "\n".join(lines) + "\n", SUMS_MOST)

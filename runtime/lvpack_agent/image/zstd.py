@@ -5,6 +5,7 @@ over.
 """
 
 import ctypes
+import os
 import struct
 import sys
 import threading
@@ -15,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Failed
 from lvpack_agent.sizes import KIB
 
@@ -148,7 +150,7 @@ def read_seek_table(path: Path) -> "array[int]":
     Raises Damaged if there is no table, or one that does not fit the file.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(guarded.opened(path), "rb") as file:
             return _read_seek_table(file)
     except OSError as error:
         raise Failed(f"cannot read '{path.name}': {error.strerror}") from error

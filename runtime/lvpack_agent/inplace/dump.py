@@ -30,15 +30,16 @@ def dump_packed(job: Job, begun: Begun, disk: str) -> None:
     entry, plan = begun.journal, begun.plan
     if entry and (share / session.name).exists():
         # Power went between the set's last rename and the journal's next line; else the name is somebody else's.
-        manifest = check.read_manifest(share / session.name)
+        manifest = check.read_manifest(share / session.name, session.warn)
         if manifest.plan == plan and manifest.created >= entry.record.created:
             check.check_images(share / session.name, manifest, session.say)
             return
     mine = entry is not None and entry.progress.dumping
-    with write.Writer(share) as writer, Undo() as undo:
+    with write.Writer(share, job.settings.readers) as writer, Undo() as undo:
         if entry and not mine:
             _remove_if_abandoned(share / (session.name + files.PARTIAL), entry.folder)
         folder = writer.begin(session.name, leftover=mine)
+        files.check_group(folder, session.warn)
         if entry and not mine:
             entry.advance(dumping=True)
         files.copy_layout(begun.layout, folder)

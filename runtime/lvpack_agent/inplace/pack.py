@@ -111,7 +111,7 @@ def _begun(job: Job, claimed: _Claimed) -> Begun:
         refuse_renamed(other, claimed.folder.name, found)
         session.say(f"journal: the run in '{other.name}' on the share is not finished; it is of another disk")
     if settings.dump and not settings.name:
-        sameday.refuse_second(share, found.vg_uuid, time.time())
+        sameday.refuse_second(share, found.vg_uuid, time.time(), session)
     return begin(job, claimed.keeper, found, claimed.folder, claimed.claim)
 
 

@@ -3,6 +3,7 @@
 Their formats are the UEFI specification's (2.10): load options 3.1.3, boot variables 3.3, device paths 10.3.
 """
 
+import re
 import struct
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ _ESP_TYPES = {"gpt": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "dos": "ef"}
 _ACTIVE = 0x01
 # A load option's category: 0 is for booting, 1 an application such as the firmware's setup (3.1.3).
 _CATEGORY = 0x1F00
+# Of what FAT excludes from names, that which means something elsewhere, and control characters.
+_NOT_IN_FAT = re.compile(r"[/:\0-\x1f\x7f]")
 # Device path nodes as (type, subtype).
 _END, _PCI, _SATA, _HARD_DRIVE, _FILE = 0x7F, (1, 1), (3, 18), (4, 1), (4, 4)
 
@@ -118,6 +121,24 @@ def _path(nodes: Sequence[bytes]) -> str:
     """Return the path of file nodes (10.3.5.4), each a part of it that ends with a zero."""
     texts = [node.decode("utf-16-le", errors="replace").partition("\0")[0] for node in nodes]
     return "".join("\\" + part for text in texts for part in text.split("\\") if part)
+
+
+def astray(path: str) -> str:
+    r"""Return why a loader's path is none on its partition, e.g. "it leaves the partition by '..'"; "" if it is one.
+
+    A path is \EFI\debian\shimx64.efi: names as FAT has them, each after one backslash (UEFI 2.10, 10.3.5.4).
+    """
+    first, *parts = path.split("\\")
+    if first or not parts:
+        return "it does not begin with a backslash" if ":" not in first else "it begins with a drive"
+    for part in parts:
+        if part in (".", ".."):
+            return f"it leaves the partition by '{part}'"
+        if not part:
+            return "a part of it is empty"
+        if strange := _NOT_IN_FAT.search(part):
+            return f"{strange[0]!a} is in no name on an EFI system partition"
+    return ""
 
 
 def parse_numbers(value: bytes) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from lvpack_agent.backup.survey import Survey, find_source, refuse_marked, refus
 from lvpack_agent.devices import dmsetup
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
-from lvpack_agent.image import write
+from lvpack_agent.image import files, write
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.overlay import shrink
 from lvpack_agent.overlay.packed import packed_disks
@@ -73,14 +73,14 @@ def pack_in_overlay(job: Job) -> str:
 
 def _pack(job: Job, undo: Undo) -> str:
     settings, session, share = job.settings, job.session, job.share
-    writer = undo.enter_context(write.Writer(share))
+    writer = undo.enter_context(write.Writer(share, settings.readers))
     with session.phase("probe"):
         all_disks, found = find_source(settings, session, undo)
         session.disk = found.disk.path
         journal_refuse.refuse_unfinished(share, found.vg_uuid, journal_read.identity(found.disk))
         refuse_marked(found)
         if not settings.name:
-            sameday.refuse_second(share, found.vg_uuid, time.time())
+            sameday.refuse_second(share, found.vg_uuid, time.time(), session)
 
         def make_store(at_end: Undo) -> Store:
             return _store(settings.scratch, all_disks, found.disks, job, at_end)
@@ -99,6 +99,7 @@ def _pack(job: Job, undo: Undo) -> str:
             raise _too_small(survey, store, room())
         session.name = set_name(settings.name, survey.host)
         folder = writer.begin(session.name)
+        files.check_group(folder, session.warn)
         vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, job.folder) for vg in source.layout.vgs}
         tables.write(folder, source, vg_texts, plan_text)
         with session.phase("shrink"):

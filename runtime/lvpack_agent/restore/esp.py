@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.devices import blockdev
-from lvpack_agent.errors import LvpackError
+from lvpack_agent.errors import LvpackError, Refused
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.machine import efi_boot, firmware
-from lvpack_agent.machine.efi_entries import Loader, esps
+from lvpack_agent.machine.efi_entries import Loader, astray, esps
 from lvpack_agent.probe.open import mapped
 from lvpack_agent.processes import run
 from lvpack_agent.session import Session
@@ -28,6 +29,18 @@ _KNOWN = ("shimx64.efi", "shim.efi", "grubx64.efi", "grub.efi", "systemd-bootx64
 _MAKERS = ("fb", "fallback")
 
 _BY_HAND = "RESTORE.txt in the image set says how to make one by hand; lvpack.efi=fallback needs none"
+
+
+def refuse_astray(manifest: Manifest, how: str) -> None:
+    """Raise Refused if a boot entry of a set leads out of its partition; not if lvpack.efi (how) is none."""
+    for loader in manifest.boot if how != "none" else ():
+        if cause := astray(loader.path):
+            raise Refused(
+                f"cannot restore image set '{manifest.name}': its boot entry {loader.title!a} starts "
+                f"{loader.path!a}: {cause}",
+                hint="somebody has changed the set, or its source had such an entry; lvpack.efi=none restores all else "
+                "and makes no boot entry",
+            )
 
 
 def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, folder: Path) -> None:
@@ -52,8 +65,10 @@ def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, fol
         return
     with _or_warn(session, f"cannot look for boot loaders on '{disk}'"), Undo() as undo:
         _, _, devices = mapped(disk, "esp", undo)
-        roots = {n: _mounted(devices[n], folder / str(n), undo, writable=fallback) for n in numbers}
-        found = [loader for loader in manifest.boot if _is_there(roots[loader.partition], loader)]
+        for number in sorted(numbers.keys() - devices.keys()):
+            session.warn(f"disk '{disk}' has no partition {number}, which a boot entry of the source names")
+        roots = {n: _mounted(devices[n], folder / str(n), undo, writable=fallback) for n in numbers if n in devices}
+        found = [x for x in manifest.boot if x.partition in roots and _is_there(roots[x.partition], x, session)]
         found = found or [loader for n, root in roots.items() for loader in known(root, n)]
         if not found:
             which = ", ".join(map(str, numbers))
@@ -75,14 +90,14 @@ def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, fol
 def _or_warn(session: Session, what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
-    except (LvpackError, OSError) as error:
-        cause = error.message if isinstance(error, LvpackError) else error.strerror
+    except Exception as error:  # whatever the set and the ESP hold: the data is there
+        cause = error.message if isinstance(error, LvpackError) else getattr(error, "strerror", None) or repr(error)
         session.warn(f"{what}: {cause}" + (f"; {hint}" if hint else ""))
 
 
 def _mounted(device: str, folder: Path, undo: Undo, *, writable: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    run(["mount", "-t", "vfat", "-o", "rw" if writable else "ro", device, folder])
+    run(["mount", "-t", "vfat", "-o", f"{'rw' if writable else 'ro'},nosuid,nodev,noexec", device, folder])
     undo.callback(run, ["umount", folder])
     return folder
 
@@ -91,8 +106,19 @@ def _file(root: Path, loader: Loader) -> Path:
     return root.joinpath(*loader.path.split("\\"))
 
 
-def _is_there(root: Path, loader: Loader) -> bool:
-    return ".." not in loader.path.split("\\") and _file(root, loader).is_file()
+def _is_there(root: Path, loader: Loader, session: Session) -> bool:
+    """Return whether a loader is a file on its mounted partition; warn of what is there instead, such as a link."""
+    if cause := astray(loader.path):
+        session.warn(f"boot entry {loader.title!a} is left out: {cause}")
+        return False
+    try:
+        os.close(guarded.opened(_file(root, loader), top=root))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        session.warn(f"boot entry {loader.title!a} is left out: {loader}: {error.strerror}")
+        return False
+    return True
 
 
 def known(root: Path, partition: int) -> list[Loader]:
@@ -101,8 +127,8 @@ def known(root: Path, partition: int) -> list[Loader]:
     partition is the number of the ESP. The fallback counts only if there is no other loader.
     """
     found = []
-    for folder in (root / "EFI").glob("*/"):
-        files = {path.name.lower(): path for path in folder.iterdir()}
+    for folder in (path for path in (root / "EFI").glob("*/") if not path.is_symlink()):
+        files = {path.name.lower(): path for path in folder.iterdir() if is_own_file(path)}
         if folder.name.upper() != "BOOT" and (names := [name for name in _KNOWN if name in files]):
             found.append(files[names[0]])
     found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
@@ -128,20 +154,28 @@ def put_fallback(root: Path, loader: Loader) -> str:
     if target.exists():
         return f"partition {loader.partition} has {_FALLBACK} already: it stays as it is"
     beside = [path for path in source.parent.glob("*") if path.suffix.lower() == ".efi" and path != source]
-    beside = [path for path in beside if not path.name.lower().startswith(_MAKERS)]
+    beside = [path for path in beside if not path.name.lower().startswith(_MAKERS) and is_own_file(path)]
     copies = {path: target.with_name(path.name) for path in sorted(beside)} | {source: target}
-    target.parent.mkdir(parents=True, exist_ok=True)
     with Undo() as made:
         for old, new in copies.items():
-            if not new.exists():
+            if not os.path.lexists(new):
                 made.callback(new.unlink, missing_ok=True)
-                _copy(old, new)
+                _copy(old, new, root)
         made.pop_all()
     also = f", with {', '.join(path.name for path in sorted(beside))} beside it" if beside else ""
     return f"copied {loader} to {_FALLBACK}{also}"
 
 
-def _copy(old: Path, new: Path) -> None:
-    shutil.copyfile(old, new)
-    with new.open("rb+") as file:
+def is_own_file(path: Path) -> bool:
+    """Return whether a path is that of a regular file, and no link to one."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _copy(old: Path, new: Path, root: Path) -> None:
+    with (
+        os.fdopen(guarded.opened(old, top=root), "rb") as source,
+        os.fdopen(guarded.create(new, top=root), "wb") as file,
+    ):
+        shutil.copyfileobj(source, file)
+        file.flush()
         os.fsync(file.fileno())

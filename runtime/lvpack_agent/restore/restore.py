@@ -36,7 +36,10 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
             url, name = parse_url(settings.source).parent()
             share = undo.enter_context(mounted(url, folder / "share", network, session.say, read_only=True))
             session.name = name
-            manifest = check.read_manifest(share / name)
+            manifest = check.read_manifest(
+                share / name, lambda cause: session.warn(f"image set '{name}' is damaged: {cause}; it is restored")
+            )
+            esp.refuse_astray(manifest, settings.efi)
             check.check_files(share / name, manifest)
         with session.phase("probe"):
             targets = choose_targets(

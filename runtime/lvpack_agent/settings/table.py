@@ -66,6 +66,16 @@ OPTIONS: tuple[Option, ...] = (
         meaning="backup: name of the image set; by default HOSTNAME-UTCSTAMP, HOSTNAME from the source's /etc/hostname",
     ),
     Option(
+        name="readers",
+        group="where",
+        brief="backup: who may read the set: owner, group",
+        values="owner, group",
+        default="owner",
+        read=one_of("owner", "group"),
+        meaning="backup: who may read the image set, which holds all secrets of the server. owner: only who owns its "
+        "files, root if the server does not squash it; group: also the group of the share's folder",
+    ),
+    Option(
         name="mode",
         group="what",
         brief="overlay: source is not written; inplace: it shrinks",

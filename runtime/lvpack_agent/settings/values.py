@@ -42,6 +42,7 @@ class Settings:
     target: str
     source: str
     name: str
+    readers: str
     mode: str
     disk: tuple[str, ...]
     vg: str

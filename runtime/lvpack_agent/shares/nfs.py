@@ -32,7 +32,8 @@ def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
     """Mount a share on a folder by the newest version of NFS that works; return that. Raises Failed if none does."""
     # soft: a run must end with a result, not hang, when the server vanishes; each write is checked and read back.
     # A request is tried for about a minute (timeo in tenths of a second, nfs(5)).
-    common = f"soft,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"
+    # Nothing of a share is ever run, and no device of it opened: whoever may write there must gain nothing by it.
+    common = f"nosuid,nodev,noexec,soft,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"
     port = f",port={url.port}" if url.port else ""
     # NFS 3 finds ports by rpcbind; a URL with a port is for servers that serve MOUNT there too. Nothing is locked.
     # NFS 4.2 is left out on purpose: its READ_PLUS was seen to read zeros for data from nfs-ganesha 4.3.

@@ -5,6 +5,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from lvpack_agent import guarded
 from lvpack_agent.errors import Disagreement, Failed
 from lvpack_agent.sizes import MIB
 from lvpack_agent.snapshots.stores import Store, attached, make_sparse, size_for
@@ -47,12 +48,15 @@ class FileStore:
     def again(self, token: str, undo: Undo) -> Store:
         """Open the store with that token as an earlier boot left it. Raises Disagreement if it is gone."""
         path = self._path(token)
-        if not path.exists():
+        try:
+            os.close(guarded.opened(path))
+        except (FileNotFoundError, guarded.Odd) as error:
             raise Disagreement(
-                f"cannot find the copy-on-write store '{path.name}' on the share: the disk is half merged without it",
+                f"cannot find the copy-on-write store '{path.name}' on the share ({error.strerror}): the disk is half "
+                "merged without it",
                 hint="if this run began with another lvpack.scratch=, give that again; else put the store back from a "
                 "backup of the share. Do not start the server",
-            )
+            ) from None
         return Store(device=attached(path, undo), size=path.stat().st_size, place=self.place, token=token)
 
     def drop(self, token: str) -> None:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import resources
+from lvpack_agent import guarded, resources
 from lvpack_agent.processes import run
 from lvpack_agent.resources import available_memory
 from lvpack_agent.sizes import MIB, round_up
@@ -53,8 +53,8 @@ def size_for(origin: int) -> int:
 
 
 def make_sparse(path: Path, size: int) -> None:
-    """Make a file of size bytes that takes no room yet. Raises OSError as the filesystem does."""
-    with path.open("wb") as file:
+    """Make a new file of size bytes that takes no room yet. Raises OSError as the filesystem does."""
+    with os.fdopen(guarded.create(path, mode=0o600), "wb") as file:
         file.truncate(size)
         os.fsync(file.fileno())
 

@@ -8,10 +8,16 @@ import pytest
 
 from lvpack_agent.backup import sameday
 from lvpack_agent.errors import Refused
+from lvpack_agent.session import Session
+from tests.agent.builders.oddities import spoil
 
 NOON = 1_780_315_200.0  # 2026-06-01T12:00:00Z
 DAY = 86400.0
 VG, OTHER = "BMuc0A-yGe9-4bWc-xxxx-3Y1m-ZPdN-aaaaaa", "q0q0q0-yGe9-4bWc-xxxx-3Y1m-ZPdN-bbbbbb"
+
+
+def session(warnings: list[str] | None = None) -> Session:
+    return Session(action="backup", out=print, warnings=[] if warnings is None else warnings)
 
 
 def make_set(share: Path, name: str, created: str, vg_uuid: str, written: float = NOON) -> Path:
@@ -27,16 +33,16 @@ def make_set(share: Path, name: str, created: str, vg_uuid: str, written: float 
 def test_a_set_of_this_machine_and_day_is_named(tmp_path: Path) -> None:
     make_set(tmp_path, "renamed", "2026-06-01T00:00:01Z", VG)
     with pytest.raises(Refused, match=r"'renamed'.*2026-06-01T00:00:01Z") as refused:
-        sameday.refuse_second(tmp_path, VG, NOON)
+        sameday.refuse_second(tmp_path, VG, NOON, session())
     assert "lvpack.name=NAME" in refused.value.hint
-    sameday.refuse_second(tmp_path, OTHER, NOON)
-    sameday.refuse_second(tmp_path, VG, NOON + DAY)
+    sameday.refuse_second(tmp_path, OTHER, NOON, session())
+    sameday.refuse_second(tmp_path, VG, NOON + DAY, session())
 
 
 def test_the_stamp_in_a_name_counts_when_the_servers_clock_is_wrong(tmp_path: Path) -> None:
     make_set(tmp_path, "web-20260601T080000Z", "2026-06-01T08:09:10Z", VG, written=NOON - 9 * DAY)
     with pytest.raises(Refused, match="'web-20260601T080000Z'"):
-        sameday.refuse_second(tmp_path, VG, NOON)
+        sameday.refuse_second(tmp_path, VG, NOON, session())
 
 
 def test_what_is_no_finished_set_of_today_is_passed_over(tmp_path: Path) -> None:
@@ -47,9 +53,31 @@ def test_what_is_no_finished_set_of_today_is_passed_over(tmp_path: Path) -> None
     make_set(tmp_path, "foreign-20260601T080000Z", "2026-06-01T08:00:00Z", VG).write_text(f'["{VG}"]')
     (tmp_path / "empty-20260601T080000Z").mkdir()
     (tmp_path / "file").write_text("")
-    sameday.refuse_second(tmp_path, VG, NOON)
+    sameday.refuse_second(tmp_path, VG, NOON, session())
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("fifo", "it is a FIFO, not a file"),
+        ("link", "it is a link, not a file"),
+        ("deep", "it is nested too deep"),
+        ("cut", "Unterminated string"),
+        ("huge", "it has 6,442,450,944 bytes"),
+        ("folder", "it is a folder, not a file"),
+    ],
+)
+def test_a_bad_folder_is_named_and_keeps_nobody_from_a_backup(tmp_path: Path, kind: str, cause: str) -> None:
+    manifest = make_set(tmp_path, "bad-20260601T080000Z", "2026-06-01T08:00:00Z", VG)
+    spoil(manifest, kind, VG)
+    warnings: list[str] = []
+    sameday.refuse_second(tmp_path, VG, NOON, session(warnings))
+    assert len(warnings) == 1 and "'bad-20260601T080000Z'" in warnings[0] and cause in warnings[0], warnings
+    make_set(tmp_path, "web-20260601T080000Z", "2026-06-01T08:00:00Z", VG)
+    with pytest.raises(Refused, match="'web-2"):
+        sameday.refuse_second(tmp_path, VG, NOON, session())
 
 
 def test_a_manifest_is_not_read_if_name_and_time_are_of_another_day(tmp_path: Path) -> None:
     make_set(tmp_path, "old-20260531T080000Z", "2026-06-01T08:09:10Z", VG, written=NOON - DAY)
-    sameday.refuse_second(tmp_path, VG, NOON)
+    sameday.refuse_second(tmp_path, VG, NOON, session())

@@ -138,6 +138,7 @@ def stored(folder: Path, method: str) -> Manifest:
     """Write a set of one disk in full, and return its manifest."""
     device, name = folder / "device", "disk.img" + SUFFIXES[method]
     device.write_bytes(random.Random(1).randbytes(SIZE))
+    (folder / name).unlink(missing_ok=True)
     how, progress = Compression(method=method, level=1), Progress("dump", SIZE, silent)
     sums = write.write_image(device, folder / name, how, MAP, SIZE, progress, Pace(workers=1, fixed=1))
     device.unlink()
