@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import interfaces
+from lvpack_agent.backup import failed_log
 from lvpack_agent.backup.claim import RELEASED
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
-from lvpack_agent.report import RESULT_MARK, Report
+from lvpack_agent.report import RESULT_MARK, Report, parse_result
 from lvpack_agent.sizes import KIB
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper, runs
@@ -94,6 +95,18 @@ def result_in(output: str) -> Report:
     """Return the result of the one run that has written this output. Raises Failed if it cannot be read."""
     [line] = [line for line in output.splitlines() if RESULT_MARK in line]
     return read_result(line.partition(RESULT_MARK)[2])
+
+
+def log_left(share: Path, name: str, ended: Report) -> str:
+    """Return what a run that ended badly has left on its share, once it was seen to have the run's result."""
+    path = share / f"{name}{failed_log.SUFFIX}"
+    text = path.read_text()
+    assert text.startswith(failed_log.FIRST)
+    assert path.stat().st_mode & 0o7777 == 0o600
+    left = parse_result(text.splitlines()[-1])
+    assert (left.status, left.message, left.hint) == (ended.status, ended.message, ended.hint)
+    assert f"action: {ended.action}" in text
+    return text
 
 
 def age_claims(share: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.runs import Lab, assert_ended, fingerprint
+from lab.runs import Lab, assert_ended, fingerprint, log_left
 from lvpack_agent.processes import run
 from lvpack_agent.report import UNKNOWN
 from lvpack_agent.sizes import KIB, MIB, parse_size
@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(1800)]
 
 full = pytest.mark.full
 BACKUP = ("lvpack.action=backup", "lvpack.name=one")
+LOG = "one.failed.log"
 # The swap header's signature takes the last ten bytes of its first page (kernel: include/linux/swap.h).
 SWAP_SIGNATURE, SUSPEND_SIGNATURE, SWAP_PAGE = b"SWAPSPACE2", b"S1SUSPEND\0", 4096
 PE_START = MIB
@@ -30,10 +31,13 @@ LEFT = 72 * MIB
 
 @pytest.fixture(autouse=True)
 def nothing_remains(lab: Lab, source: Path, source_fingerprint: str) -> Iterator[None]:
-    """After each test the source is the same to the byte and the share holds no image set, finished or not."""
+    """After each test the source is the same to the byte and the share holds no image set, finished or not.
+
+    It may hold the log of the run.
+    """
     yield
     assert fingerprint(source) == source_fingerprint
-    assert [p.name for p in lab.share.iterdir() if p.name.startswith("one")] == []
+    assert [p.name for p in lab.share.iterdir() if p.name.startswith("one") and p.name != LOG] == []
 
 
 @pytest.mark.parametrize(
@@ -49,13 +53,16 @@ def test_wrong_option_stops_before_any_disk_is_touched(lab: Lab, source: Path, w
     report = lab.run([Drive(path=source)], *BACKUP, word)
     assert_ended(report, "refused", f"'{word.partition('=')[0]}".replace("\udcfc", "\\xfc"))
     assert report.timings.probe == UNKNOWN
+    assert list(lab.share.iterdir()) == [], "no share was mounted yet"
 
 
 def test_no_lvm(lab: Lab) -> None:
     disk = create_disk(lab.folder / "data.img", 64 * MIB)
     run(["mkfs.ext4", "-q", disk])
     before = fingerprint(disk)
-    assert_ended(lab.run([Drive(path=disk)], *BACKUP), "refused", "no VG", "/dev/vda")
+    report = lab.run([Drive(path=disk)], *BACKUP)
+    assert_ended(report, "refused", "no VG", "/dev/vda")
+    assert "share: nfs://" in log_left(lab.share, "one", report)
     assert fingerprint(disk) == before
 
 
@@ -90,7 +97,8 @@ def test_share_that_gets_full_in_the_middle(lab: Lab, source: Path) -> None:
         report = lab.run([Drive(path=source)], *BACKUP, share=folder)
         assert_ended(report, "failed", "'one", "No space left on device")
         assert report.timings.dump != UNKNOWN
-        assert list(folder.iterdir()) == []
+        assert [path.name for path in folder.iterdir()] == [LOG], "what was written of the set made room for it"
+        assert "== dump" in log_left(folder, "one", report)
 
 
 def test_name_that_exists(lab: Lab, source: Path) -> None:
@@ -99,7 +107,8 @@ def test_name_that_exists(lab: Lab, source: Path) -> None:
     (taken / "disk.img.zst").write_text("the only copy")
     report = lab.run([Drive(path=source)], "lvpack.action=backup", "lvpack.name=taken")
     assert_ended(report, "refused", "'taken'", "exists")
-    assert [p.name for p in lab.share.iterdir()] == ["taken"]
+    assert sorted(p.name for p in lab.share.iterdir()) == ["taken", "taken.failed.log"]
+    log_left(lab.share, "taken", report)
     assert (taken / "disk.img.zst").read_text() == "the only copy"
 
 

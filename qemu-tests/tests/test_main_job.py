@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from lab import interfaces
-from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, holds, sha256, started
+from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint, holds, log_left, sha256, started
 from lab.shared import shared
 from lvpack_agent.image import check, frames, pieces, write
 from lvpack_agent.image.manifest import SCHEMA_SEVERAL, write_manifest
@@ -90,6 +90,9 @@ def test_second_boot_of_a_day_packs_nothing(packed: Path, lab: Lab, source: Path
     assert_ended(report, "refused", "again today", f"'{packed.name}'")
     assert "lvpack.name=NAME" in report.hint
     assert report.timings.plan == UNKNOWN
+    again = f"{packed.name}.again"
+    log_left(packed.parent, again, report)
+    (packed.parent / f"{again}.failed.log").unlink()
     assert list(packed.parent.iterdir()) == [packed]
 
 
@@ -331,6 +334,7 @@ def test_share_that_squashes_root(image: LiveImage, lab: Lab) -> None:
     assert run_agent("lvpack.action=verify", "lvpack.source=one").status == "ok"
     report = run_agent(*backup, "lvpack.name=one")
     assert_ended(report, "refused", "'one'", "exists")
+    assert (lab.share / "one.failed.log").stat().st_mode & 0o777 == 0o640
     words = ("lvpack.action=backup", "lvpack.mode=inplace", "lvpack.name=two", "lvpack.margin=8M")
     assert run_agent(*words).status == "ok"
     assert {path.stat().st_mode & 0o777 for path in lab.share.rglob("two/*")} == {0o700, 0o600}

@@ -40,6 +40,7 @@ def perform(settings: Settings, network: Network, session: Session) -> str:
 
 def backup(settings: Settings, network: Network, session: Session) -> str:
     """Pack the server's disks into an image set, in the mode that is asked for; return the closing message."""
+    from lvpack_agent.backup.failed_log import left_if_bad
     from lvpack_agent.backup.job import Job
 
     if settings.mode == "inplace":
@@ -49,8 +50,10 @@ def backup(settings: Settings, network: Network, session: Session) -> str:
     with Undo() as undo:
         with session.phase("share"):
             url = parse_url(settings.target)
-            share = undo.enter_context(mounted(url, places.RUN / "share", network, session.say, read_only=False))
-        return pack(Job(settings=settings, session=session, share=share, folder=places.RUN, log=places.LOG))
+            share = undo.enter_context(mounted(url, places.SHARE, network, session.say, read_only=False))
+        job = Job(settings=settings, session=session, share=share, folder=places.RUN)
+        undo.enter_context(left_if_bad(job))
+        return pack(job)
 
 
 def verify(source: str, network: Network, session: Session) -> str:
@@ -60,7 +63,7 @@ def verify(source: str, network: Network, session: Session) -> str:
     url, session.name = parse_url(source).parent()
     with (
         session.phase("verify"),
-        mounted(url, places.RUN / "share", network, session.say, read_only=True) as share,
+        mounted(url, places.SHARE, network, session.say, read_only=True) as share,
     ):
         check.check_set(share / session.name, session.say)
     return f"image set {session.name} is complete and unchanged"

@@ -4,8 +4,6 @@ import argparse
 import os
 import signal
 import time
-import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NoReturn
 
@@ -15,6 +13,7 @@ from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, shells
 from lvpack_agent.machine.console import Console, command_line, set_speeds
 from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
+from lvpack_agent.outcome import as_ours, say_notes
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.session import Session
@@ -36,16 +35,8 @@ def reported(settings: Settings, network: Network, session: Session) -> Report:
             message = actions.perform(settings, network, session)
         return session.ended(message)
     except BaseException as error:
-        for note in _notes(error):
-            session.say(f"while cleaning up: {note}")
-        return session.stopped(_as_ours(error, f"finish {settings.action}"))
-
-
-def _notes(error: BaseException | None) -> Iterator[str]:
-    """Yield what failed while an error, and those that it was raised from, were on their way (see Undo)."""
-    while error:
-        yield from getattr(error, "__notes__", ())
-        error = error.__cause__
+        say_notes(error, session)
+        return session.stopped(as_ours(error, f"finish {settings.action}"))
 
 
 def warn_of_missing_firmware(session: Session) -> None:
@@ -53,18 +44,6 @@ def warn_of_missing_firmware(session: Session) -> None:
     for sentence in kernellog.missing_firmware(kernellog.read()):
         if sentence not in session.warnings:
             session.warn(sentence)
-
-
-def _as_ours(error: BaseException, doing: str) -> LvpackError:
-    """Return the exception that is being handled as one of ours; the traceback of a foreign one goes to the log."""
-    if isinstance(error, LvpackError):
-        return error
-    with suppress(OSError, MemoryError), places.LOG.open("a") as log:
-        traceback.print_exc(file=log)
-    if isinstance(error, KeyboardInterrupt):
-        return Failed(f"cannot {doing}: it was interrupted", hint="start it again")
-    cause = f"{type(error).__name__}: {error}"
-    return Failed(f"cannot {doing}: {cause}", hint=f"this is a defect of lvpack; {places.LOG} says where")
 
 
 def tell(report: Report, console: Console) -> None:
@@ -104,7 +83,7 @@ def main(arguments: list[str]) -> int:
         return 2
     boots = options.cmdline is None
     console = Console.of_this_machine(places.LOG if options.died is None else None)
-    session.out = console.say
+    session.out, session.logged = console.say, console.logged
     asked, settings = "", None
     try:
         asked = command_line() if boots else os.fsencode(options.cmdline).decode(errors="backslashreplace")
@@ -129,7 +108,12 @@ def main(arguments: list[str]) -> int:
         session.action, session.name = settings.action, settings.name
         report = reported(settings, network, session)
     except BaseException as error:
-        report = session.stopped(_as_ours(error, "start"))
+        report = session.stopped(as_ours(error, "start"))
+    if options.died is not None:
+        from lvpack_agent.backup.failed_log import leave_of_killed
+
+        with suppress(Exception):  # the result has to be said
+            leave_of_killed(session, report)
     tell(report, console)
     if boots:
         onerror = settings.onerror if settings else _asked_onerror(asked)

@@ -11,6 +11,10 @@ LOG = RUN / "agent.log"
 SAID = RUN / "said"
 # What follows if the agent is killed before it has said its result.
 ONERROR = RUN / "onerror"
+# How the log of a backup is left on its share if the agent is killed: there while the share takes one.
+LEAVES = RUN / "leaves"
+# Where the share is mounted.
+SHARE = RUN / "share"
 # What udhcpc's script and the agent know of the network.
 NETWORK = RUN / "network"
 # Where filesystems are mounted so that the kernel replays their log, and so that a file of them is read.

@@ -15,14 +15,17 @@ SILENCE_SECONDS = 3.0
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """What is gathered while an action runs; out prints a line to every console.
+    """What is gathered while an action runs; out prints a line to every console, logged returns all lines so far.
 
-    name is the name of the image set. disk is the path of the disk that is packed or restored: a reboot starts it.
+    name is the name of the image set. called is what a run that fails is called by: the name that the set has or would
+    have, also if none is written. disk is the path of the disk that is packed or restored: a reboot starts it.
     """
 
     action: str
     out: Callable[[str], None]
+    logged: Callable[[], str] = str
     name: str = ""
+    called: str = ""
     disk: str = ""
     sizes: Sizes = field(default_factory=Sizes)
     timings: Timings = field(default_factory=Timings)

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent import main
-from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
-from lvpack_agent.report import RESULT_MARK
+from lvpack_agent.report import RESULT_MARK, parse_result
 from tests.agent.builders.machine import AGENT, Machine, only_result
 
 pytestmark = [pytest.mark.starts_processes, pytest.mark.timeout(60)]
@@ -98,6 +96,16 @@ def test_the_second_agent_speaks_for_the_first(machine: Machine, status: str, ho
     assert (machine.ended_by(), machine.said()) == ("reboot -f\n", "reboot\n")
 
 
+def test_the_second_agent_leaves_the_log_of_a_backup_that_was_killed(machine: Machine) -> None:
+    (machine.folder / "run/share").mkdir(parents=True)
+    (machine.folder / "run/agent.log").write_text("[    1.00] == dump\n")
+    (machine.folder / "run/leaves").write_text('{"name": "one", "readers": "owner"}')
+    report = only_result(machine.boot(b"lvpack.onerror=halt", "--died", "137"))
+    text = (machine.folder / "run/share/one.failed.log").read_text()
+    assert "== dump" in text and "SIGKILL" in text and parse_result(text.splitlines()[-1]) == report
+    assert machine.said() == "halt\n"
+
+
 def test_the_second_agent_knows_what_the_file_of_options_said(machine: Machine) -> None:
     machine.program("lsblk", "echo {")
     machine.boot(b"lvpack.action=plan lvpack.onerror=poweroff")
@@ -130,10 +138,8 @@ def test_a_run_by_hand_has_a_result_and_nothing_follows(
     assert not (machine.folder / "run/said").exists()
 
 
-def test_what_failed_while_cleaning_up_is_said_of_an_error_that_was_raised_anew() -> None:
-    first = Failed("cannot merge")
-    first.add_note("cannot unmount")
-    try:
-        raise Failed("cannot merge", hint="the next boot goes on") from first
-    except Failed as error:
-        assert [*main._notes(error)] == ["cannot unmount"]
+def test_a_second_run_of_a_boot_keeps_the_log_of_the_first(machine: Machine) -> None:
+    machine.boot(b"lvpack.onerror=poweroff", "--cmdline", "lvpack.colour=red")
+    machine.boot(b"lvpack.onerror=poweroff", "--cmdline", "lvpack.shape=round")
+    log = (machine.folder / "run/agent.log").read_text()
+    assert 0 < log.index("lvpack.colour") < log.index("\n=== another run, 2") < log.index("lvpack.shape")

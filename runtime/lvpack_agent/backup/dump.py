@@ -115,7 +115,7 @@ def dump(
     for image in images:
         files.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
     files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))
-    files.write_text(folder, files.LOG, job.log.read_text(encoding="utf-8", errors="replace"))
+    files.write_text(folder, files.LOG, session.logged())
     write.write_sums(folder, images)
     if not settings.readback:
         session.say("the image is not read back: lvpack.readback=no")

@@ -11,11 +11,10 @@ from lvpack_agent.settings.values import Settings
 class Job:
     """A backup: its settings, its session, and the mounted share that takes the image set.
 
-    folder is for mounts and small files; log is the agent's log so far.
+    folder is for mounts and small files.
     """
 
     settings: Settings
     session: Session
     share: Path
     folder: Path
-    log: Path

@@ -27,6 +27,8 @@ def refuse_second(share: Path, vg_uuid: str, now: float, session: Session) -> No
             session.warn(f"folder {folder.name!a} on the share is passed over: its {MANIFEST} is damaged: {cause}")
             continue
         if made.startswith(time.strftime("%Y-%m-%dT", time.gmtime(now))):
+            # Each boot of such a machine is refused: they have one log, not one each.
+            session.called = f"{folder.name}.again"
             raise Refused(
                 f"cannot back up this machine again today: image set '{folder.name}' of its VG {vg_uuid} was made at "
                 f"{made}",

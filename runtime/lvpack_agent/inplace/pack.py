@@ -67,7 +67,7 @@ def pack(job: Job) -> str:
                     return f"an earlier boot finished the run ({entry.progress.finished}); nothing has changed since"
                 entry = None
             begun = resumed(entry, settings, session) if entry else _begun(job, claimed)
-        session.name = begun.name if settings.dump else ""
+        session.name, session.called = begun.name if settings.dump else "", begun.name
         session.measured(source_disk=found.disk.size, packed_disk=begun.plan.packed_size)
         with Undo() as undo:
             spared = (found.disk, *lsblk.holding(claimed.all_disks, settings.scratch))
@@ -87,6 +87,8 @@ def _claimed(job: Job, holding: ExitStack, undo: Undo) -> _Claimed:
     folder = journal_read.folder(share, found.vg_uuid, journal_read.identity(found.disk))
     claim = holding.enter_context(claims.held(folder, session.say))
     entry = journal.find(folder, claim)
+    if entry:
+        session.called = entry.record.name
     # A folder may have been renamed after its disk, but the label of a scratch device was not.
     owner = journal_read.folder(share, found.vg_uuid, entry.record.disk) if entry else folder
     keeper = _keeper(settings, all_disks, found.disk, folder, owner.name)

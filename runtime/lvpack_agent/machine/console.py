@@ -74,10 +74,14 @@ class Console:
         self.log = log
         self._started = time.monotonic()
         self._lock = threading.Lock()
+        self._log_begin = 0
         if log:
             with suppress(OSError):  # people hear what cannot be kept all the same
                 log.parent.mkdir(parents=True, exist_ok=True)
-                log.write_text("")
+                with log.open("ab") as file:
+                    if file.tell():  # of an earlier run of this boot, whose reason to fail may be in there
+                        file.write(f"=== another run, {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
+                    self._log_begin = file.tell()
 
     @classmethod
     def of_this_machine(cls, log: Path | None) -> "Console":
@@ -93,6 +97,17 @@ class Console:
                 if self.log:
                     with suppress(OSError), self.log.open("a", encoding="utf-8", errors="replace") as log:
                         log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
+
+    def logged(self) -> str:
+        """Return what this run has logged so far; "" if nothing could be kept."""
+        if not self.log:
+            return ""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self._log_begin)
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
 
     def _write(self, line: str) -> None:
         data = line.encode(errors="replace") + b"\r\n"

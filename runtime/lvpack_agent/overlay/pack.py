@@ -95,9 +95,9 @@ def _pack(job: Job, undo: Undo) -> str:
             )
             source, planned = survey.source, survey.plan
             plan_text = _show(survey, store, session)
+        session.name = set_name(settings.name, survey.host)
         if planned.store > room():
             raise _too_small(survey, store, room())
-        session.name = set_name(settings.name, survey.host)
         folder = writer.begin(session.name)
         files.check_group(folder, session.warn)
         vg_texts = {vg.name: lvm.metadata_text(vg.name, source.pvs, job.folder) for vg in source.layout.vgs}

@@ -67,8 +67,10 @@ def _is_address(url: str) -> bool:
 
 def name(text: str) -> str:
     """Read the name of an image set."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", text) or text.endswith(".partial"):
-        raise ValueError("it must be letters, digits, '.', '_' and '-', at most 200, and not end in .partial")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", text) or text.endswith((".partial", ".failed.log")):
+        raise ValueError(
+            "it must be letters, digits, '.', '_' and '-', at most 200, and not end in .partial or .failed.log"
+        )
     return text
 
 

@@ -78,6 +78,14 @@ def test_a_bad_folder_is_named_and_keeps_nobody_from_a_backup(tmp_path: Path, ki
         sameday.refuse_second(tmp_path, VG, NOON, session())
 
 
+def test_a_machine_that_boots_again_and_again_has_one_log_for_all_refusals(tmp_path: Path) -> None:
+    make_set(tmp_path, "web-20260601T080000Z", "2026-06-01T08:00:00Z", VG)
+    one = session()
+    with pytest.raises(Refused):
+        sameday.refuse_second(tmp_path, VG, NOON, one)
+    assert one.called == "web-20260601T080000Z.again"
+
+
 def test_a_manifest_is_not_read_if_name_and_time_are_of_another_day(tmp_path: Path) -> None:
     make_set(tmp_path, "old-20260531T080000Z", "2026-06-01T08:09:10Z", VG, written=NOON - DAY)
     sameday.refuse_second(tmp_path, VG, NOON, session())

@@ -16,7 +16,8 @@ from lvpack_agent.machine import console
 folder = Path(sys.argv[1])
 console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
 places.RUN = folder / "run"
-places.LOG, places.SAID, places.ONERROR = (places.RUN / name for name in ("agent.log", "said", "onerror"))
+for name in ("LOG", "SAID", "ONERROR", "LEAVES", "SHARE"):
+    setattr(places, name, places.RUN / getattr(places, name).name)
 sys.exit(main.main(sys.argv[2:]))
 """
 

@@ -27,6 +27,18 @@ def test_every_line_goes_to_every_console_and_to_the_log(tmp_path: Path) -> None
     assert all(line.startswith("[") for line in log.read_text().splitlines())
 
 
+def test_a_later_run_leaves_the_log_of_the_first_and_returns_its_own(tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    first = Console((), log)
+    first.say("one")
+    assert first.logged().endswith("one\n")
+    second = Console((), log)
+    second.say("two\r=== another run")
+    assert second.logged()[11:] == "two\r=== another run\n"
+    assert "one\n=== another run, 2" in log.read_text()
+    assert Console((), None).logged() == "" and Console((), tmp_path / "no" / "log").logged() == ""
+
+
 def test_a_console_that_takes_nothing_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a serial line with flow control and nobody at its other end."""
     monkeypatch.setattr(console, "STALLED_SECONDS", 0.05)

@@ -1,0 +1,117 @@
+"""NAME.failed.log on the share: why a backup was refused or has failed, for whoever comes when the machine is off."""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lvpack_agent import VERSION, guarded, places
+from lvpack_agent.backup.dump import set_name
+from lvpack_agent.backup.job import Job
+from lvpack_agent.outcome import as_ours, say_notes
+from lvpack_agent.report import Report
+from lvpack_agent.session import Session
+
+SUFFIX = ".failed.log"
+# What each begins with: no other file is written over, or removed.
+FIRST = "lvpack: the log of a backup that ended without an image set"
+# What a set is called by, if its host is not known yet.
+NOBODY = "lvpack"
+_MODES = {"owner": 0o600, "group": 0o640}
+
+
+@contextmanager
+def left_if_bad(job: Job) -> Iterator[None]:
+    """If the run of a job ends badly, leave its log on the share; if it ends well, remove one of the same name.
+
+    Enter it when the share is mounted, and before all that is undone at the end of a run: that is logged as well. An
+    error goes on as one of ours, its notes said.
+    """
+    settings = job.settings
+    with suppress(OSError):
+        places.LEAVES.write_text(json.dumps({"name": settings.name, "readers": settings.readers}))
+    try:
+        yield
+    except BaseException as error:
+        ours = as_ours(error, "finish backup")
+        say_notes(error, job.session)
+        leave(job.share, settings.name, settings.readers, job.session, job.session.stopped(ours))
+        if ours is error:
+            raise
+        raise ours from error
+    finally:
+        with suppress(OSError):
+            places.LEAVES.unlink()
+    if name := job.session.name or job.session.called:
+        remove(job.share, name)
+
+
+def leave_of_killed(session: Session, report: Report) -> None:
+    """Do what left_if_bad() does for an agent that was killed, if a share takes its log; session is its successor's."""
+    try:
+        how = json.loads(places.LEAVES.read_text())
+    except FileNotFoundError:
+        return
+    session.logged = lambda: places.LOG.read_text(errors="replace")
+    leave(places.SHARE, how["name"], how["readers"], session, report)
+
+
+def leave(share: Path, wanted: str, readers: str, session: Session, report: Report) -> None:
+    """Write the log and the result of a run to the share; warn if that cannot be. wanted is lvpack.name.
+
+    One of an earlier run with that name is replaced; beside any other file this one gets another name.
+    """
+    name = session.name or session.called or set_name(wanted, NOBODY)
+    path = share / f"{name}{SUFFIX}"
+    try:
+        if os.path.lexists(path) and not is_one(path):
+            path = share / f"{set_name('', name)}{SUFFIX}"
+        session.say(f"the log of this run is on the share: {path.name}")
+        new = share / f".{secrets.token_hex(8)}{SUFFIX}"
+        try:
+            guarded.write(new, _text(session.logged(), report).encode(errors="replace"), mode=_MODES[readers])
+            new.rename(path)
+        except BaseException:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise
+        _sync(share)
+    except OSError as error:
+        session.warn(f"cannot leave the log of this run on the share as '{path.name}': {error.strerror}")
+
+
+def remove(share: Path, name: str) -> None:
+    """Remove the log of an earlier run that had this name. One that cannot be removed stays."""
+    path = share / f"{name}{SUFFIX}"
+    with suppress(OSError):
+        if is_one(path):
+            path.unlink()
+
+
+def is_one(path: Path) -> bool:
+    """Return whether a file is what leave() has written. Raises OSError if it cannot be read."""
+    try:
+        fd = guarded.opened(path)
+    except guarded.Odd:
+        return False
+    try:
+        return os.read(fd, len(FIRST)) == FIRST.encode()
+    finally:
+        os.close(fd)
+
+
+def _text(log: str, report: Report) -> str:
+    said = f"{report.status}: {report.message}\n" + (f"  {report.hint}\n" if report.hint else "")
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return f"{FIRST}\nlvpack {VERSION}, {when}\n\n{said}\n{log}\n{report.line()}\n"
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
