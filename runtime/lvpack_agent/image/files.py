@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent import guarded
-from lvpack_agent.sizes import MIB
+from lvpack_agent.sizes import GIB, MIB
 
 MANIFEST, SUMS, RESTORE, LOG = "manifest.json", "SHA256SUMS", "RESTORE.txt", "agent.log"
 PARTIAL = ".partial"
@@ -19,6 +19,8 @@ SUMS_MOST = MIB
 TABLE_MOST = 16 * MIB
 # All else but images; the largest is the block map for bmaptool, with less than the manifest has.
 OTHER_MOST = MANIFEST_MOST
+# So much is read of all of these together: a set may name ten thousand files.
+OTHERS_MOST = 2 * GIB
 
 # The permissions of a set's folder, by lvpack.readers. Its files take theirs from it (guarded.create).
 FOLDER_MODES = {"owner": 0o700, "group": 0o750}

@@ -7,7 +7,7 @@ from pathlib import Path
 from lvpack_agent import guarded
 from lvpack_agent.errors import Failed
 from lvpack_agent.image.checksums import sha256_of
-from lvpack_agent.image.files import MANIFEST, OTHER_MOST, SUMS, SUMS_MOST
+from lvpack_agent.image.files import MANIFEST, OTHER_MOST, OTHERS_MOST, SUMS, SUMS_MOST
 
 _LINE = re.compile(r"([0-9a-f]*)  ([^\0]+)")
 _SHOWN = 120
@@ -45,11 +45,15 @@ def changed(folder: Path, sums: dict[str, str], images: Container[str], odd: Cal
     "" if nothing is. What is wrong with the others, which no restore needs, becomes a sentence for odd.
     """
     fault = "" if MANIFEST in sums else f"{SUMS} does not name {MANIFEST}"
+    left = OTHERS_MOST
     for name, expected in sums.items():
         if name in images:
             continue
         try:
-            found = sha256_of(folder / name, OTHER_MOST, top=folder)
+            found = sha256_of(folder / name, min(OTHER_MOST, left), top=folder)
+            left -= (folder / name).stat().st_size
+        except OSError as error:  # it has just gone
+            cause = _shown(f"{name}: {error.strerror}")
         except Failed as failed:
             cause = _shown(failed.message)
         else:

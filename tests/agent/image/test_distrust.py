@@ -12,6 +12,7 @@ from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import check, files, write
 from lvpack_agent.image.manifest import write_manifest
 from lvpack_agent.machine.efi_entries import Loader
+from lvpack_agent.sizes import MIB
 from tests.agent.builders.oddities import ODD, ODD_JSON, spoil
 from tests.agent.builders.sets import SET, manifest, silent, write_set
 
@@ -133,6 +134,20 @@ def test_no_name_in_the_sums_leads_anywhere_else(folder: Path, name: str) -> Non
     odd: list[str] = []
     check.read_manifest(folder, odd.append)
     assert len(odd) == 1 and odd[0].isprintable(), odd
+
+
+def test_thousands_of_large_files_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lvpack_agent.image.sums.OTHERS_MOST", 100 * MIB)
+    (folder / "x0").touch()
+    os.truncate(folder / "x0", 64 * MIB)
+    for number in range(1, 9):
+        (folder / f"x{number}").hardlink_to(folder / "x0")
+    with (folder / files.SUMS).open("a") as file:
+        file.writelines(f"{'0' * 64}  x{number}\n" for number in range(9))
+    odd: list[str] = []
+    check.read_manifest(folder, odd.append)
+    assert [("has changed" in sentence) for sentence in odd] == [True] + [False] * 5
+    assert odd[-1] == "4 more damages of this kind"
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "../disk.img", "layout/disk.img", "", "manifest.json", "disk.img\n"])
