@@ -148,6 +148,7 @@ def test_a_set_that_this_user_may_not_read_is_no_traceback(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("lvpack_builder.sets.find._is_set", refuse)
+    monkeypatch.setattr("os.access", lambda *_, **__: False)  # as click asks
     answer = CliRunner().invoke(main, ["inspect", str(tmp_path / "one")])
     assert answer.exit_code == 1
     assert "cannot inspect" in answer.output and "lvpack.readers=group" in answer.output

@@ -12,7 +12,8 @@ import click
 from lvpack_agent.errors import LvpackError
 from lvpack_agent.settings.table import as_text
 
-FILE = click.Path(path_type=Path)
+# click would call what this user may not read a wrong argument; lvpack says why.
+FILE = click.Path(path_type=Path, readable=False)
 # \b keeps click from filling the lines (click: "Preventing Rewrapping").
 KERNEL_OPTIONS = f"\b\nKernel options, for -a ('lvpack options' and 'lvpack man cmdline' say more):\n{as_text()}"
 
