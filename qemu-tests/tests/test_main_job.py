@@ -292,7 +292,7 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
                 ("two", "failed", "disk1.img.zst cannot be read"),
                 ("fifo", "failed", "it is a FIFO, not a file"),
                 ("deep", "failed", "it is nested too deep"),
-                ("evil", "refused", "boot entry 'evil'", "leaves the partition by"),
+                ("evil", "refused", "image set 'evil'", "boot entry 'evil'", "in no name on an EFI system partition"),
                 ("good", "refused", "there are 2"),
             ):
                 named = {"good": (), "two": ("lvpack.disk=T0", "lvpack.disk=T1")}.get(name, ("lvpack.disk=T0",))

@@ -44,6 +44,9 @@ EXPORT {{
     Pseudo = "{pseudo}";
     Access_Type = {access};
     Squash = {squash};
+    # As other servers have it (exports(5)); the default of nfs-ganesha has 32 bits.
+    Anonymous_Uid = 65534;
+    Anonymous_Gid = 65534;
     Protocols = {protocols};
     Transports = TCP;
     SecType = sys;

@@ -69,7 +69,6 @@ def leave(share: Path, wanted: str, readers: str, session: Session, report: Repo
     try:
         if os.path.lexists(path) and not is_one(path):
             path = share / f"{set_name('', name)}{SUFFIX}"
-        session.say(f"the log of this run is on the share: {path.name}")
         new = share / f".{secrets.token_hex(8)}{SUFFIX}"
         try:
             guarded.write(new, _text(session.logged(), report).encode(errors="replace"), mode=_MODES[readers])
@@ -79,6 +78,7 @@ def leave(share: Path, wanted: str, readers: str, session: Session, report: Repo
                 new.unlink(missing_ok=True)
             raise
         _sync(share)
+        session.say(f"the log of this run is on the share: {path.name}")
     except OSError as error:
         session.warn(f"cannot leave the log of this run on the share as '{path.name}': {error.strerror}")
 

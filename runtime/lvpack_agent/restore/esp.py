@@ -31,13 +31,15 @@ _MAKERS = ("fb", "fallback")
 _BY_HAND = "RESTORE.txt in the image set says how to make one by hand; lvpack.efi=fallback needs none"
 
 
-def refuse_astray(manifest: Manifest, how: str) -> None:
-    """Raise Refused if a boot entry of a set leads out of its partition; not if lvpack.efi (how) is none."""
+def refuse_astray(manifest: Manifest, name: str, how: str) -> None:
+    """Raise Refused if a boot entry of a set, by its name, leads out of its partition; not if lvpack.efi (how) is none.
+
+    That nothing starts what is outside is known before the first write.
+    """
     for loader in manifest.boot if how != "none" else ():
         if cause := astray(loader.path):
             raise Refused(
-                f"cannot restore image set '{manifest.name}': its boot entry {loader.title!a} starts "
-                f"{loader.path!a}: {cause}",
+                f"cannot restore image set '{name}': its boot entry {loader.title!a} starts {loader.path!a}: {cause}",
                 hint="somebody has changed the set, or its source had such an entry; lvpack.efi=none restores all else "
                 "and makes no boot entry",
             )

@@ -37,9 +37,10 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
             share = undo.enter_context(mounted(url, folder / "share", network, session.say, read_only=True))
             session.name = name
             manifest = check.read_manifest(
-                share / name, lambda cause: session.warn(f"image set '{name}' is damaged: {cause}; it is restored")
+                share / name,
+                lambda cause: session.warn(f"image set '{name}' is damaged: {cause}; a restore does not need that"),
             )
-            esp.refuse_astray(manifest, settings.efi)
+            esp.refuse_astray(manifest, name, settings.efi)
             check.check_files(share / name, manifest)
         with session.phase("probe"):
             targets = choose_targets(

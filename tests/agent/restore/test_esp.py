@@ -100,10 +100,10 @@ def test_an_entry_that_leaves_the_esp_is_refused_unless_none_is_wanted(path: str
     made = replace(manifest(), boot=(SHIM, entry(path)))
     for how in ("entry", "fallback", "both"):
         with pytest.raises(Refused, match=r"boot entry 'evil\\n' starts") as refused:
-            esp.refuse_astray(made, how)
+            esp.refuse_astray(made, "one", how)
         assert "lvpack.efi=none" in refused.value.hint
-    esp.refuse_astray(made, "none")
-    esp.refuse_astray(replace(made, boot=(SHIM,)), "entry")
+    esp.refuse_astray(made, "one", "none")
+    esp.refuse_astray(replace(made, boot=(SHIM,)), "one", "entry")
 
 
 def test_what_is_no_file_on_the_esp_is_left_out_with_a_warning(tmp_path: Path) -> None:
