@@ -240,7 +240,7 @@ def _manifest_used(data: bytes, folder: Path) -> None:
     (folder / files.MANIFEST).write_bytes(data)
     digests = [(hashlib.sha256(data).hexdigest(), files.MANIFEST), (DIGEST, "disk.img.zst")]
     (folder / files.SUMS).write_text("".join(f"{digest}  {name}\n" for digest, name in digests))
-    manifest = find.manifest_of("read", folder)
+    manifest = find.manifest_of("read", folder, silent)
     describe.describe(manifest)
     describe.plan_text(manifest)
     restore_text.restore_text(manifest)
@@ -250,7 +250,7 @@ def _sums(data: bytes, folder: Path) -> None:
     [manifest] = _manifests()
     (folder / files.MANIFEST).write_bytes(manifest)
     (folder / files.SUMS).write_bytes(data)
-    check.read_manifest(folder)
+    check.read_manifest(folder, silent)
 
 
 def _sums_samples() -> list[bytes]:
