@@ -166,3 +166,19 @@ def test_a_share_that_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Failed, match="cannot write the journal"), claim.held(tmp_path / "file", print):
         pass
+
+
+def test_a_folder_that_others_may_enter_is_closed_and_a_link_to_one_is_none(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir(0o755)
+    (tmp_path / "old/journal.json").touch()
+    with claim.held(tmp_path / "old", print):
+        assert (tmp_path / "old").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "link").symlink_to("old")
+    with pytest.raises(Failed, match="it is a link, not a folder"), claim.held(tmp_path / "link", print):
+        pass
+
+
+def test_a_fifo_in_the_place_of_a_claim_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "claim-000001")
+    with pytest.raises(Failed, match="it is a FIFO, not a file"), claim.held(tmp_path, print):
+        pass

@@ -1,6 +1,8 @@
 """The journal: found by the VG and the disk, whole at any moment, told by what it holds, one machine's at a time."""
 
 import json
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from lvpack_agent.backup.journal_record import Merge
 from lvpack_agent.errors import Disagreement, Failed, Refused
 from lvpack_agent.inplace import procedure
 from tests.agent.builders.journals import PLACE, begun_journal
+from tests.agent.builders.oddities import ODD_JSON, spoil
 
 
 @pytest.fixture
@@ -118,6 +121,37 @@ def test_damage_and_other_schemas_are_not_guessed_at(begun: Journal) -> None:
     (begun.folder / journal_record.PROGRESS).write_text('{"done": ')
     with pytest.raises(Failed, match="cannot read the journal"):
         found_again(begun)
+
+
+@pytest.mark.parametrize("name", [journal_record.RECORD, journal_record.PROGRESS])
+@pytest.mark.parametrize(("kind", "cause"), ODD_JSON.items())
+def test_whatever_stands_for_a_file_of_it_is_named(begun: Journal, name: str, kind: str, cause: str) -> None:
+    spoil(begun.folder / name, kind)
+    with pytest.raises(Failed, match=f"cannot read the journal .*{name}: .*{cause}"):
+        found_again(begun)
+    assert journal_read.unfinished(begun.folder.parent, PLACE[0]) == [begun.folder], "in doubt it is not finished"
+
+
+def test_what_is_planted_beside_it_is_not_written_through(begun: Journal, tmp_path: Path) -> None:
+    victim = tmp_path / "disk"
+    victim.write_text("a partition table")
+    for plant in (
+        lambda path: path.symlink_to(victim),
+        lambda path: path.hardlink_to(victim),
+        lambda path: os.mkfifo(path),
+    ):
+        plant(begun.folder / "progress.new")
+        begun.advance(done=begun.progress.done + 1)
+        assert victim.read_text() == "a partition table"
+        found = found_again(begun)
+        assert found and found.progress.done == begun.progress.done
+
+
+def test_only_the_owner_reads_it(begun: Journal) -> None:
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (begun.folder, *begun.folder.rglob("*")) if path.is_dir()}
+    assert modes == {0o700}
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in begun.folder.rglob("*") if path.is_file()}
+    assert modes == {0o600}
 
 
 def refuse_in_overlay_mode(share: Path, vg_uuid: str) -> None:

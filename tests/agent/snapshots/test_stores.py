@@ -112,3 +112,17 @@ def test_a_keeper_drops_its_own_stores_only(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.glob("store-*")} == {"store-b", "store-c"}
     keeper.release()
     assert {path.name for path in tmp_path.iterdir()} == {"journal.json", "other-store-a"}
+
+
+def test_a_store_on_the_share_is_a_file_of_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_store, "attached", lambda path, undo: f"loop of {path.name}")
+    keeper = file_store.FileStore(tmp_path, "store-")
+    with Undo() as undo:
+        store = keeper.fresh(MIB, undo)
+        path = tmp_path / f"store-{store.token}"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert keeper.again(store.token, undo) == store
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        with pytest.raises(Disagreement, match="it is a link, not a file"):
+            keeper.again(store.token, undo)
