@@ -67,8 +67,10 @@ def leave(share: Path, wanted: str, readers: str, session: Session, report: Repo
     name = session.name or session.called or set_name(wanted, NOBODY)
     path = share / f"{name}{SUFFIX}"
     try:
-        if os.path.lexists(path) and not is_one(path):
-            path = share / f"{set_name('', name)}{SUFFIX}"
+        # A share that is gone is waited for here once, and not at each of the steps that follow.
+        with suppress(FileNotFoundError):
+            if not is_one(path):
+                path = share / f"{set_name('', name)}{SUFFIX}"
         new = share / f".{secrets.token_hex(8)}{SUFFIX}"
         try:
             guarded.write(new, _text(session.logged(), report).encode(errors="replace"), mode=_MODES[readers])
