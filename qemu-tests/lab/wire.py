@@ -1,7 +1,5 @@
 """A network of one cable: a namespace with a tap interface for guests, and servers that nobody else can reach."""
 
-import ctypes
-import os
 import re
 import socket
 import time
@@ -11,36 +9,21 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run, spawn
+from lvpack_builder.lab.private import private_network
 
 # Those of the netboot kit's README.
 INTERFACE, ADDRESS, FOLDER = "lvpack0", "192.0.2.1", "/srv/lvpack"
 START_SECONDS = 30.0
-CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _checked(status: int) -> None:
-    if status:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextmanager
 def wire() -> Iterator[None]:
     """Put this thread, and all that it starts, into a network namespace with loopback and the tap interface."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        _checked(_libc.unshare(CLONE_NEWNET))
-        try:
-            run(["ip", "link", "set", "lo", "up"])
-            run(["ip", "tuntap", "add", INTERFACE, "mode", "tap"])
-            run(["ip", "address", "add", f"{ADDRESS}/24", "dev", INTERFACE])
-            run(["ip", "link", "set", INTERFACE, "up"])
-            yield
-        finally:
-            _checked(_libc.setns(before, CLONE_NEWNET))
-    finally:
-        os.close(before)
+    with private_network(fresh=True):
+        run(["ip", "tuntap", "add", INTERFACE, "mode", "tap"])
+        run(["ip", "address", "add", f"{ADDRESS}/24", "dev", INTERFACE])
+        run(["ip", "link", "set", INTERFACE, "up"])
+        yield
 
 
 @contextmanager

@@ -106,3 +106,9 @@ def test_shells_complete(shell: str) -> None:
     answer = CliRunner().invoke(main, ["completion", shell], prog_name="lvpack")
     assert answer.exit_code == 0
     assert "_LVPACK_COMPLETE" in answer.output
+
+
+def test_a_machine_with_a_share_reaches_no_other_server(tmp_path: Path) -> None:
+    words = ["run", "--disk", str(tmp_path / "disk.img"), "--share", str(tmp_path), "-a"]
+    answer = CliRunner().invoke(main, [*words, "lvpack.source=nfs://nas/backups/web1"])
+    assert answer.exit_code == 2 and "'nfs://nas/backups/web1'" in answer.output

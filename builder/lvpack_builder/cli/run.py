@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from lvpack_agent.errors import Refused
 from lvpack_builder.cli.shared import FILE, KERNEL_OPTIONS, reported
 from lvpack_builder.image.build import built_image
 from lvpack_builder.lab import runs
@@ -13,7 +14,12 @@ from lvpack_builder.paths import output_dir
 
 @click.command(epilog=KERNEL_OPTIONS)
 @click.option("--disk", "disks", type=FILE, multiple=True, required=True, metavar="FILE", help="Disk image.")
-@click.option("--share", type=FILE, metavar="DIR", help="Folder that the machine sees as its share.")
+@click.option(
+    "--share",
+    type=FILE,
+    metavar="DIR",
+    help="Folder that the machine sees as its share; nothing else is in its network then. For root.",
+)
 @click.option("--firmware", type=click.Choice(["bios", "uefi", "secure"]), default="bios", show_default=True)
 @click.option("--boot", type=click.Choice(["direct", "iso", "usb", "pxe"]), default="direct", show_default=True)
 @click.option("-a", "--argument", "arguments", multiple=True, metavar="ARG", help="Kernel argument.")
@@ -32,8 +38,20 @@ def run(
     folder: Path | None,
 ) -> int:
     """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
+    if share:
+        _refuse_other_shares(arguments)
     image = built_image(folder)
     drives = [runs.drive(path) for path in disks]
     computer = Computer(drives=drives, firmware=firmware, boot=boot, memory=memory, cpus=2)
     report = runs.run_image(image, computer, arguments, share=SharedFolder(folder=share) if share else None, echo=True)
     return {"ok": 0, "refused": 2}.get(report.status, 1)
+
+
+def _refuse_other_shares(arguments: tuple[str, ...]) -> None:
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in runs.URLS and "://" in value:
+            raise Refused(
+                f"cannot reach '{value}' from a machine with --share: its network has nothing but that folder",
+                hint=f"name a place on the share, as in {key}=NAME, or leave out --share",
+            )

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.processes import DEVNULL, Process, run, spawn
+from lvpack_builder.lab.private import private_network
 from lvpack_builder.lab.relay import LOOPBACK, MOUNT, NFS, relay
 
-# What a guest on QEMU's user network calls the host's loopback.
+# What a guest on QEMU's user network calls the loopback of the network that QEMU runs in.
 HOST_FROM_GUEST = "10.0.2.2"
 START_SECONDS = 30.0
 PSEUDO = "/export"
@@ -88,15 +89,19 @@ def nfs_share(
 ) -> Iterator[Share]:
     """Serve a folder by NFS 4, or by NFS 3 with MOUNT on the same port; stop the server at the end.
 
-    address: where it listens, by default loopback, which only guests on QEMU's user network reach. squash: whose
-    requests are nobody's, as nfs-ganesha's Squash has it.
+    address: where it listens, by default loopback. squash: whose requests are nobody's, as nfs-ganesha's Squash has it.
 
-    Raises Refused if the folder is missing, Failed with the server's last words if it does not start.
+    It believes each client that it is root. So it, this thread and all that the thread starts are in a network of their
+    own meanwhile (lab.private), and only guests that are started there reach it.
+
+    Raises Refused if the folder is missing or there may be no such network, Failed with the server's last words if it
+    does not start.
     """
     folder = folder.resolve()
     if not folder.is_dir():
         raise Refused(f"cannot serve share '{folder}': there is no such folder", hint="make it with mkdir")
     with ExitStack() as undo:
+        undo.enter_context(private_network())
         own = port if port and version == 4 else _free_port(address)
         mount = _free_port(address)
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-nfs-")))
