@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
+from lvpack_agent.printable import printable
+
 
 class LvpackError(Exception):
-    """Base of all errors that a user may see."""
+    """Base of all errors that a user may see. What does not print is escaped in message and hint (printable)."""
 
     status: ClassVar[str] = "failed"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = printable(hint)
+        super().__init__(self.message)
 
 
 class Failed(LvpackError):

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from lvpack_agent import places
 from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
 
 
@@ -12,8 +13,8 @@ def as_ours(error: BaseException, doing: str) -> LvpackError:
     """Return the exception that is being handled as one of ours; the traceback of a foreign one goes to the log."""
     if isinstance(error, LvpackError):
         return error
-    with suppress(OSError, MemoryError), places.LOG.open("a") as log:
-        traceback.print_exc(file=log)
+    with suppress(OSError, MemoryError), places.LOG.open("a", encoding="utf-8") as log:
+        log.writelines(f"| {printable(line)}\n" for line in traceback.format_exc().splitlines())
     if isinstance(error, KeyboardInterrupt):
         return Failed(f"cannot {doing}: it was interrupted", hint="start it again")
     cause = f"{type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.printable import quoted
 
 TICK_SECONDS = 1.0
 
@@ -164,5 +165,5 @@ def check(command: Sequence[str], completed: Completed, ok: Container[int] = (0,
         cause = f"killed by {signal.Signals(-completed.status).name}"
     else:
         said = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
-        cause = f"exit status {completed.status}" + (f": {'; '.join(said[-4:])}" if said else "")
+        cause = f"exit status {completed.status}" + (f": {quoted(said[-4:])}" if said else "")
     raise ToolFailed(f"cannot run '{shlex.join(command)}': {cause}", completed=completed)

@@ -4,8 +4,11 @@ import json
 from dataclasses import dataclass, field
 
 from lvpack_agent.jsonform import from_json, to_json
+from lvpack_agent.printable import MARK
 
-RESULT_MARK = "LVPACK-RESULT: "
+RESULT_MARK = f"{MARK}: "
+# As JSON writes a character (RFC 8259): in its strings the mark does not stand, nor what json.dumps leaves of ASCII.
+_IN_JSON = {MARK: MARK.replace("-", "\\u002d"), "\x7f": "\\u007f"}
 # The value of a size or time that is not known yet. JSON forms leave it out.
 UNKNOWN = -1
 _IF_KNOWN = {"unless": UNKNOWN}
@@ -69,8 +72,11 @@ class Report:
     compression: str = ""
 
     def line(self) -> str:
-        """Return the line that programs read: the mark and JSON without line breaks."""
-        return RESULT_MARK + json.dumps(to_json(self))
+        """Return the line that programs read: the mark, which it has once, and JSON in printable ASCII."""
+        text = json.dumps(to_json(self))
+        for raw, escaped in _IN_JSON.items():
+            text = text.replace(raw, escaped)
+        return RESULT_MARK + text
 
 
 def parse_result(line: str) -> Report:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 
 from lvpack_agent.errors import LvpackError
+from lvpack_agent.printable import printable
 from lvpack_agent.progress import clock, ticking
 from lvpack_agent.report import Report, Sizes, Timings
 
@@ -36,9 +37,14 @@ class Session:
     _since: float = 0
 
     def say(self, text: str) -> None:
-        """Print a line to every console."""
+        """Print a line to every console; what does not print in it is escaped there (Console.say)."""
         self._said = time.monotonic()
         self.out(text)
+
+    def show(self, table: str) -> None:
+        """Print a text of several lines of lvpack's own."""
+        for line in table.split("\n"):
+            self.say(line)
 
     def speaking(self) -> AbstractContextManager[None]:
         """Print the phase and its time whenever nothing else was printed for SILENCE_SECONDS."""
@@ -70,7 +76,7 @@ class Session:
 
     def warn(self, text: str) -> None:
         """Print a warning and keep it for the result."""
-        self.warnings.append(text)
+        self.warnings.append(printable(text))
         self.say(f"warning: {text}")
 
     def ended(self, message: str) -> Report:
@@ -85,7 +91,7 @@ class Session:
         return Report(
             status=status,
             action=self.action,
-            message=message,
+            message=printable(message),
             hint=hint,
             name=self.name,
             sizes=self.sizes,

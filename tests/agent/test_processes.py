@@ -22,8 +22,8 @@ def test_a_slow_program_gets_all_of_a_long_input() -> None:
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
-        ("echo one >&2; echo two >&2; exit 3", "exit status 3: one; two"),
-        ("echo only here; exit 4", "exit status 4: only here"),
+        ("echo one >&2; echo two >&2; exit 3", "exit status 3: | one | two"),
+        ("echo only here; exit 4", "exit status 4: | only here"),
         ("kill -TERM $$", "killed by SIGTERM"),
     ],
 )

@@ -3,12 +3,14 @@
 import errno
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from lvpack_agent.image import files, write
+from lvpack_agent.image.manifest import write_manifest
 from lvpack_agent.sizes import human
 from lvpack_builder.cli.main import main
 from lvpack_builder.image import outputs
@@ -193,3 +195,20 @@ def test_a_set_is_converted_as_a_whole_or_not_at_all(
     assert "it exists" in said("convert", str(tmp_path / "one"), str(out))
     assert "it is not a .qcow2 file" in said("convert", str(tmp_path / "one"), "out.vmdk")
     assert not list(tmp_path.glob(".lvpack-*"))
+
+
+@pytest.mark.parametrize("command", ["inspect", "plan", "verify"])
+def test_a_set_that_somebody_else_made_steers_no_terminal(command: str, tmp_path: Path, blog: Path) -> None:
+    evil = "\x1b]0;owned\x07\x9b2J\nwarning    none\u202e"
+    folder = tmp_path / "one"
+    made = write_set(folder, blog)
+    row = replace(made.plan.rows[0], object=evil, type=evil, reason=evil)
+    plan = replace(made.plan, rows=(row,))
+    made = replace(made, plan=plan, warnings=(evil,), machine={"sys_vendor": evil}, created=evil)
+    write_manifest(folder, made)
+    write.write_sums(folder, made.images)
+    answer = CliRunner().invoke(main, [command, str(folder)])
+    assert answer.exit_code == 0, answer.output
+    lines = answer.output.splitlines()
+    assert all(line.isprintable() for line in lines) and "warning    none" not in lines
+    assert ("\\x1b]0;owned\\x07" in answer.output) is (command != "verify")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lvpack_builder.cli.shared import FILE, reported
+from lvpack_builder.cli.shared import FILE, reported, say
 from lvpack_builder.sets.convert import convert as write
 
 
@@ -14,5 +14,5 @@ from lvpack_builder.sets.convert import convert as write
 @reported
 def convert(image_set: Path, out: Path) -> None:
     """Write the packed disk of an image set as OUT.qcow2, further ones as OUT-1.qcow2, …."""
-    for file in write(image_set, out, click.echo):
-        click.echo(f"wrote {file}")
+    for file in write(image_set, out, say):
+        say(f"wrote {file}")

@@ -2,7 +2,7 @@
 
 import click
 
-from lvpack_builder.cli.shared import reported
+from lvpack_builder.cli.shared import reported, say
 from lvpack_builder.lab.demo import demo as show
 
 
@@ -10,4 +10,4 @@ from lvpack_builder.lab.demo import demo as show
 @reported
 def demo() -> None:
     """Make a sample LVM server, pack it, restore it to a smaller disk, boot that."""
-    show(click.echo)
+    show(say)

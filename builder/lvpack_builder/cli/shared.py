@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lvpack_agent.errors import LvpackError
+from lvpack_agent.printable import printable
 from lvpack_agent.settings.table import as_text
 
 # click would call what this user may not read a wrong argument; lvpack says why.
@@ -20,7 +21,12 @@ KERNEL_OPTIONS = f"\b\nKernel options, for -a ('lvpack options' and 'lvpack man 
 
 def warn(text: str) -> None:
     """Say on stderr what people should look at, while the command goes on."""
-    click.echo(f"warning: {text}", err=True)
+    click.echo(f"warning: {printable(text)}", err=True)
+
+
+def say(text: str = "") -> None:
+    """Print a line; what does not print in it, as in a name that comes from a set, is escaped."""
+    click.echo(printable(text))
 
 
 class Interrupted(KeyboardInterrupt):

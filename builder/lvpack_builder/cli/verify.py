@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lvpack_builder.cli.shared import FILE, reported
+from lvpack_builder.cli.shared import FILE, reported, say
 from lvpack_builder.sets.verify import verify as check
 
 
@@ -13,5 +13,5 @@ from lvpack_builder.sets.verify import verify as check
 @reported
 def verify(image_set: Path) -> None:
     """Check that an image set is complete and unchanged."""
-    manifest = check(image_set, click.echo)
-    click.echo(f"image set {manifest.name} is complete and unchanged")
+    manifest = check(image_set, say)
+    say(f"image set {manifest.name} is complete and unchanged")

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.plan.text import as_text
+from lvpack_agent.printable import printable
 from lvpack_agent.sizes import human
 
 
 def describe(manifest: Manifest) -> str:
-    """Return a summary of a set for people."""
+    """Return a summary of a set for people; what does not print in it is escaped."""
     before = {old.uuid: old.extents for old, _ in manifest.plan.lvs()}
     machine = " ".join(manifest.machine.get(key, "") for key in ("sys_vendor", "product_name")).strip()
     lines = [
@@ -27,7 +28,7 @@ def describe(manifest: Manifest) -> str:
             lines.append(f"  LV       {lv.name}: {lv.content.type or 'unknown'}, {size}, was {was}")
     lines += [f"boot       by UEFI: '{loader.title}', {loader}" for loader in manifest.boot]
     lines += [f"warning    {text}" for text in manifest.warnings]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _image_lines(image: Image, manifest: Manifest) -> Iterator[str]:

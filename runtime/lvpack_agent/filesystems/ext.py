@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lvpack_agent.errors import Failed, understood
 from lvpack_agent.layout.ranges import Range, joined
+from lvpack_agent.printable import quoted
 from lvpack_agent.processes import Completed, run
 
 # e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".
@@ -93,7 +94,7 @@ def minimum(device: str, block_size: int) -> int:
     answer = run(["resize2fs", "-P", device])
     found = _ESTIMATE.search(answer.stdout)
     if not found:
-        raise Failed(f"cannot find the minimum size of '{device}': resize2fs says '{answer.stdout.strip()}'")
+        raise Failed(f"cannot find the minimum size of '{device}': {quoted(answer.stdout.strip().splitlines())}")
     return int(found[1]) * block_size
 
 
@@ -116,7 +117,7 @@ def check(device: str, tick: Callable[[], None] | None = None) -> None:
 
 def _findings(answer: Completed) -> str:
     lines = [line for line in answer.stdout.splitlines() if line.strip() and not line.startswith("Pass ")]
-    return "; ".join(lines[:5])
+    return quoted(lines[:5])
 
 
 def resize(device: str, size: int, tick: Callable[[], None] | None = None) -> None:

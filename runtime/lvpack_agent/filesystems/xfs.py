@@ -12,6 +12,7 @@ from pathlib import Path
 from lvpack_agent import places
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems.xfs_superblock import REFLINK, Superblock, read
+from lvpack_agent.printable import quoted
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.undo import Undo
 
@@ -36,7 +37,7 @@ def check(device: str) -> None:
     answer = run(["xfs_repair", "-n", device], ok=(0, DAMAGED))
     if answer.status:
         lines = (line for line in (answer.stdout + answer.stderr).splitlines() if not _PROGRESS.match(line))
-        raise Failed(f"cannot trust the XFS on '{device}': {'; '.join(list(lines)[:4])}")
+        raise Failed(f"cannot trust the XFS on '{device}': {quoted(list(lines)[:4])}")
 
 
 def shared_ranges(device: str, block: Superblock) -> int:

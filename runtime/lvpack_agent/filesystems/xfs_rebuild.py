@@ -8,6 +8,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import xfs, xfs_files, xfs_superblock
 from lvpack_agent.filesystems.xfs_superblock import Superblock
+from lvpack_agent.printable import quoted
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import MIB, round_up
 from lvpack_agent.trees import quotas, work
@@ -60,7 +61,7 @@ def _refuse_unmakeable(block: Superblock, size: int) -> None:
         file.truncate(size)
         answer = run(["mkfs.xfs", "-N", *block.mkfs_options(size), file.name], ok=(0, 1))
     if answer.status:
-        why = next(iter(answer.stderr.splitlines()), "it does not say why")
+        why = quoted(answer.stderr.splitlines()[:1]) or "it does not say why"
         raise Fixed(f"mkfs.xfs does not make it smaller: {why}")
 
 

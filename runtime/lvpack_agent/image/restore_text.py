@@ -6,11 +6,16 @@ from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.machine import efi_boot
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.plan.values import LEAVE_OUT
+from lvpack_agent.printable import printable
 from lvpack_agent.sizes import human
 
 
 def restore_text(manifest: Manifest) -> str:
-    """Return RESTORE.txt: how to restore by hand."""
+    """Return RESTORE.txt: how to restore by hand. People show it on terminals: what does not print is escaped."""
+    return "\n".join(map(printable, _text(manifest).split("\n")))
+
+
+def _text(manifest: Manifest) -> str:
     several = len(manifest.images) > 1
     # No kernel has such a device: nobody can paste a line of several disks unread.
     devices = [f"/dev/TARGET{n}" if several else "/dev/sdX" for n in range(len(manifest.images))]

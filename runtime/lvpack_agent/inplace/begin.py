@@ -42,7 +42,7 @@ def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) ->
             )
             planned, source = survey.plan, survey.source
             shown = text.as_text(planned, text.inplace_costs(planned))
-            session.say(shown)
+            session.show(shown)
         name = session.called = set_name(settings.name, survey.host)
         if settings.dump:
             for taken in (name, name + files.PARTIAL):

@@ -9,6 +9,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed
 from lvpack_agent.layout.volumes import PhysicalVolume
 from lvpack_agent.lvm import pvlabel
+from lvpack_agent.printable import quoted
 from lvpack_agent.processes import Completed, run
 
 # udev is not told, so that nothing else opens our volumes and no command waits for a rule that is not there;
@@ -120,6 +121,4 @@ def change_metadata(vg: str, text: str, device: str, scratch: Path) -> None:
 def _restore(vg: str, path: Path, devices: Sequence[str]) -> None:
     command(["vgcfgrestore", "--yes", "--force", "--file", str(path), vg], devices)
     if said := command(["vgck", vg], devices).stderr.strip():
-        raise Failed(
-            f"cannot restore the metadata of VG '{vg}': vgck finds fault with it: {'; '.join(said.splitlines())}"
-        )
+        raise Failed(f"cannot restore the metadata of VG '{vg}': vgck finds fault with it: {quoted(said.splitlines())}")

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from lvpack_agent.errors import LvpackError
+from lvpack_agent.printable import printable
 from lvpack_agent.processes import run
+from lvpack_agent.report import Report
 
 COMMAND_LINE = Path("/proc/cmdline")
 ACTIVE_CONSOLES = Path("/sys/class/tty/console/active")
@@ -90,13 +92,19 @@ class Console:
         return cls(devices, log, None if devices else sys.stdout)
 
     def say(self, text: str = "") -> None:
-        """Print text, one or more lines, and log it with the seconds since the start."""
+        """Print a line, what does not print in it being escaped, and log it with the seconds since the start."""
+        self._say(printable(text))
+
+    def result(self, report: Report) -> None:
+        """Print the line that programs read; no other one has its mark."""
+        self._say(report.line())
+
+    def _say(self, line: str) -> None:
         with self._lock:  # progress comes from a thread of its own
-            for line in text.split("\n"):
-                self._write(line)
-                if self.log:
-                    with suppress(OSError), self.log.open("a", encoding="utf-8", errors="replace") as log:
-                        log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
+            self._write(line)
+            if self.log:
+                with suppress(OSError), self.log.open("a", encoding="utf-8") as log:
+                    log.write(f"[{time.monotonic() - self._started:8.2f}] {line}\n")
 
     def logged(self) -> str:
         """Return what this run has logged so far; "" if nothing could be kept."""
@@ -110,7 +118,7 @@ class Console:
             return ""
 
     def _write(self, line: str) -> None:
-        data = line.encode(errors="replace") + b"\r\n"
+        data = line.encode() + b"\r\n"
         for fd in self._fds:
             rest = data
             while rest:
@@ -122,4 +130,4 @@ class Console:
                 except OSError:
                     break
         if self._echo:
-            print(line.encode(errors="replace").decode(), file=self._echo, flush=True)
+            print(line, file=self._echo, flush=True)

@@ -34,16 +34,21 @@ def on_every_console() -> None:
 
     def serve(device: Path) -> None:
         screen = Console((device,), None)
+
+        def ask() -> None:
+            for line in [*TEXT.split("\n"), "your choice, then Enter:"]:
+                screen.say(line)
+
         while True:
             try:
                 with device.open("r", encoding="utf-8", errors="replace") as keyboard:
-                    screen.say(TEXT + "\nyour choice, then Enter:")
+                    ask()
                     while answer := keyboard.readline():
                         try:
                             choose(answer.strip(), device)
                         except LvpackError as error:
                             screen.say(error.message)
-                        screen.say(TEXT + "\nyour choice, then Enter:")
+                        ask()
             except OSError:
                 return  # no hardware behind this console
             time.sleep(1)  # hung up, or Ctrl-D

@@ -53,7 +53,7 @@ def _only_plan(settings: Settings, session: Session, folder: Path, undo: Undo) -
     ):
         planned = survey.plan
         if in_place:
-            session.say(text.as_text(planned, text.inplace_costs(planned)))
+            session.show(text.as_text(planned, text.inplace_costs(planned)))
         else:
             _show(survey, store, session)
             if room and planned.store > room():
@@ -126,7 +126,7 @@ def _room(store: Store) -> Callable[[], int]:
 def _show(survey: Survey, store: Store, session: Session) -> str:
     """Say the plan and what it needs; return the text."""
     shown = text.as_text(survey.plan, text.overlay_costs(survey.plan, store.size, store.place))
-    session.say(shown)
+    session.show(shown)
     if survey.plan.packed_size > survey.wished.packed_size:
         session.warn(text.cost_of_fitting(survey.plan, survey.wished))
     return shown

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.plan.values import Plan
+from lvpack_agent.printable import printable
 from lvpack_agent.sizes import human
 
 
@@ -27,7 +28,7 @@ def as_text(plan: Plan, costs: str = "") -> str:
         labels = {pv.uuid: f"{number}:" for number, pv in enumerate(old_vg.pvs)} if len(old_vg.pvs) > 1 else {}
         for old, new in zip(old_vg.lvs, new_vg.lvs, strict=True):
             lines.append(f"    LV {old.name:<{width}}  {_extents(old, labels)} -> {_extents(new, labels)}")
-    return "\n".join([*lines, f"  {costs or overlay_costs(plan)}"])
+    return "\n".join(map(printable, [*lines, f"  {costs or overlay_costs(plan)}"]))
 
 
 def _extents(lv: LogicalVolume, labels: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.printable import quoted
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.shares.url import ShareUrl
 
@@ -50,7 +51,7 @@ def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
             run(["mount", "-t", "nfs", "-o", f"{common},{options}", source, str(folder)])
             return version
         except ToolFailed as failed:
-            causes.append(f"NFS {version}: {'; '.join(failed.completed.stderr.strip().splitlines()[-1:])}")
+            causes.append(f"NFS {version}: {quoted(failed.completed.stderr.strip().splitlines()[-1:])}")
     raise Failed(
         f"cannot mount share '{url}': {'; '.join(causes)}",
         hint="check that the server exports this path to this machine",

@@ -19,11 +19,12 @@ def test_every_line_goes_to_every_console_and_to_the_log(tmp_path: Path) -> None
         device.touch()
     log = tmp_path / "run/agent.log"
     screen = Console((devices[0], tmp_path / "not-there", devices[1]), log)
-    screen.say("one\ntwo")
+    screen.say("one")
+    screen.say("two\nthree\x1b[2J")
     screen.say("grün \udcff")
     for device in devices:
-        assert device.read_bytes() == "one\r\ntwo\r\ngrün ?\r\n".encode()
-    assert [line[11:] for line in log.read_text().splitlines()] == ["one", "two", "grün ?"]
+        assert device.read_bytes() == "one\r\ntwo\\x0athree\\x1b[2J\r\ngrün \\xff\r\n".encode()
+    assert [line[11:] for line in log.read_text().splitlines()] == ["one", r"two\x0athree\x1b[2J", r"grün \xff"]
     assert all(line.startswith("[") for line in log.read_text().splitlines())
 
 
