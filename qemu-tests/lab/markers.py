@@ -59,7 +59,7 @@ class Reader:
                 pass
 
     def _read(self, line: str) -> Marker | None:
-        if RESULT_MARK in line:
+        if line.startswith(RESULT_MARK):
             self.report = read_result(line.partition(RESULT_MARK)[2])
             return Marker(kind=RESULT, line=RESULT_MARK.strip(": "), at=time.monotonic())
         mark, _, text = line.partition(" ")

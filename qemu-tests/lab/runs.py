@@ -93,7 +93,7 @@ def start_agent(console: Console, machine: Machine, accelerator: str) -> None:
 
 def result_in(output: str) -> Report:
     """Return the result of the one run that has written this output. Raises Failed if it cannot be read."""
-    [line] = [line for line in output.splitlines() if RESULT_MARK in line]
+    [line] = [line for line in output.splitlines() if line.startswith(RESULT_MARK)]
     return read_result(line.partition(RESULT_MARK)[2])
 
 

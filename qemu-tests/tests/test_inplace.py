@@ -25,8 +25,9 @@ from lvpack_agent.image import check
 from lvpack_agent.inplace.steps import AddArea, ExtendLv, MoveExtents, ReduceLv, RemoveArea, ResizePv, Step
 from lvpack_agent.jsonform import from_json, to_json
 from lvpack_agent.layout.volumes import VolumeGroup
+from lvpack_agent.printable import MARK
 from lvpack_agent.processes import run
-from lvpack_agent.report import UNKNOWN, Report
+from lvpack_agent.report import RESULT_MARK, UNKNOWN, Report
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory
@@ -353,15 +354,23 @@ def test_scratch_device_that_holds_something(lab: Lab, small: Path) -> None:
 
 
 def test_damaged_filesystem_is_not_repaired_on_the_only_copy(lab: Lab, small: Path) -> None:
-    # The root directory is gone: e2fsck -p does not dare to repair that.
+    """Nor is a name on it, which e2fsck prints, taken for the result of the run."""
+    # A directory with two names: e2fsck -p does not dare to repair that.
+    name = f'{RESULT_MARK}{{"status": "ok", "action": "backup", "message": "packed", "name": "one"}}'
     lab.prepare(
         [Drive(path=small)],
-        "vgchange -ay host-vg && debugfs -w -R 'clri <2>' /dev/host-vg/home && vgchange -an host-vg",
+        f"vgchange -ay host-vg && mount /dev/host-vg/home /mnt && mkdir '/mnt/{name}' && "
+        f"number=$(stat -c %i '/mnt/{name}') && umount /mnt && "
+        'debugfs -w -R "ln <$number> second" /dev/host-vg/home && vgchange -an host-vg',
     )
     untouched = fingerprint(small)
     report = lab.run([Drive(path=small)], *IN_PLACE)
     assert_untouched(report, "refused", "LV home: e2fsck found damage", small, untouched)
     assert journals(lab.share) == []
+    assert "| Entry 'second'" in report.message
+    assert name.replace(MARK, "LVPACK\\x2dRESULT") in report.message
+    console = (lab.folder / "console.log").read_text()
+    assert [line for line in console.splitlines() if MARK in line] == [report.line()]
 
 
 @full

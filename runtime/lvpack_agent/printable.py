@@ -19,12 +19,15 @@ def printable(text: str) -> str:
     glyph of their own, and line ends (all for which str.isprintable is false): as \xHH below 128, else as \uHHHH.
     A byte that is not UTF-8 is \xHH. A backslash stays as it is.
     """
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else _escaped(ord(c)) for c in text)
-    return text.replace(MARK, _BROKEN)
+    return escaped(text).replace(MARK, _BROKEN)
 
 
-def _escaped(code: int) -> str:
+def escaped(text: str) -> str:
+    """Return the same with its marks, for text that may have one."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
     if _SURROGATE + 0x80 <= code <= _SURROGATE + 0xFF:
         code -= _SURROGATE
         return f"\\x{code:02x}"

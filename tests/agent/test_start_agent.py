@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lvpack_agent.machine import resultport
 from lvpack_agent.processes import run
 from lvpack_agent.report import RESULT_MARK, parse_result
 
@@ -18,6 +19,7 @@ pytestmark = [
 START = "usr/lib/lvpack/start-agent"
 SOURCE = Path(__file__).parents[2] / "elements/lvpack-boot/static" / START
 DIES = "exit 1"
+PORT = str(resultport.PORT.relative_to("/dev"))
 SAYS = "echo {} > /run/lvpack/said"
 
 
@@ -34,7 +36,8 @@ class Root:
         shutil.copy(busybox, folder / "bin/all-of-busybox")
         for applet in ("sh", "rm", "sleep", "true", "kill"):
             (folder / "bin" / applet).symlink_to("all-of-busybox")
-        for name in ("tty0", "ttyS0", "null"):
+        for name in ("tty0", "ttyS0", "null", PORT):
+            (folder / "dev" / name).parent.mkdir(exist_ok=True)
             (folder / "dev" / name).touch()
         (folder / "sys/class/tty/console/active").write_text("tty0 ttyS0\n")
         # The machine is off, with everything on it.
@@ -56,6 +59,10 @@ class Root:
 
     def consoles(self) -> list[str]:
         return [(self.folder / "dev" / name).read_text() for name in ("tty0", "ttyS0")]
+
+    def port(self) -> str:
+        """Return what the hypervisor got."""
+        return (self.folder / "dev" / PORT).read_text()
 
 
 @pytest.fixture
@@ -107,6 +114,14 @@ def test_it_speaks_itself_if_no_agent_can(root: Root, words: bytes, last: str) -
             report = parse_result(line)
             assert report.status == "failed" and "ended with 1 " in report.message
             assert report.hint
+            assert root.port().splitlines() == [line]
+
+
+def test_a_machine_without_the_port_says_it_on_its_consoles(root: Root) -> None:
+    (root.folder / "dev" / PORT).unlink()
+    root.start(DIES, "exit 139", b"lvpack.onerror=halt")
+    assert all(RESULT_MARK in console for console in root.consoles())
+    assert not (root.folder / "dev" / PORT).exists()
 
 
 def test_a_mark_of_an_earlier_start_is_no_mark(root: Root) -> None:

@@ -36,8 +36,9 @@ def after_signal(folder: Path, number: int) -> int:
 
 
 def run_that_ends(folder: Path, result: str) -> int:
-    """Return the status of lvpack run, whose machine says a result and ends."""
-    command, environment = running(folder, f"cat {folder}/said")
+    """Return the status of lvpack run, whose machine is a program that says a result, also by its port, and ends."""
+    port = 'for word; do case "$word" in file,id=result,path=*) port=${word##*path=} ;; esac; done'
+    command, environment = running(folder, f'{port}\ntee "$port" < {folder}/said')
     (folder / "said").write_text(f"{Report(status=result, action='plan', message='').line()}\r\n")
     ended = processes.run(command, ok=range(256), env=environment, timeout=60)
     assert f'"status": "{result}"' in ended.stdout, ended.stderr

@@ -147,3 +147,14 @@ def test_only_a_bios_netboots_by_the_cards_rom() -> None:
         assert "user,tftp=/kit,bootfile=loader,id=net0" in command
         [card] = [word for word in command if word.startswith("virtio-net")]
         assert card.endswith(MAC + end)
+
+
+def test_the_port_for_results_comes_after_what_has_its_slot() -> None:
+    machine = Machine(reports=True, drives=(Drive(path=Path("a")),))
+    for forks in (False, True):
+        command = replace(machine, forks=forks).command(TCG, Path("/a,b"))
+        assert "file,id=result,path=/a,,b" in command
+        devices = [value.partition(",")[0] for word, value in pairwise(command) if word == "-device"]
+        assert devices.index("virtio-net-pci") < devices.index("virtio-serial-pci") < devices.index("virtserialport")
+        assert (devices.index("virtio-blk-pci") > devices.index("virtserialport")) is forks
+    assert "virtserialport" not in " ".join(replace(machine, reports=False).command(TCG))

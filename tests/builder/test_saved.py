@@ -39,7 +39,7 @@ def test_what_boots_otherwise_is_not_saved(machine: Machine, tmp_path: Path) -> 
         replace(machine, nvram=tmp_path / "nvram"),
         replace(machine, kernel=None, iso=tmp_path / "iso"),
         replace(machine, monitor=tmp_path / "monitor"),
-        replace(machine, drives=(DISK,) * 27),
+        replace(machine, drives=(DISK,) * 26),
     ):
         assert not saved.fits(other, TCG)
 

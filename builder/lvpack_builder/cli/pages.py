@@ -35,7 +35,7 @@ _ENVIRONMENT = (
 )
 _FILES = (
     Entry(term="out, lvpack-image", text="The live image: out in a checkout, else lvpack-image in the current folder."),
-    Entry(term="run.log", text="In the cache: the console of the last `lvpack run`."),
+    Entry(term="run.log, run.result", text="In the cache: the console of the last `lvpack run`, and its result."),
 )
 _CMDLINE = (
     "Options of the lvpack live image on the kernel command line. If there is none, a menu comes up on the console and "

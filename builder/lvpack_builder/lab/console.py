@@ -9,27 +9,35 @@ import re
 import secrets
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pexpect
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.printable import quoted
 from lvpack_agent.report import RESULT_MARK, Report, parse_result
 from lvpack_builder.lab.qemu import Machine
+from lvpack_builder.lab.tee import Tee
+
+# How often the port is looked at, and how long the console may be behind it.
+PORT_SECONDS, ECHO_SECONDS = 0.5, 10.0
+# A pattern of pexpect matches anywhere; what was read before is gone, so that the line may begin what is left.
+_RESULT_LINE = r"(?:^|[\r\n])" + RESULT_MARK + r"(\{[^\r\n]*)\r*\n"
 
 
 class Console:
     """A running machine; every wait has a deadline in seconds, and what was seen stands in the transcript."""
 
-    def __init__(self, child: "pexpect.spawn[bytes]", transcript: Path) -> None:
+    def __init__(self, child: "pexpect.spawn[bytes]", transcript: Path, results: Path | None = None) -> None:
         self._child = child
         self.transcript = transcript
+        self._results = results
+        self._taken = 0
 
     def expect(self, pattern: str, deadline: float) -> re.Match[bytes]:
         """Wait for a pattern. Raises Failed with the last lines seen if it does not come, or the machine ends."""
@@ -51,8 +59,11 @@ class Console:
         return match
 
     def _unseen(self, pattern: str, what: str) -> Failed:
-        last = self.transcript.read_bytes()[-600:].decode(errors="replace")
+        last = self._last_words()
         return Failed(f"cannot see '{pattern}' on the console: the machine {what}; its last words: {last}")
+
+    def _last_words(self) -> str:
+        return quoted(self.transcript.read_bytes()[-600:].decode(errors="replace").splitlines())
 
     def send(self, text: str) -> None:
         """Type a line; bytes that are not UTF-8 are surrogates in it, as in file names (os.fsencode)."""
@@ -72,9 +83,44 @@ class Console:
         return Answer(status=int(match[1]), output=output.removeprefix("\n"))
 
     def result(self, deadline: float) -> Report:
-        """Wait for the agent's result line. Raises Failed if it does not come or cannot be read."""
-        match = self.expect(RESULT_MARK + r"(\{[^\r\n]*)\r*\n", deadline)
-        return read_result(match[1].decode(errors="replace"))
+        """Wait for the agent's result: by the port of a machine that reports, whatever its console says.
+
+        Each in its turn, also of runs whose output was read otherwise. Of another machine it is what a line of the
+        console begins with. Raises Failed if it does not come or cannot be
+        read.
+        """
+        if not self._results:
+            return read_result(self.expect(_RESULT_LINE, deadline)[1].decode(errors="replace"))
+        ends, seen = time.monotonic() + deadline, False
+        while (line := self._reported()) is None:
+            try:
+                seen = bool(self.watch(_RESULT_LINE, min(PORT_SECONDS, max(0.0, ends - time.monotonic())))) or seen
+            except Failed:
+                line = self._reported()  # it was the last that the machine did
+                if line is None:
+                    raise self._no_result("ended") from None
+                break
+            if time.monotonic() > ends:
+                raise self._no_result(f"gave none in {deadline:.0f} s")
+        if not seen:
+            with suppress(Failed):  # what a test waits for next comes after it on the console
+                self.watch(_RESULT_LINE, ECHO_SECONDS)
+        return read_result(line)
+
+    def _reported(self) -> str | None:
+        """Return the next result that has come by the port, without its mark, once all of it has."""
+        assert self._results
+        lines = self._results.read_bytes().decode(errors="replace").split("\n")[self._taken : -1]
+        if not lines:
+            return None
+        self._taken += 1
+        return lines[0].removeprefix(RESULT_MARK)
+
+    def _no_result(self, what: str) -> Failed:
+        return Failed(
+            f"cannot read the result of the run by the machine's port: it {what}; its last words: {self._last_words()}",
+            hint="an image of version 0.1.0 knows no such port: build it again",
+        )
 
     def wait(self, deadline: float) -> None:
         """Wait until the machine is switched off. Raises Failed if it is not in time, or QEMU ended badly."""
@@ -85,8 +131,7 @@ class Console:
                 f"cannot see the machine's end: it still runs after {deadline:.0f} s", hint=f"see {self.transcript}"
             ) from None
         if self._child.wait() != 0:
-            last = self.transcript.read_bytes()[-600:].decode(errors="replace")
-            raise Failed(f"cannot run the machine: QEMU ended with {self._child.exitstatus}: {last}")
+            raise Failed(f"cannot run the machine: QEMU ended with {self._child.exitstatus}: {self._last_words()}")
 
     def cpu_seconds(self) -> float:
         """Return the processor time that QEMU took since its start."""
@@ -127,31 +172,19 @@ def read_result(text: str) -> Report:
         raise Failed(f"cannot read the result of the run: {error} in {text}") from error
 
 
-class _Tee:
-    def __init__(self, file: Any, echo: bool) -> None:
-        self._file, self._echo = file, echo
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        if self._echo:
-            sys.stdout.write(data.decode(errors="replace").replace("\r", ""))
-
-    def flush(self) -> None:
-        self._file.flush()
-        if self._echo:
-            sys.stdout.flush()
-
-
 @contextmanager
 def running(
     machine: Machine, accelerator: str, transcript: Path, *, echo: bool = False, note: str = ""
 ) -> Iterator[Console]:
     """Start a machine and yield its console; it is killed at the end if it still runs. note: for the transcript."""
-    command = machine.command(accelerator)
+    results = transcript.with_suffix(".result")
+    command = machine.command(accelerator, results)
     transcript.parent.mkdir(parents=True, exist_ok=True)
-    with transcript.open("wb") as log:
+    with _own(transcript) as log:
         log.write("".join(f"# {line}\n" for line in note.splitlines()).encode())
         log.write(f"# {time.strftime('%FT%T')} {shlex.join(command)}\n".encode(errors="replace"))
+        if machine.reports:
+            _own(results).close()
         try:
             child: pexpect.spawn[bytes] = pexpect.spawn(command[0], command[1:], timeout=30, maxread=65536)
         except pexpect.ExceptionPexpect:
@@ -160,9 +193,16 @@ def running(
                 hint="apt-get install qemu-system-x86",
             ) from None
         # Only what the machine says, not what is typed: the echo brings that back.
-        child.logfile_read = _Tee(log, echo)
+        child.logfile_read = tee = Tee(log, echo)
         child.delaybeforesend = None
         try:
-            yield Console(child, transcript)
+            yield Console(child, transcript, results if machine.reports else None)
         finally:
             child.close(force=True)
+            tee.close()
+
+
+def _own(path: Path) -> BinaryIO:
+    """Open an empty file that nobody else may read: consoles say what is on disks."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

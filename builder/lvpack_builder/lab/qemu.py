@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, LvpackError, Refused
+from lvpack_agent.machine import resultport
 from lvpack_agent.processes import run
 from lvpack_builder.boot.menus import kernel_arguments, kernel_word
 from lvpack_builder.image.build import LiveImage
@@ -91,7 +92,7 @@ class Machine:
     socket on which QEMU takes commands (lvpack_builder.lab.monitor).
     forks: the guest may be saved and go on in many machines; in each the kernel learns of it and gets randomness of its
     own. saved: a file with such a guest, to go on with it instead of booting; it was saved without drives, and finds
-    them when it looks for new PCI devices.
+    them when it looks for new PCI devices. reports: it has the port by which the agent gives its result.
     """
 
     drives: tuple[Drive, ...] = ()
@@ -115,15 +116,22 @@ class Machine:
     reboot: bool = False
     forks: bool = False
     saved: Path | None = None
+    reports: bool = False
 
-    def command(self, accelerator: str) -> list[str]:
-        """Return the QEMU command line; the serial console is on standard input and output."""
+    def command(self, accelerator: str, result: Path = Path(os.devnull)) -> list[str]:
+        """Return the QEMU command line; the serial console is on standard input and output.
+
+        result: the file that gets what is written into the port of a machine that reports.
+        """
         words = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "stdio"]
         words += ["-accel", accelerator, "-smp", str(self.cpus), "-m", str(self.memory), *self._board()]
         words += ["-cpu", "host" if accelerator.startswith("kvm") else EMULATED_CPU]
         words += ["-serial", f"file:{_escaped(self.second_console)}"] if self.second_console else []
         # PCI slots go by this order, and what was there when a guest was saved must stay in its slot.
         fixed = self._fixed_devices()
+        if self.reports:
+            fixed += ["-chardev", f"file,id=result,path={_escaped(result)}", "-device", "virtio-serial-pci"]
+            fixed += ["-device", f"virtserialport,chardev=result,name={resultport.NAME}"]
         words += [*fixed, *self._disks()] if self.forks else [*self._disks(), *fixed]
         words += ["-device", "vmgenid,guid=auto"] if self.forks else []
         words += ["-incoming", f"exec:cat {shlex.quote(str(self.saved))}"] if self.saved else []
@@ -191,7 +199,8 @@ def _escaped(path: Path) -> str:
 
 
 def live(image: LiveImage, arguments: Sequence[str], **options: object) -> Machine:
-    """Return a machine that boots the live image's kernel directly."""
+    """Return a machine that boots the live image's kernel directly, and reports."""
+    options = {"reports": True, **options}
     return Machine(kernel=image.kernel, initrd=image.initrd, arguments=tuple(arguments), **options)  # type: ignore[arg-type]
 
 

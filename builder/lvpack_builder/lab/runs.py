@@ -99,7 +99,7 @@ def run_image(
         served = undo.enter_context(served_folder(share)) if share else None
         words = shared_arguments(arguments, served)
         scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=cache_dir())))
-        machine = Machine(drives=tuple(computer.drives), memory=computer.memory, cpus=computer.cpus)
+        machine = Machine(drives=tuple(computer.drives), memory=computer.memory, cpus=computer.cpus, reports=True)
         if computer.firmware != "bios":
             secure = computer.firmware == "secure"
             nvram = computer.nvram or new_nvram(scratch / "nvram", secure=secure)

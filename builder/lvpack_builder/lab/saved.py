@@ -22,8 +22,8 @@ RESUME_SECONDS = 60.0
 POLL_SECONDS = 0.2
 # What most guests need of the kernel: 4 s of an emulated processor that each would spend anew.
 LOADED = "modprobe -a virtio_blk 9pnet_virtio 9p nfsv4 ext4 xfs vfat && udevadm settle"
-# A PCI bus has 32 slots, and board, network card and folder take some.
-MOST_DRIVES = 26
+# A PCI bus has 32 slots, and board, network card, folder and port take some.
+MOST_DRIVES = 25
 
 
 def fits(machine: Machine, accelerator: str) -> bool:
@@ -40,6 +40,7 @@ def fits(machine: Machine, accelerator: str) -> bool:
         arguments=machine.arguments,
         folders=machine.folders,
         network=machine.network,
+        reports=machine.reports,
     )
     emulated = accelerator.startswith("tcg") and machine.kernel and machine.initrd
     return bool(emulated and machine == usual and len(machine.drives) <= MOST_DRIVES)
