@@ -15,6 +15,10 @@ ONERROR = RUN / "onerror"
 LEAVES = RUN / "leaves"
 # Where the share is mounted.
 SHARE = RUN / "share"
+# There while the share does not answer: clocks that measure others' silence stand still.
+AWAY = RUN / "share-away"
+# There when a program hangs that cannot be killed.
+HUNG = RUN / "hung"
 # What udhcpc's script and the agent know of the network.
 NETWORK = RUN / "network"
 # Where filesystems are mounted so that the kernel replays their log, and so that a file of them is read.

@@ -10,13 +10,19 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from lvpack_agent import hangs, places
 from lvpack_agent.errors import Failed
 from lvpack_agent.printable import quoted
+from lvpack_agent.sizes import human_time
 
 TICK_SECONDS = 1.0
+# So long a program may take to end when it is told to.
+END_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +100,8 @@ def run(
 
     ok: exit statuses that count as success. With capture=False the program writes to our own stdout and stderr, and
     nothing of that is returned. tick is called each second while the program runs. timeout is in seconds.
-    Raises Failed if the program is missing or too slow, ToolFailed if it ends by a signal or with another status.
+    Raises Failed if the program is missing, too slow, or hangs (see hangs), ToolFailed if it ends by a signal or with
+    another status.
     """
     command = [os.fspath(a) for a in argv]
     pipe = subprocess.PIPE if capture else None
@@ -118,12 +125,15 @@ def run(
         if stdin >= 0:
             os.close(stdin)
     deadline = None if timeout is None else time.monotonic() + timeout
-    with process:
-        try:
-            stdout, stderr = _communicate(process, tick, deadline, command)
-        except BaseException:
-            process.kill()
-            raise
+    try:
+        stdout, stderr = _communicate(process, tick, deadline, command)
+    except BaseException:
+        end(process)
+        raise
+    finally:
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
     completed = Completed(status=process.returncode, stdout=stdout or "", stderr=stderr or "")
     check(command, completed, ok)
     return completed
@@ -147,6 +157,7 @@ def _communicate(
     deadline: float | None,
     command: list[str],
 ) -> tuple[str | None, str | None]:
+    idleness = hangs.Idleness(process.pid)
     while True:
         try:
             return process.communicate(timeout=TICK_SECONDS)
@@ -155,6 +166,38 @@ def _communicate(
                 tick()
             if deadline is not None and time.monotonic() > deadline:
                 raise Failed(f"cannot finish '{shlex.join(command)}': it hangs") from None
+            if idleness.hangs():
+                raise _hung(process, command) from None
+
+
+def _hung(process: "subprocess.Popen[str]", command: list[str]) -> Failed:
+    """End a program that hangs; return the error that names it."""
+    name, limit = Path(command[0]).name, human_time(hangs.limit_seconds())
+    ended = end(process)
+    if not ended:
+        with suppress(OSError):
+            places.HUNG.touch()
+    return Failed(
+        f"cannot finish '{shlex.join(command)}': {name} did nothing for {limit}"
+        + ("" if ended else ", and cannot be ended"),
+        hint="dmesg, in a shell, may say what it waits for: check that disk and the filesystem on it",
+    )
+
+
+def end(process: "subprocess.Popen[Any]") -> bool:
+    """End a program, and all that it has started; return whether it has ended.
+
+    One that sleeps in the kernel, uninterruptible, may not: it is left behind, as nobody can wait for it.
+    """
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return True
+        for pid in hangs.family(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+    return process.poll() is not None
 
 
 def check(command: Sequence[str], completed: Completed, ok: Container[int] = (0,)) -> None:

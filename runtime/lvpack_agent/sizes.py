@@ -39,3 +39,26 @@ def round_up(value: int, step: int) -> int:
 def round_down(value: int, step: int) -> int:
     """Return value, rounded down to a multiple of step."""
     return value // step * step
+
+
+_TIMES = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_time(text: str) -> int:
+    """Read a time such as 10m, 90s, 2h or 0; a number alone is seconds. Return seconds. Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,9})([smh]?)", text, re.ASCII)
+    if not found:
+        raise ValueError("not a time such as 10m, 90s or 2h")
+    return int(found[1]) * _TIMES[found[2] or "s"]
+
+
+def human_time(seconds: float) -> str:
+    """Return a time in words: 45 s, 10 min, 10 min 30 s or 2 h 5 min."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min" + (f" {rest} s" if rest else "")
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h" + (f" {minutes} min" if minutes else "")

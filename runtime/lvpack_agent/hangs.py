@@ -1,0 +1,84 @@
+"""Programs that hang: which do nothing any more, neither compute nor have reads or writes done.
+
+A program that is slow is none of these: its processor time, or the bytes that it reads and writes, or requests to a
+disk that are in flight tell so. While the share does not answer the clock stands still, too (shares.patience).
+"""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lvpack_agent import places
+
+# So long a program may do nothing at all. Filesystem tools and LVM wait for nobody but disks: kernels give a request
+# to one up after some minutes at most (30 s a try, and five tries, with SCSI), and requests in flight do not count.
+HUNG_SECONDS = 600.0
+# Where a program hangs that cannot even be killed, what cleans up after it may hang as well: it gets less time each.
+HUNG_AGAIN_SECONDS = 60.0
+LOOK_SECONDS = 5.0
+
+PROC = Path("/proc")
+
+
+class Idleness:
+    """How long a program has done nothing, by looks at it from time to time."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._looked = time.monotonic()
+        self._found: object = None
+        self._seconds = 0.0
+
+    def hangs(self) -> bool:
+        """Look, if it is time, and return whether the program hangs."""
+        now = time.monotonic()
+        passed, limit = now - self._looked, limit_seconds()
+        if passed < LOOK_SECONDS:
+            return False
+        self._looked, before = now, self._found
+        self._found = activity(self._pid)
+        if self._found != before:
+            self._seconds = 0.0
+        elif not excused():
+            # A look that comes late says nothing of the time between: the machine may have stood still.
+            self._seconds += min(passed, 2 * LOOK_SECONDS)
+        return self._seconds >= limit
+
+
+def limit_seconds() -> float:
+    """Return for how many seconds a program may do nothing."""
+    return min(HUNG_SECONDS, HUNG_AGAIN_SECONDS) if places.HUNG.exists() else HUNG_SECONDS
+
+
+def excused() -> bool:
+    """Return whether there is what a program may wait for: the share is out, or requests to disks are in flight."""
+    return places.AWAY.exists() or in_flight((PROC / "diskstats").read_text())
+
+
+def in_flight(diskstats: str) -> bool:
+    """Return whether any disk has requests in flight (kernel: admin-guide/iostats.rst, field 9)."""
+    return any(len(fields) > 11 and fields[11] != "0" for line in diskstats.splitlines() if (fields := line.split()))
+
+
+def activity(pid: int) -> object:
+    """Return something that differs when a program, or one that it has started, has done anything meanwhile."""
+    return tuple(_one(process) for process in family(pid))
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that come from it, as far as they still run (proc_pid_task(5): children)."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for thread in (PROC / str(parent) / "task").iterdir():
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def _one(pid: int) -> object:
+    """Return processor time and I/O of a process (proc_pid_stat(5): utime and stime; proc_pid_io(5))."""
+    try:
+        times = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
+        return pid, times, (PROC / str(pid) / "io").read_text()
+    except OSError:
+        return pid
