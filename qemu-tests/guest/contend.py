@@ -24,6 +24,7 @@ from lvpack_agent.network.up import Network
 from lvpack_agent.probe.open import Volume, mapped, opened
 from lvpack_agent.processes import run, spawn
 from lvpack_agent.report import RESULT_MARK, parse_result
+from lvpack_agent.session import Session
 from lvpack_agent.shares.mounted import mounted
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.undo import Undo
@@ -300,8 +301,8 @@ def scale(contest: Contest) -> None:
 
 def main(job_path: str, results: str) -> None:
     job = json.loads(Path(job_path).read_text())
-    network = Network(network_options([]))
-    with mounted(parse_url(job["share"]), SHARE, network, print, read_only=False):
+    network, session = Network(network_options([])), Session(action="", out=print)
+    with mounted(parse_url(job["share"]), SHARE, network, session, read_only=False, patience=600):
         contest = Contest(job, Path(results))
         {"race": race, "margins": margins, "scale": scale}[job["what"]](contest)
 

@@ -19,6 +19,8 @@ from lvpack_agent.undo import Undo
 
 # A file of options: the kernel command line, which holds as much, has 4 KiB at most; the rest is comments.
 CONFIG_MOST = MIB
+# How long a share is waited for that should have the options: lvpack.patience may stand there.
+CONFIG_SECONDS = 60.0
 
 
 def perform(settings: Settings, network: Network, session: Session) -> str:
@@ -29,7 +31,7 @@ def perform(settings: Settings, network: Network, session: Session) -> str:
 
             return restore(settings, network, session, places.RUN)
         case "verify":
-            return verify(settings.source, network, session)
+            return verify(settings.source, network, session, settings.patience)
         case "plan":
             from lvpack_agent.overlay.pack import only_plan
 
@@ -50,20 +52,21 @@ def backup(settings: Settings, network: Network, session: Session) -> str:
     with Undo() as undo:
         with session.phase("share"):
             url = parse_url(settings.target)
-            share = undo.enter_context(mounted(url, places.SHARE, network, session.say, read_only=False))
+            patience = settings.patience
+            share = undo.enter_context(mounted(url, places.SHARE, network, session, read_only=False, patience=patience))
         job = Job(settings=settings, session=session, share=share, folder=places.RUN)
         undo.enter_context(left_if_bad(job))
         return pack(job)
 
 
-def verify(source: str, network: Network, session: Session) -> str:
-    """Check the image set behind a URL; return the closing message."""
+def verify(source: str, network: Network, session: Session, patience: float) -> str:
+    """Check the image set behind a URL; return the closing message. patience: see shares.mounted."""
     from lvpack_agent.image import check
 
     url, session.name = parse_url(source).parent()
     with (
         session.phase("verify"),
-        mounted(url, places.SHARE, network, session.say, read_only=True) as share,
+        mounted(url, places.SHARE, network, session, read_only=True, patience=patience) as share,
     ):
         check.check_set(share / session.name, session.say)
     return f"image set {session.name} is complete and unchanged"
@@ -73,7 +76,11 @@ def fetch(source: str, network: Network, say: Callable[[str], None]) -> str:
     """Return the text of the file behind a URL. Raises Failed if it cannot be read."""
     url, name = parse_url(source).parent()
     session = Session(action="", out=say)
-    with session.speaking(), mounted(url, places.RUN / "config", network, session.say, read_only=True) as share:
+    at = places.RUN / "config"
+    with (
+        session.speaking(),
+        mounted(url, at, network, session, read_only=True, patience=CONFIG_SECONDS) as share,
+    ):
         try:
             # People let links of many machines lead to one file.
             return guarded.read_bytes(share / name, CONFIG_MOST, follow=True).decode("utf-8")

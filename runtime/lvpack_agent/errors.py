@@ -13,13 +13,17 @@ from lvpack_agent.printable import printable
 
 
 class LvpackError(Exception):
-    """Base of all errors that a user may see. What does not print is escaped in message and hint (printable)."""
+    """Base of all errors that a user may see. What does not print is escaped in message and hint (printable).
+
+    remains: what people must know of the state that the run is left in, whatever the cause; the message may have it.
+    """
 
     status: ClassVar[str] = "failed"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", remains: str = "") -> None:
         self.message = printable(message)
         self.hint = printable(hint)
+        self.remains = printable(remains)
         super().__init__(self.message)
 
 

@@ -14,7 +14,6 @@ from lvpack_agent.machine.console import Console, command_line, set_speeds
 from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
 from lvpack_agent.outcome import as_ours, say_notes
-from lvpack_agent.printable import printable
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.session import Session

@@ -20,6 +20,7 @@ class Session:
 
     name is the name of the image set. called is what a run that fails is called by: the name that the set has or would
     have, also if none is written. disk is the path of the disk that is packed or restored: a reboot starts it.
+    outages counts how often the share did not answer for a while.
     """
 
     action: str
@@ -32,6 +33,7 @@ class Session:
     timings: Timings = field(default_factory=Timings)
     warnings: list[str] = field(default_factory=list)
     compression: str = ""
+    outages: int = 0
     _said: float = 0
     _doing: str = "begin"
     _since: float = 0

@@ -17,28 +17,40 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lvpack_agent import guarded
+from lvpack_agent.backup.claim_holder import patience_of_another, this_machine
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 from lvpack_agent.undo import Undo
 
 PREFIX = "claim-"
 _NAME = re.compile(PREFIX + r"\d{6,}")
 BEAT_SECONDS = 5.0
-# A claim that was not rewritten for SILENT_SECONDS is given up: the server may just be busy for less. After a power cut
-# most of this passes while the machine boots. In any case a claim is watched for WATCH_SECONDS: while the server was
-# away, a holder that still lives could not rewrite it.
+# A claim of this very machine that was not rewritten for SILENT_SECONDS is given up: the server may just be busy for
+# less. After a power cut most of this passes while the machine boots. One of another machine is given up when the
+# patience is over, too, with which that waits for a share that does not answer: it may live, cut off from the server.
+# In any case a claim is watched for WATCH_SECONDS: while the server was away, a holder that still lives could not
+# rewrite it.
 SILENT_SECONDS, WATCH_SECONDS = 45.0, 25.0
 _POLL_SECONDS = 1.0
+# A look at a claim that takes so long is of a share that did not answer. When it answers again, another machine comes
+# through to it within BACK_SECONDS: NFS 3 tries to connect at least each five minutes (kernel: net/sunrpc/xprtsock.c,
+# XS_TCP_MAX_REEST_TO), NFS 4 at least each half of a lease.
+_AWAY_SECONDS, BACK_SECONDS = 10.0, 330.0
+# Without any patience a share that does not answer is noticed within this time.
+_NOTICE_SECONDS = 10.0
 # What a claim ends with; both are as long, so that one overwrites the other.
 HELD, RELEASED = "held    \n", "released\n"
 _LONGEST, _ATTEMPTS = 1000, 5
 
 
 class Claim:
-    """A claim of this boot to a folder; once make() has made it, a thread rewrites it until release()."""
+    """A claim of this boot to a folder; once make() has made it, a thread rewrites it until release().
 
-    def __init__(self, folder: Path, number: int) -> None:
+    patience, in seconds: for so long this boot may live without rewriting it.
+    """
+
+    def __init__(self, folder: Path, number: int, patience: float = 0) -> None:
         self._path, self._number = _path(folder, number), number
-        self._text = secrets.token_hex(16)
+        self._text = f"{secrets.token_hex(16)} {this_machine()} {max(patience, _NOTICE_SECONDS):06.0f}"
         self._beats = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
@@ -113,13 +125,15 @@ class Claim:
 
 
 @contextmanager
-def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
+def held(folder: Path, say: Callable[[str], None], patience: float = 0) -> Iterator[Claim]:
     """Hold a journal folder until the end; it is made if it does not exist. say gets a line if this takes a while.
+
+    patience, in seconds, is how long this run waits for a share that does not answer.
 
     Raises Refused if another machine works with it, Failed if the share does not take a claim.
     """
     try:
-        claim = _made(folder, say)
+        claim = _made(folder, say, patience)
     except OSError as error:
         raise Failed(
             f"cannot write the journal to the share: {error.strerror}",
@@ -131,14 +145,14 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[Claim]:
         yield claim
 
 
-def _made(folder: Path, say: Callable[[str], None]) -> Claim:
+def _made(folder: Path, say: Callable[[str], None], patience: float) -> Claim:
     for _ in range(_ATTEMPTS):
         with suppress(FileExistsError):
             guarded.make_folder(folder, 0o700)
         try:
             guarded.keep_private(folder)  # older versions let everybody in
             newest = max(_numbers(folder), default=0)
-            claim = Claim(folder, newest + 1)
+            claim = Claim(folder, newest + 1, patience)
             if newest:
                 _wait_for_silence(folder, newest, say)
             claim.make()
@@ -164,12 +178,23 @@ def _wait_for_silence(folder: Path, number: int, say: Callable[[str], None]) -> 
     if text and text.endswith(RELEASED):
         return
     silent = max(0.0, server_time(folder) - path.stat().st_mtime)
-    left = max(WATCH_SECONDS, SILENT_SECONDS - silent)
-    say(f"journal: '{folder.name}' was not given back; wait {left:.0f} s to see whether a machine works with it")
-    deadline = time.monotonic() + left
-    while time.monotonic() < deadline:
+    patience = patience_of_another(text or "")
+    watch = BACK_SECONDS if patience else WATCH_SECONDS
+    left = max(watch, SILENT_SECONDS + patience - silent)
+    say(
+        f"journal: '{folder.name}' was not given back; wait {left:.0f} s to see whether a machine works with it"
+        + (
+            f". Another one has made {path.name}: if that is off, remove the file, and this one begins"
+            if patience
+            else ""
+        )
+    )
+    while left > 0:
+        begun = time.monotonic()
         time.sleep(_POLL_SECONDS)
         found = _read(path)
+        took = time.monotonic() - begun
+        left = left - took if took < _AWAY_SECONDS else max(left, watch)
         if found is None:
             raise FileNotFoundError
         if found.endswith(RELEASED):

@@ -117,8 +117,10 @@ def dump(
     files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))
     files.write_text(folder, files.LOG, session.logged())
     write.write_sums(folder, images)
-    if not settings.readback:
+    if not settings.readback and not session.outages:
         session.say("the image is not read back: lvpack.readback=no")
         return
+    if not settings.readback:
+        session.say("the share did not answer for a while: the image is read back in spite of lvpack.readback=no")
     with session.phase("read_back"):
         check.check_images(folder, check.read_manifest(folder), session.say)

@@ -41,6 +41,24 @@ class Journal:
         with suppress(LvpackError, OSError):
             _clear(self.folder, self.claim)
 
+    def mend(self) -> bool:
+        """Write the journal anew if it is not on the share as this boot knows it; return whether that was so.
+
+        A server that exports with async may lose what it had acknowledged, when it is started again. Raises Failed if
+        the share does not take it, Disagreement if the folder is another machine's now.
+        """
+        self.claim.check()
+        with suppress(LvpackError):  # damaged is not as it was
+            found = read(self.folder)
+            if found and _text(*found) == _text(self.record, self.progress):
+                return False
+        try:
+            _replace(self.folder / RECORD, to_json(self.record))
+            _replace(self.folder / PROGRESS, to_json(self.progress))
+        except OSError as error:
+            raise _unwritable(error) from error
+        return True
+
     def advance(self, **changes: Any) -> None:
         """Write down progress: changes are fields of Progress. It is on the share's disk when this returns.
 
@@ -51,11 +69,19 @@ class Journal:
         try:
             _replace(self.folder / PROGRESS, to_json(progress))
         except OSError as error:
-            raise Failed(
-                f"cannot write the journal to the share: {error.strerror}",
-                hint="check the space on the share and the network",
-            ) from error
+            raise _unwritable(error) from error
         self.progress = progress
+
+
+def _text(record: Record, progress: Progress) -> str:
+    return json.dumps([to_json(record), to_json(progress)])
+
+
+def _unwritable(error: OSError) -> Failed:
+    return Failed(
+        f"cannot write the journal to the share: {error.strerror}",
+        hint="check the space on the share and the network",
+    )
 
 
 def find(folder: Path, claim: Claim) -> Journal | None:

@@ -85,7 +85,7 @@ def _claimed(job: Job, holding: ExitStack, undo: Undo) -> _Claimed:
     refuse_several(found)
     journal_refuse.refuse_former(share, found.vg_uuid)
     folder = journal_read.folder(share, found.vg_uuid, journal_read.identity(found.disk))
-    claim = holding.enter_context(claims.held(folder, session.say))
+    claim = holding.enter_context(claims.held(folder, session.say, settings.patience))
     entry = journal.find(folder, claim)
     if entry:
         session.called = entry.record.name
@@ -158,6 +158,7 @@ def _saying_what_goes_on(begun: Begun) -> Iterator[None]:
         raise Failed(
             f"cannot go on: {error.strerror or error}" + (f": '{error.filename}'" if error.filename else ""),
             hint=f"check the share, the network and the disks (dmesg); {_GOES_ON}",
+            remains=_GOES_ON,
         ) from error
     except Disagreement:
         raise
@@ -165,4 +166,4 @@ def _saying_what_goes_on(begun: Begun) -> Iterator[None]:
         if not begun.journal or begun.journal.progress.finished:
             raise
         kind = Refused if isinstance(error, Refused) else Failed
-        raise kind(error.message, hint="; ".join(filter(None, [error.hint, _GOES_ON]))) from error
+        raise kind(error.message, hint="; ".join(filter(None, [error.hint, _GOES_ON])), remains=_GOES_ON) from error

@@ -109,6 +109,10 @@ def written(work: Work, step: Step) -> None:
 
     While the disk is packed, the bytes that the step has moved are added up.
     """
+    if work.session.outages and work.journal.mend():
+        work.session.warn(
+            "the file server has lost what it had acknowledged of the journal, which was written anew: export with sync"
+        )
     progress, moved, shrunk = work.journal.progress, 0, 0
     merge = progress.merge
     if work.is_shrinking:

@@ -34,7 +34,8 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
     with Undo() as undo:
         with session.phase("share"):
             url, name = parse_url(settings.source).parent()
-            share = undo.enter_context(mounted(url, folder / "share", network, session.say, read_only=True))
+            at, patience = folder / "share", settings.patience
+            share = undo.enter_context(mounted(url, at, network, session, read_only=True, patience=patience))
             session.name = name
             manifest = check.read_manifest(
                 share / name,
@@ -170,7 +171,9 @@ def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[No
             raise
         names = "' and '".join(paths)
         which = f"target disks '{names}' are" if len(paths) > 1 else f"target disk '{names}' is"
+        remains = f"{which} unusable: {'their' if len(paths) > 1 else 'its'} partition table was removed"
         raise Failed(
-            f"{error.message}; {which} unusable: {'their' if len(paths) > 1 else 'its'} partition table was removed",
+            f"{error.message}; {remains}",
             hint=error.hint or "restore again, from an image set that lvpack.action=verify accepts",
+            remains=remains,
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 from lvpack_agent.settings.values import Compression, Margin
-from lvpack_agent.sizes import parse_size
+from lvpack_agent.sizes import parse_size, parse_time
 
 SHARE_SCHEMES = ("nfs",)
 CONTROL = re.compile(r"[\0-\x1f\x7f]")
@@ -105,6 +105,16 @@ def compression(text: str) -> Compression:
     if not re.fullmatch(r"\d{1,2}", level) or not 1 <= int(level) <= highest:
         raise ValueError(_COMPRESSIONS)
     return Compression(method=method, level=int(level))
+
+
+LONGEST_PATIENCE = 7 * 24 * 3600
+
+
+def patience(text: str) -> int:
+    """Read a time, in seconds, for which a share is waited for."""
+    if (seconds := parse_time(text)) > LONGEST_PATIENCE:
+        raise ValueError("it is more than a week")
+    return seconds
 
 
 def margin(text: str) -> Margin:

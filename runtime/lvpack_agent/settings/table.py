@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, scratch, url, yes_no
+from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, patience, scratch, url, yes_no
 
 PREFIX = "lvpack."
 # What options are about, in the order in which help lists them.
@@ -204,6 +204,16 @@ OPTIONS: tuple[Option, ...] = (
         default="no",
         read=yes_no,
         meaning="restore: a disk that holds anything is written only with yes",
+    ),
+    Option(
+        name="patience",
+        group="how",
+        brief="how long a silent share is waited for: 10m, 2h, 0",
+        values="a time such as 10m, 90s, 2h or 0",
+        default="10m",
+        read=patience,
+        meaning="how long a run waits for a share that does not answer any more; it goes on where it was when the "
+        "server is back, also when that was restarted. 0: it ends as soon as that is noticed, after some 10 seconds",
     ),
     Option(
         name="after",

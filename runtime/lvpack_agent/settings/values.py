@@ -56,6 +56,7 @@ class Settings:
     grow: str
     efi: str
     overwrite: bool
+    patience: int
     after: str
     onerror: str
     config: str

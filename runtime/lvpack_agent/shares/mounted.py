@@ -5,14 +5,16 @@ Tested in guests, with a real server: qemu-tests/tests/test_bad_input.py, test_m
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Failed, LvpackError
 from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
-from lvpack_agent.shares.nfs import NFS_PORT, mount
+from lvpack_agent.session import Session
+from lvpack_agent.shares.nfs import NFS_PORT, device_number, mount
+from lvpack_agent.shares.patience import Watch
 from lvpack_agent.shares.url import ShareUrl
 from lvpack_agent.undo import Undo
 
@@ -21,21 +23,34 @@ REACH_SECONDS = 30.0
 
 @contextmanager
 def mounted(
-    url: ShareUrl, folder: Path, network: Network, say: Callable[[str], None], *, read_only: bool
+    url: ShareUrl, folder: Path, network: Network, session: Session, *, read_only: bool, patience: float
 ) -> Iterator[Path]:
     """Bring the network up, mount a share, yield its folder, and unmount it.
 
-    Raises Failed if the server cannot be reached or does not give the folder.
+    Raises Failed if the server cannot be reached or does not give the folder; later also if it does not answer for
+    patience, in seconds (see patience.Watch).
     """
-    network.up(say)
+    network.up(session.say)
     _reach(url)
     folder.mkdir(parents=True, exist_ok=True)
     with Undo() as undo:
         version = mount(url, folder, read_only)
-        # A server that is gone must not keep the machine from ending its run.
+        # What still holds the share must not keep the machine from ending its run.
         undo.callback(run, ["umount", "-l", str(folder)])
-        say(f"share: {url} mounted by NFS {version}")
-        yield folder
+        session.say(f"share: {url} mounted by NFS {version}")
+        watch = undo.enter_context(Watch(str(url), folder, device_number(folder), patience, session))
+        try:
+            yield folder
+        except Exception as error:
+            if not watch.is_given_up:
+                raise
+            raise _given_up(watch.failure(), error) from error
+
+
+def _given_up(failure: Failed, came_of_it: Exception) -> Failed:
+    """Return the error of a share that was given up, with what people must know of what came of it."""
+    remains = came_of_it.remains if isinstance(came_of_it, LvpackError) else ""
+    return Failed("; ".join(filter(None, [failure.message, remains])), hint=failure.hint, remains=remains)
 
 
 def _reach(url: ShareUrl) -> None:

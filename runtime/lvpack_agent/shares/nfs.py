@@ -13,6 +13,7 @@ from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.shares.url import ShareUrl
 
 NFS_PORT = 2049
+MOUNT_SECONDS = 90.0
 
 CLIENT_ID = Path("/sys/module/nfs/parameters/nfs4_unique_id")
 
@@ -31,10 +32,10 @@ def _introduce() -> None:
 
 def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
     """Mount a share on a folder by the newest version of NFS that works; return that. Raises Failed if none does."""
-    # soft: a run must end with a result, not hang, when the server vanishes; each write is checked and read back.
-    # A request is tried for about a minute (timeo in tenths of a second, nfs(5)).
+    # hard: nothing fails while the server is away; patience.Watch has the deadline. timeo, in tenths of a second, and
+    # retrans say after what time a connection that is silent is made anew: a minute (nfs(5)).
     # Nothing of a share is ever run, and no device of it opened: whoever may write there must gain nothing by it.
-    common = f"nosuid,nodev,noexec,soft,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"
+    common = f"nosuid,nodev,noexec,hard,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"
     port = f",port={url.port}" if url.port else ""
     # NFS 3 finds ports by rpcbind; a URL with a port is for servers that serve MOUNT there too. Nothing is locked.
     # NFS 4.2 is left out on purpose: its READ_PLUS was seen to read zeros for data from nfs-ganesha 4.3.
@@ -48,11 +49,27 @@ def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
     source = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.path}"
     for version, options in attempts.items():
         try:
-            run(["mount", "-t", "nfs", "-o", f"{common},{options}", source, str(folder)])
+            # Not by mount(8): at the deadline it would leave behind the program that it starts for this.
+            run(["mount.nfs", source, str(folder), "-o", f"{common},{options}"], timeout=MOUNT_SECONDS)
             return version
         except ToolFailed as failed:
             causes.append(f"NFS {version}: {quoted(failed.completed.stderr.strip().splitlines()[-1:])}")
+        except Failed:  # the next version would not be answered either
+            causes.append(f"NFS {version}: the server does not answer")
+            break
     raise Failed(
         f"cannot mount share '{url}': {'; '.join(causes)}",
         hint="check that the server exports this path to this machine",
     )
+
+
+def device_number(folder: Path) -> str:
+    """Return the number of the filesystem that is mounted on a folder, MAJOR:MINOR. The server is not asked.
+
+    Raises Failed if there is none (proc_pid_mountinfo(5)).
+    """
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    found = [fields[2] for fields in mounts if fields[4] == str(folder)]
+    if not found:
+        raise Failed(f"cannot find the share at '{folder}': the kernel has nothing mounted there")
+    return found[-1]

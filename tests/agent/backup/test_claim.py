@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.backup import claim
+from lvpack_agent.backup.claim_holder import this_machine
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 
 
@@ -65,6 +66,72 @@ def test_a_machine_whose_server_was_away_for_long_is_not_taken_for_silent(tmp_pa
         os.utime(path, (time.time() - 600, time.time() - 600))
         with pytest.raises(Refused, match="another machine"), claim.held(folder, print):
             pass
+        held.check()
+
+
+def left_by_another(folder: Path, patience: int, age: float) -> Path:
+    """Leave a claim that was made on another machine, and was rewritten age seconds ago."""
+    with claim.held(folder, print, patience):
+        [path] = folder.glob("claim-*")
+        text = path.read_bytes().replace(this_machine().encode(), b"0123456789abcdef")
+        (folder / "kept").touch()
+    path.write_bytes(text)
+    os.utime(path, (time.time() - age, time.time() - age))
+    return path
+
+
+def test_another_machine_may_live_as_long_as_its_patience_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut off from the server, and this machine is not."""
+    monkeypatch.setattr(claim, "BACK_SECONDS", 0.3)
+    folder, said = tmp_path / "journal", list[str]()
+    path = left_by_another(folder, patience=600, age=100)
+    waiting = threading.Thread(target=claim._wait_for_silence, args=(folder, 1, said.append))
+    waiting.start()
+    time.sleep(0.6)
+    assert waiting.is_alive() and "wait 5" in said[0] and f"Another one has made {path.name}" in said[0]
+    path.write_text(f"{path.read_text().rsplit(maxsplit=1)[0]} {claim.RELEASED}")
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_another_machine_that_is_over_is_watched_until_it_could_have_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "BACK_SECONDS", 0.7)
+    folder = tmp_path / "journal"
+    left_by_another(folder, patience=10, age=1000)
+    begun = time.monotonic()
+    with claim.held(folder, print) as held:
+        held.check()
+    assert time.monotonic() - begun >= 0.7
+
+
+def test_who_could_not_see_a_claim_has_not_watched_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The share was out; when it is back, this machine reads the claim before its holder writes it."""
+    monkeypatch.setattr(claim, "_AWAY_SECONDS", 0.3)
+    folder = tmp_path / "journal"
+    read, looks = claim._read, [0]
+
+    def slow(path: Path) -> str | None:
+        looks[0] += 1
+        text = read(path)
+        if looks[0] == 3:
+            time.sleep(0.6)  # longer than the whole watch
+        return text
+
+    with claim.held(folder, print) as held:
+        [path] = folder.glob("claim-*")
+        held._over.set()  # it does not come through while the share is out
+        held._thread.join()
+        monkeypatch.setattr(claim, "_read", slow)
+        back = threading.Timer(0.75, held._rewrite)
+        back.start()
+        os.utime(path, (0, 0))
+        with pytest.raises(Refused, match="another machine"):
+            claim._wait_for_silence(folder, 1, print)
+        monkeypatch.setattr(claim, "_read", read)
         held.check()
 
 

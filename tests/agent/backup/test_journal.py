@@ -172,3 +172,25 @@ def test_a_journal_of_0_1_0_is_never_ignored(tmp_path: Path) -> None:
                 refuse(tmp_path, "U-1")
     (former / journal_record.PROGRESS).write_text('{"done": 9, "finished": "then"}')
     journal_refuse.refuse_unfinished(tmp_path, "U-1", "WD 1")
+
+
+def test_a_journal_is_as_it_was_written(begun: Journal) -> None:
+    begun.advance(done=3)
+    assert not begun.mend()
+    found = found_again(begun)
+    assert found and not found.mend()
+
+
+@pytest.mark.parametrize("lost", [journal_record.RECORD, journal_record.PROGRESS, "the last step", "the end of a file"])
+def test_what_a_server_acknowledged_and_lost_is_written_anew(begun: Journal, lost: str) -> None:
+    before = (begun.folder / journal_record.PROGRESS).read_text()
+    begun.advance(done=3)
+    if lost == "the last step":
+        (begun.folder / journal_record.PROGRESS).write_text(before)
+    elif lost == "the end of a file":
+        (begun.folder / journal_record.RECORD).write_text("{")
+    else:
+        (begun.folder / lost).unlink()
+    assert begun.mend() and not begun.mend()
+    found = found_again(begun)
+    assert found and (found.record, found.progress.done) == (begun.record, 3)

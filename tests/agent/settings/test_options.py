@@ -24,6 +24,7 @@ def test_defaults_are_readable_and_last_wins() -> None:
     assert settings.disk == ("a", "b")
     assert settings.compress == Compression(method="zstd", level=0)
     assert settings.margin.of(1000) == 50
+    assert settings.patience == 600
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,9 @@ def test_defaults_are_readable_and_last_wins() -> None:
         f"lvpack.margin={1 << 63}",
         "lvpack.margin=5percent",
         "lvpack.margin=-5%",
+        "lvpack.patience=soon",
+        "lvpack.patience=8d",
+        "lvpack.patience=200h",
         "lvpack.compress=zstd:20",
         "lvpack.compress=zstd:",
         "lvpack.compress=xz:1",
