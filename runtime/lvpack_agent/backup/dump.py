@@ -28,9 +28,16 @@ from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import human
 
 
-def set_name(wanted: str, host: str) -> str:
-    """Return the name of the image set: what lvpack.name asks for, or HOST-UTCSTAMP."""
-    return wanted or time.strftime(f"{host}-%Y%m%dT%H%M%SZ", time.gmtime())
+def set_name(share: Path, wanted: str, host: str) -> str:
+    """Return the name of the image set: what lvpack.name asks for, or HOST-UTCSTAMP.
+
+    Where a clock always begins at the same time that may be taken: a number follows then.
+    """
+    if wanted:
+        return wanted
+    stamped = time.strftime(f"{host}-%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
+    return next((n for n in names if not any((share / f"{n}{end}").exists() for end in ("", files.PARTIAL))), stamped)
 
 
 def _free(checked: Opened, session: Session) -> dict[Place | str, tuple[Range, ...]]:
@@ -62,12 +69,17 @@ def _dump_disk(
 
 
 def dump(
-    job: Job, folder: Path, packed: Sequence[str], planned: Plan, check_store: Callable[[], object] = lambda: None
+    job: Job,
+    folder: Path,
+    packed: Sequence[str],
+    planned: Plan,
+    run: str,
+    check_store: Callable[[], object] = lambda: None,
 ) -> None:
     """Check that the packed disks are what was planned, write their images and all else, and read the set back.
 
-    folder is the new image set; what is in it already (layout/) becomes part of it. check_store raises an
-    error if what was read may not be the packed disk: the store has overflowed.
+    folder is the new image set; what is in it already (layout/) becomes part of it. run: see Manifest. check_store
+    raises an error if what was read may not be the packed disk: the store has overflowed.
     """
     settings, session = job.settings, job.session
     with session.phase("check"):
@@ -110,6 +122,7 @@ def dump(
         timings=session.timings,
         warnings=tuple(session.warnings),
         further=tuple(further),
+        run=run,
     )
     write_manifest(folder, manifest)
     for image in images:

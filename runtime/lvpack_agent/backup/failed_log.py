@@ -64,13 +64,15 @@ def leave(share: Path, wanted: str, readers: str, session: Session, report: Repo
 
     One of an earlier run with that name is replaced; beside any other file this one gets another name.
     """
-    name = session.name or session.called or set_name(wanted, NOBODY)
-    path = share / f"{name}{SUFFIX}"
+    name = session.name or session.called or wanted
+    path = share / f"{name or NOBODY}{SUFFIX}"
     try:
+        name = name or set_name(share, "", NOBODY)
+        path = share / f"{name}{SUFFIX}"
         # A share that is gone is waited for here once, and not at each of the steps that follow.
         with suppress(FileNotFoundError):
             if not is_one(path):
-                path = share / f"{set_name('', name)}{SUFFIX}"
+                path = share / f"{set_name(share, '', name)}{SUFFIX}"
         new = share / f".{secrets.token_hex(8)}{SUFFIX}"
         try:
             guarded.write(new, _text(session.logged(), report).encode(errors="replace"), mode=_MODES[readers])

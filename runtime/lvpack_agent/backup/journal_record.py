@@ -21,7 +21,8 @@ class Record:
     schema is the version of this form, lvpack that of the program; created is a time in UTC; name is that of the image
     set. disk tells this disk from a clone of it: its WWN, else its serial number, else the machine's UUID. unclean are
     names ("LV root", "partition 1") of filesystems with a journal to replay. steps is the JSON form of all steps that
-    follow from the plan, those of a regrow last: Progress counts them.
+    follow from the plan, those of a regrow last: Progress counts them. run is a random word that its image set has as
+    well; "" in journals of lvpack 0.1.0.
     """
 
     schema: int
@@ -34,6 +35,7 @@ class Record:
     plan: Plan
     unclean: tuple[str, ...]
     steps: tuple[dict[str, Any], ...]
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,32 +1,36 @@
 """One image set of a machine a day, unless it gets a name: a machine that boots lvpack again and again is packed once.
 
-A day is one of UTC. The machine is known by the UUID of its VG, which stays whatever is renamed.
+A day is one of UTC. The machine is known by the UUID of its VG, which stays whatever is renamed. Where this machine's
+clock and the server's are more than a day apart, a set is of today only if both say so: a clock that always stands at
+the same date, as with a dead battery, would else take each set for one of today.
 """
 
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lvpack_agent import guarded
+from lvpack_agent.backup.clock import DAY, Clocks, stamp
 from lvpack_agent.errors import Refused
 from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, PARTIAL
 from lvpack_agent.session import Session
 
 
-def refuse_second(share: Path, vg_uuid: str, now: float, session: Session) -> None:
-    """Raise Refused if the share holds a finished set of that VG that was made today; now in seconds since 1970.
+def refuse_second(share: Path, vg_uuid: str, clocks: Clocks, session: Session) -> None:
+    """Raise Refused if the share holds a finished set of that VG that was made today.
 
     A folder whose manifest is not what it may be keeps nobody from a backup: it is a warning.
     """
-    for folder in _candidates(share, now):
+    for folder in _candidates(share, clocks):
         try:
             made = _made(folder / MANIFEST, vg_uuid)
         except (guarded.Odd, ValueError) as odd:
             cause = odd.strerror if isinstance(odd, OSError) else odd
             session.warn(f"folder {folder.name!a} on the share is passed over: its {MANIFEST} is damaged: {cause}")
             continue
-        if made.startswith(time.strftime("%Y-%m-%dT", time.gmtime(now))):
+        if made.startswith(time.strftime("%Y-%m-%dT", time.gmtime(clocks.now))):
             # Each boot of such a machine is refused: they have one log, not one each.
             session.called = f"{folder.name}.again"
             raise Refused(
@@ -37,21 +41,35 @@ def refuse_second(share: Path, vg_uuid: str, now: float, session: Session) -> No
             )
 
 
-def _candidates(share: Path, now: float) -> Iterator[Path]:
+def doubts(share: Path, vg_uuid: str, clocks: Clocks) -> list[str]:
+    """Return what speaks against this machine's clock, a sentence each; the sets of that VG may."""
+    later = ""
+    with suppress(OSError):  # as in _candidates()
+        for folder in share.iterdir():
+            if folder.name.endswith(PARTIAL) or (stamp(folder.name) or 0) <= clocks.now + DAY:
+                continue
+            with suppress(OSError, ValueError):
+                if _made(folder / MANIFEST, vg_uuid):
+                    later = folder.name
+    return clocks.doubts(later)
+
+
+def _candidates(share: Path, clocks: Clocks) -> Iterator[Path]:
     """Yield the sets that may be of today, by the stamp in their name (this machine's clock) or the server's clock.
 
     A manifest can be large, and a share can hold thousands: the others are not read.
     """
-    stamp, midnight = time.strftime("-%Y%m%dT", time.gmtime(now)), now // 86400 * 86400
+    today = time.strftime("-%Y%m%dT", time.gmtime(clocks.now))
+    midnight = (clocks.now if clocks.agree or clocks.server is None else clocks.server) // DAY * DAY
     try:
         folders = sorted(share.iterdir())
     except OSError:
         return  # what keeps this machine from reading the share is said when it writes there
     for folder in folders:
         try:
-            if not folder.name.endswith(PARTIAL) and (
-                stamp in folder.name or (folder / MANIFEST).lstat().st_mtime >= midnight
-            ):
+            if folder.name.endswith(PARTIAL):
+                continue
+            if (folder / MANIFEST).lstat().st_mtime >= midnight or (clocks.agree and today in folder.name):
                 yield folder
         except OSError:
             continue  # no image set, or none that this machine may read

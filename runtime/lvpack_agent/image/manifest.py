@@ -39,7 +39,8 @@ class Manifest:
     image, block_map and checksums are the first packed disk's, further has those of the others in their order.
     boot has the loaders that boot entries of the source's firmware started from one disk (boot_disk, an index into
     packed.disks), in the order of the entries; there are none if the source booted by BIOS. sizes and timings are those
-    of the report, as far as they were known when the manifest was written.
+    of the report, as far as they were known when the manifest was written. run is a random word for the run that made
+    the set, in place over all its boots; "" in sets of older versions.
     """
 
     schema: int
@@ -59,6 +60,7 @@ class Manifest:
     timings: Timings = Timings()  # noqa: RUF009 (frozen)
     warnings: tuple[str, ...] = ()
     further: tuple[Image, ...] = ()
+    run: str = ""
 
     @property
     def images(self) -> tuple[Image, ...]:

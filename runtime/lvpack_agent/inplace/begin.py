@@ -3,6 +3,7 @@
 Needs a machine: it is tested in guests (qemu-tests/tests/test_inplace.py).
 """
 
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) ->
             planned, source = survey.plan, survey.source
             shown = text.as_text(planned, text.inplace_costs(planned))
             session.show(shown)
-        name = session.called = set_name(settings.name, survey.host)
+        name = session.called = set_name(job.share, settings.name, survey.host)
         if settings.dump:
             for taken in (name, name + files.PARTIAL):
                 write.refuse_taken(job.share, taken)
@@ -71,6 +72,7 @@ def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) ->
             plan=planned,
             unclean=source.unclean,
             steps=form(procedure.steps),
+            run=secrets.token_hex(8),
         )
         entry = journal.begin(folder, claim, record, begun.layout)
         session.say(f"journal: {entry.folder.name} on the share; do not start the server before this run is finished")

@@ -3,14 +3,17 @@
 Needs a machine: it is tested in guests (qemu-tests/tests/test_inplace.py and test_journal.py).
 """
 
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
 from lvpack_agent.backup import claim as claims
 from lvpack_agent.backup.dump import dump
 from lvpack_agent.backup.job import Job
+from lvpack_agent.backup.journal_record import Record
 from lvpack_agent.devices import dmsetup
 from lvpack_agent.image import check, files, write
+from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.inplace.work import Begun
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.verify import verified
@@ -31,7 +34,7 @@ def dump_packed(job: Job, begun: Begun, disk: str) -> None:
     if entry and (share / session.name).exists():
         # Power went between the set's last rename and the journal's next line; else the name is somebody else's.
         manifest = check.read_manifest(share / session.name, session.warn)
-        if manifest.plan == plan and manifest.created >= entry.record.created:
+        if manifest.plan == plan and is_of_run(manifest, entry.record):
             check.check_images(share / session.name, manifest, session.say)
             return
     mine = entry is not None and entry.progress.dumping
@@ -43,7 +46,18 @@ def dump_packed(job: Job, begun: Begun, disk: str) -> None:
         if entry and not mine:
             entry.advance(dumping=True)
         files.copy_layout(begun.layout, folder)
-        dump(job, folder, [_packed(disk, plan, undo)], plan)
+        run = entry.record.run if entry else ""
+        dump(job, folder, [_packed(disk, plan, undo)], plan, run or secrets.token_hex(8))
+
+
+def is_of_run(manifest: Manifest, record: Record) -> bool:
+    """Return whether a set was made by the run of a journal; a clock may have gone back since.
+
+    Older versions wrote down no more than times.
+    """
+    if record.run and manifest.run:
+        return manifest.run == record.run
+    return not record.run and manifest.created >= record.created
 
 
 def _packed(disk: str, plan: Plan, undo: Undo) -> str:

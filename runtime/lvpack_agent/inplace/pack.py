@@ -6,14 +6,13 @@ machine there goes on where the last one stopped and never plans again.
 Needs a machine: it is tested in guests (qemu-tests/tests/test_inplace.py and test_journal.py).
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.backup import claim as claims
-from lvpack_agent.backup import journal, journal_read, journal_refuse, sameday
+from lvpack_agent.backup import clock, journal, journal_read, journal_refuse, sameday
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.journal import Journal
@@ -112,8 +111,11 @@ def _begun(job: Job, claimed: _Claimed) -> Begun:
     for other in others:
         refuse_renamed(other, claimed.folder.name, found)
         session.say(f"journal: the run in '{other.name}' on the share is not finished; it is of another disk")
+    clocks = clock.read(share)
+    for doubt in sameday.doubts(share, found.vg_uuid, clocks):
+        session.warn(doubt)
     if settings.dump and not settings.name:
-        sameday.refuse_second(share, found.vg_uuid, time.time(), session)
+        sameday.refuse_second(share, found.vg_uuid, clocks, session)
     return begin(job, claimed.keeper, found, claimed.folder, claimed.claim)
 
 

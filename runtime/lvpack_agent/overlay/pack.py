@@ -3,11 +3,11 @@
 Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py, test_bad_input.py.
 """
 
-import time
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from lvpack_agent.backup import journal_read, journal_refuse, sameday, tables
+from lvpack_agent.backup import clock, journal_read, journal_refuse, sameday, tables
 from lvpack_agent.backup.dump import dump, set_name
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.survey import Survey, find_source, refuse_marked, refuse_several, surveyed
@@ -79,8 +79,11 @@ def _pack(job: Job, undo: Undo) -> str:
         session.disk = found.disk.path
         journal_refuse.refuse_unfinished(share, found.vg_uuid, journal_read.identity(found.disk))
         refuse_marked(found)
+        clocks = clock.read(share)
+        for doubt in sameday.doubts(share, found.vg_uuid, clocks):
+            session.warn(doubt)
         if not settings.name:
-            sameday.refuse_second(share, found.vg_uuid, time.time(), session)
+            sameday.refuse_second(share, found.vg_uuid, clocks, session)
 
         def make_store(at_end: Undo) -> Store:
             return _store(settings.scratch, all_disks, found.disks, job, at_end)
@@ -95,7 +98,7 @@ def _pack(job: Job, undo: Undo) -> str:
             )
             source, planned = survey.source, survey.plan
             plan_text = _show(survey, store, session)
-        session.name = set_name(settings.name, survey.host)
+        session.name = set_name(share, settings.name, survey.host)
         if planned.store > room():
             raise _too_small(survey, store, room())
         folder = writer.begin(session.name)
@@ -111,7 +114,8 @@ def _pack(job: Job, undo: Undo) -> str:
             session.measured(store_used=dmsetup.store_use(overlay.SOURCE).used)
     with session.phase("compact"):
         packed = packed_disks(planned, overlaid.devices, vg_texts, job.folder, undo)
-    dump(job, folder, packed, planned, lambda: dmsetup.store_use(overlay.SOURCE))
+    run = secrets.token_hex(8)
+    dump(job, folder, packed, planned, run, lambda: dmsetup.store_use(overlay.SOURCE))
     return (
         f"packed {_disks(found)} ({human(session.sizes.source_disk)}) into {human(planned.packed_size)}, "
         f"{human(session.sizes.image)} compressed, as image set {session.name}"

@@ -15,6 +15,7 @@ from lvpack_agent.shares.url import ShareUrl
 NFS_PORT = 2049
 MOUNT_SECONDS = 90.0
 
+MOUNTINFO = Path("/proc/self/mountinfo")
 CLIENT_ID = Path("/sys/module/nfs/parameters/nfs4_unique_id")
 
 
@@ -68,7 +69,7 @@ def device_number(folder: Path) -> str:
 
     Raises Failed if there is none (proc_pid_mountinfo(5)).
     """
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    mounts = [line.split() for line in MOUNTINFO.read_text().splitlines()]
     found = [fields[2] for fields in mounts if fields[4] == str(folder)]
     if not found:
         raise Failed(f"cannot find the share at '{folder}': the kernel has nothing mounted there")

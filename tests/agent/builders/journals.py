@@ -29,6 +29,7 @@ def blog_record(blog: Path) -> Record:
         plan=planned,
         unclean=("LV var",),
         steps=form(make_procedure(planned, ("LV var",)).steps),
+        run="0123456789abcdef",
     )
 
 
