@@ -9,8 +9,9 @@ from typing import NoReturn
 
 from lvpack_agent import VERSION, actions, places
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, shells
+from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, powerbutton, shells, watchdog
 from lvpack_agent.machine.console import Console, command_line, set_speeds
+from lvpack_agent.machine.ending import Ending
 from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
 from lvpack_agent.outcome import as_ours, say_notes
@@ -22,13 +23,15 @@ from lvpack_agent.settings.table import as_text
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.undo import Undo
 
+FLUSH_SECONDS = 300.0
 
-def reported(settings: Settings, network: Network, session: Session) -> Report:
-    """Run an action and return its report; every error becomes a report."""
+
+def reported(settings: Settings, network: Network, session: Session, ending: Ending) -> Report:
+    """Run an action and return its report; every error becomes a report, and so does SIGTERM."""
     session.say(f"firmware: {firmware.firmware()}")
     session.say(f"action: {settings.action}")
     try:
-        with session.speaking(), Undo() as undo:
+        with ending.heeded(settings.action), session.speaking(), Undo() as undo:
             warn_of_missing_firmware(session)
             # Network cards ask for theirs when they are brought up; that may be why a share cannot be reached.
             undo.callback(warn_of_missing_firmware, session)
@@ -65,8 +68,16 @@ def follow(what: str, console: Console, disk: str = "") -> None:
     if what == "shell":
         shells.on_every_console()
     else:
-        run(["sync"])
-        run(["busybox", what, "-f"])
+        end_machine(what)
+
+
+def end_machine(how: str) -> None:
+    """Switch this machine off, start it again, or halt it; how is the word for it."""
+    # What must be on a disk was flushed to it. A disk or a share that does not answer must not keep the machine up, so
+    # that busybox does not flush once more (-n).
+    with suppress(LvpackError):
+        run(["sync"], timeout=FLUSH_SECONDS)
+    run(["busybox", how, "-n", "-f"])
 
 
 def main(arguments: list[str]) -> int:
@@ -84,6 +95,8 @@ def main(arguments: list[str]) -> int:
     boots = options.cmdline is None
     console = Console.of_this_machine(places.LOG if options.died is None else None)
     session.out, session.logged = console.say, console.logged
+    guards, ending = watchdog.Guards(console.say), Ending()
+    session.is_ending = ending.is_asked_for
     asked, settings = "", None
     try:
         asked = command_line() if boots else os.fsencode(options.cmdline).decode(errors="backslashreplace")
@@ -91,6 +104,8 @@ def main(arguments: list[str]) -> int:
         if boots:
             set_speeds(asked)
         console.say(f"lvpack {VERSION}")
+        if boots:
+            powerbutton.listen(lambda: ending.ask() if ending.is_running else end_machine("poweroff"))
         if options.died is not None:
             raise _died(options.died)
         # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
@@ -106,7 +121,11 @@ def main(arguments: list[str]) -> int:
             shells.on_every_console()
             return 0
         session.action, session.name = settings.action, settings.name
-        report = reported(settings, network, session)
+        if settings.may_leave_half_done:
+            guards.disarm()
+        elif boots and settings.onerror != "shell":
+            guards.arm()
+        report = reported(settings, network, session, ending)
     except BaseException as error:
         report = session.stopped(as_ours(error, "start"))
     if options.died is not None:
@@ -114,6 +133,8 @@ def main(arguments: list[str]) -> int:
 
         with suppress(Exception):  # the result has to be said
             leave_of_killed(session, report)
+    with suppress(LvpackError):  # it starts again, what it was told to do or not
+        guards.disarm()
     tell(report, console)
     if boots:
         onerror = settings.onerror if settings else _asked_onerror(asked)

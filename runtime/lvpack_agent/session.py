@@ -20,7 +20,7 @@ class Session:
 
     name is the name of the image set. called is what a run that fails is called by: the name that the set has or would
     have, also if none is written. disk is the path of the disk that is packed or restored: a reboot starts it.
-    outages counts how often the share did not answer for a while.
+    outages counts how often the share did not answer for a while. is_ending tells whether the run was told to end.
     """
 
     action: str
@@ -34,6 +34,7 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     compression: str = ""
     outages: int = 0
+    is_ending: Callable[[], bool] = lambda: False
     _said: float = 0
     _doing: str = "begin"
     _since: float = 0

@@ -42,7 +42,7 @@ def test_a_broken_word_is_refused_by_name_and_onerror_follows(machine: Machine, 
     report = only_result(ended)
     assert (report.status, ended.status) == ("refused", 1)
     assert named in report.message and report.hint
-    assert machine.ended_by() == "poweroff -f\n"
+    assert machine.ended_by() == "poweroff -n -f\n"
     assert machine.said() == "poweroff\n"
 
 
@@ -50,7 +50,7 @@ def test_a_byte_of_somebody_else_is_no_matter(machine: Machine) -> None:
     machine.program("lsblk", """echo '{"blockdevices": []}'""")
     report = only_result(machine.boot(b"root=LABEL=b\xfcro lvpack.action=plan lvpack.onerror=halt"))
     assert report.message.startswith("cannot ") and report.action == "plan", report
-    assert machine.ended_by() == "halt -f\n"
+    assert machine.ended_by() == "halt -n -f\n"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_run_that_breaks_off_anyhow_has_a_result(machine: Machine, lsblk: str,
     machine.program("lsblk", lsblk)
     report = only_result(machine.boot(b"lvpack.action=plan lvpack.onerror=reboot"))
     assert report.status == "failed" and cause in report.message, report
-    assert machine.ended_by() == "reboot -f\n"
+    assert machine.ended_by() == "reboot -n -f\n"
 
 
 def test_a_command_line_that_cannot_be_read_is_a_result(machine: Machine) -> None:
@@ -76,14 +76,14 @@ def test_no_place_for_a_log_keeps_nobody_from_speaking(machine: Machine) -> None
     (machine.folder / "run").touch()
     report = only_result(machine.boot(b"lvpack.colour=red lvpack.onerror=halt"))
     assert report.status == "failed" and "FileExistsError" in report.message, report
-    assert machine.ended_by() == "halt -f\n"
+    assert machine.ended_by() == "halt -n -f\n"
 
 
 def test_what_should_follow_is_kept_for_start_agent_if_it_fails(machine: Machine) -> None:
     machine.program("busybox", "exit 1")
     ended = machine.boot(b"lvpack.colour=red lvpack.onerror=halt")
     assert only_result(ended).status == "refused"
-    assert "cannot run 'busybox halt -f'" in ended.stderr
+    assert "cannot run 'busybox halt -n -f'" in ended.stderr
     assert machine.said() == "halt\n"
 
 
@@ -93,7 +93,7 @@ def test_what_should_follow_is_kept_for_start_agent_if_it_fails(machine: Machine
 def test_the_second_agent_speaks_for_the_first(machine: Machine, status: str, how: str) -> None:
     report = only_result(machine.boot(b"lvpack.margin=\xff lvpack.onerror=reboot", "--died", status))
     assert report.status == "failed" and how in report.message, report
-    assert (machine.ended_by(), machine.said()) == ("reboot -f\n", "reboot\n")
+    assert (machine.ended_by(), machine.said()) == ("reboot -n -f\n", "reboot\n")
 
 
 def test_the_second_agent_leaves_the_log_of_a_backup_that_was_killed(machine: Machine) -> None:

@@ -76,7 +76,7 @@ def test_an_agent_that_says_nothing_has_a_second_one_speak(root: Root, status: i
     assert calls == [
         "python3 -m lvpack_agent",
         f"python3 -m lvpack_agent --died {status}",
-        "busybox reboot -f",
+        "busybox reboot -n -f",
     ]
     assert root.consoles() == ["", ""]
 
@@ -84,7 +84,7 @@ def test_an_agent_that_says_nothing_has_a_second_one_speak(root: Root, status: i
 @pytest.mark.parametrize("end", ["exit 0", "exit 1", "kill -9 $$"])
 def test_what_the_agent_could_not_do_is_done_without_another_result(root: Root, end: str) -> None:
     calls = root.start(f"{SAYS.format('poweroff')}; {end}", DIES, b"lvpack.onerror=reboot")
-    assert calls == ["python3 -m lvpack_agent", "busybox poweroff -f"]
+    assert calls == ["python3 -m lvpack_agent", "busybox poweroff -n -f"]
     assert root.consoles() == ["", ""]
 
 
@@ -97,9 +97,9 @@ def test_shells_that_end_with_the_agent_come_again(root: Root) -> None:
 @pytest.mark.parametrize(
     ("words", "last"),
     [
-        (b"quiet console=ttyS0,115200 foo=\xff* lvpack.onerror=halt", "busybox halt -f"),
-        (b"lvpack.onerror=halt lvpack.onerror=poweroff", "busybox poweroff -f"),
-        (b'"lvpack.onerror=reboot"', "busybox reboot -f"),
+        (b"quiet console=ttyS0,115200 foo=\xff* lvpack.onerror=halt", "busybox halt -n -f"),
+        (b"lvpack.onerror=halt lvpack.onerror=poweroff", "busybox poweroff -n -f"),
+        (b'"lvpack.onerror=reboot"', "busybox reboot -n -f"),
         (b"lvpack.onerror=\xff console=null", "setsid --ctty --wait sh -l"),
         (b"", "setsid --ctty --wait sh -l"),
     ],
@@ -126,4 +126,4 @@ def test_a_machine_without_the_port_says_it_on_its_consoles(root: Root) -> None:
 
 def test_a_mark_of_an_earlier_start_is_no_mark(root: Root) -> None:
     (root.folder / "run/lvpack/said").write_text("poweroff\n")
-    assert root.start(DIES, SAYS.format("halt"), b"")[-1] == "busybox halt -f"
+    assert root.start(DIES, SAYS.format("halt"), b"")[-1] == "busybox halt -n -f"

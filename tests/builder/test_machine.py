@@ -91,6 +91,26 @@ def test_menu_has_four_entries_and_the_plan_overrides() -> None:
         assert "lvpack." not in lines[2]
 
 
+@pytest.mark.parametrize(
+    ("words", "in_entries"),
+    [
+        ([], []),
+        (["lvpack.onerror=poweroff", "lvpack.target=nfs://h/x"], [0, 1]),
+        (["lvpack.onerror=reboot", "lvpack.onerror=shell"], []),
+        (["lvpack.onerror=reboot", "lvpack.mode=inplace"], []),
+        (["lvpack.onerror=reboot", "lvpack.action=restore"], []),
+    ],
+)
+def test_a_kernel_that_panics_starts_again_where_nobody_looks_and_no_disk_is_half_done(
+    words: list[str], in_entries: list[int]
+) -> None:
+    found = [n for n, entry in enumerate(menus.entries(words)) if "panic=60" in entry.arguments]
+    assert found == in_entries
+    if found:  # somebody's own word comes later, and counts
+        entry = menus.entries([*words, "panic=5"])[0]
+        assert entry.arguments.index("panic=60") < entry.arguments.index("panic=5")
+
+
 def test_menus_are_on_the_serial_port_that_the_kernel_is_told_to_use() -> None:
     assert menus.serial([]) == menus.Serial(unit=0, speed=115200)
     words = ["console=tty0", "console=ttyS1,57600n8", "lvpack.disk=a b"]

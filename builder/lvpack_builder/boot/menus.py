@@ -8,12 +8,16 @@ from typing import Any
 import jinja2
 
 from lvpack_agent.machine.console import named
+from lvpack_agent.machine.watchdog import PANIC_SECONDS
 from lvpack_agent.settings.table import PREFIX
 
 # gpt: a disk whose primary GPT was cut off while it was written is read by its backup (kernel-parameters).
 KERNEL_ARGUMENTS = ("quiet", "loglevel=3", "gpt")
 CONSOLES = ("console=tty0", "console=ttyS0,115200")
 SECONDS = 5
+# An unattended machine whose kernel panics starts again, unless its disk may be half done then, and must not be booted
+# by itself: the agent takes it back where only lvpack.config says that (machine/watchdog.py).
+PANIC = f"panic={PANIC_SECONDS}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,14 @@ def entries(arguments: Sequence[str]) -> tuple[Entry, ...]:
         ("lvpack: menu on the console", []),
         ("lvpack: shell", [f"{PREFIX}action=shell"]),
     ]
-    return tuple(Entry(title=title, arguments=(*common, *extra)) for title, extra in choices)
+    return tuple(Entry(title=title, arguments=(*_on_panic(extra), *common, *extra)) for title, extra in choices)
+
+
+def _on_panic(own: Sequence[str]) -> tuple[str, ...]:
+    """Return what the kernel gets for a panic, by the options of an entry: nothing where somebody shall see it."""
+    changes = f"{PREFIX}action=restore" in own or f"{PREFIX}mode=inplace" in own
+    given = dict(word.split("=", 1) for word in own if "=" in word)  # of several the last one counts
+    return () if changes or given.get(f"{PREFIX}onerror", "shell") == "shell" else (PANIC,)
 
 
 def serial(arguments: Sequence[str]) -> Serial | None:

@@ -93,6 +93,7 @@ class Machine:
     forks: the guest may be saved and go on in many machines; in each the kernel learns of it and gets randomness of its
     own. saved: a file with such a guest, to go on with it instead of booting; it was saved without drives, and finds
     them when it looks for new PCI devices. reports: it has the port by which the agent gives its result.
+    devices: further ones, as QEMU's -device has them.
     """
 
     drives: tuple[Drive, ...] = ()
@@ -117,6 +118,7 @@ class Machine:
     forks: bool = False
     saved: Path | None = None
     reports: bool = False
+    devices: tuple[str, ...] = ()
 
     def command(self, accelerator: str, result: Path = Path(os.devnull)) -> list[str]:
         """Return the QEMU command line; the serial console is on standard input and output.
@@ -168,6 +170,7 @@ class Machine:
     def _fixed_devices(self) -> list[str]:
         words = [word for number, nic in enumerate(self._nics()) for word in nic.words(number)]
         words += ["-qmp", f"unix:{_escaped(self.monitor)},server=on,wait=off"] if self.monitor else []
+        words += [word for device in self.devices for word in ("-device", device)]
         for tag, folder in self.folders:
             words += ["-virtfs", f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"]
         return words

@@ -60,3 +60,8 @@ class Settings:
     after: str
     onerror: str
     config: str
+
+    @property
+    def may_leave_half_done(self) -> bool:
+        """Whether a run that is cut off, now or at an earlier boot, leaves a disk that must not be booted by itself."""
+        return self.action == "restore" or (self.action == "backup" and self.mode == "inplace")

@@ -56,8 +56,7 @@ class Silence:
         if silent < NOTICE_SECONDS or self.is_given_up:
             return ""
         if silent >= max(self._patience, NOTICE_SECONDS):
-            self.is_out = self.is_given_up = True
-            return f"share: {self._name} did not answer for {human_time(silent)}; it is given up"
+            return self.given_up(now)
         if self.is_out and now - self._said < SAY_SECONDS:
             return ""
         self.is_out, self._said = True, now
@@ -65,6 +64,13 @@ class Silence:
             f"share: {self._name} does not answer; the run waits for it, {clock(self._patience - silent)} left of "
             "lvpack.patience"
         )
+
+    def given_up(self, now: float) -> str:
+        """Give the server up; return what is to be said."""
+        if self.is_given_up:
+            return ""
+        self.is_out = self.is_given_up = True
+        return f"share: {self._name} did not answer for {human_time(self.silent_for(now))}; it is given up"
 
 
 class Watch:
@@ -131,6 +137,8 @@ class Watch:
                 if done != self._done:
                     self._done = done
                     self._say(self._silence.answered)
+        if self._silence.is_out and self._session.is_ending():
+            self._say(self._silence.given_up)
         self._say(self._silence.look)
 
     def _say(self, what: Callable[[float], str]) -> None:

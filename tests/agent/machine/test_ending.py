@@ -1,0 +1,37 @@
+"""SIGTERM ends a run as an error does."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.machine.ending import Ending
+from lvpack_agent.processes import run
+
+
+def test_it_is_an_error_that_names_the_action_and_cleaning_up_is_not_disturbed() -> None:
+    ending, done = Ending(), False
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Failed, match="cannot finish backup") as failed, ending.heeded("backup"):
+        assert ending.is_running and not ending.is_asked_for()
+        try:
+            ending.ask()
+            time.sleep(5)
+        finally:
+            assert ending.is_asked_for()
+            ending.ask()
+            time.sleep(0.01)
+            done = True
+    assert done and failed.value.hint and not ending.is_running
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.starts_processes
+def test_a_program_that_runs_is_ended() -> None:
+    ending, begun = Ending(), time.monotonic()
+    threading.Timer(0.3, ending.ask).start()
+    with pytest.raises(Failed, match="told to end"), ending.heeded("restore"):
+        run(["sleep", "60"])
+    assert time.monotonic() - begun < 10
