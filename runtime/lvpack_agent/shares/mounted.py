@@ -35,10 +35,11 @@ def mounted(
     folder.mkdir(parents=True, exist_ok=True)
     with Undo() as undo:
         version = mount(url, folder, read_only)
+        # To the very end: unmounting may wait for the server, too.
+        watch = undo.enter_context(Watch(str(url), folder, device_number(folder), patience, session))
         # What still holds the share must not keep the machine from ending its run.
         undo.callback(run, ["umount", "-l", str(folder)])
         session.say(f"share: {url} mounted by NFS {version}")
-        watch = undo.enter_context(Watch(str(url), folder, device_number(folder), patience, session))
         try:
             yield folder
         except Exception as error:

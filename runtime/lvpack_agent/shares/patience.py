@@ -105,6 +105,7 @@ class Watch:
         )
 
     def __enter__(self) -> "Watch":
+        _mark(False)  # an agent that was killed may have left it
         for thread in self._threads:
             thread.start()
         return self
