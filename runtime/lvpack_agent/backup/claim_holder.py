@@ -1,6 +1,7 @@
 """Who has made a claim to a journal folder, as far as it tells: this machine, or another, and how patient that is."""
 
 import hashlib
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def patience_of_another(text: str) -> float:
     lvpack 0.1.0 and 0.2.0 had no patience, and did not say who had made a claim.
     """
     words = text.split()
-    if len(words) < 5 or words[1] == this_machine() or not words[2].isdecimal():
+    if len(words) < 5 or words[1] == this_machine() or not re.fullmatch("[0-9]{6}", words[2]):
         return 0
     return float(words[2])
 
