@@ -35,7 +35,7 @@ def test_a_later_run_leaves_the_log_of_the_first_and_returns_its_own(tmp_path: P
     assert first.logged().endswith("one\n")
     second = Console((), log)
     second.say("two\r=== another run")
-    assert second.logged()[11:] == "two\r=== another run\n"
+    assert second.logged()[11:] == "two\\x0d=== another run\n"
     assert "one\n=== another run, 2" in log.read_text()
     assert Console((), None).logged() == "" and Console((), tmp_path / "no" / "log").logged() == ""
 

@@ -1,4 +1,4 @@
-"""How a share is mounted, as mount(8) is told."""
+"""How a share is mounted, as mount.nfs(8) is told."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lvpack_agent.shares.url import parse_url
 def test_nothing_on_a_share_gives_its_writers_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_only: bool
 ) -> None:
-    for name, script in (("modprobe", "exit 0"), ("mount", f'echo "$@" >> {tmp_path}/said; exit 32')):
+    for name, script in (("modprobe", "exit 0"), ("mount.nfs", f'echo "$@" >> {tmp_path}/said; exit 32')):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
