@@ -12,6 +12,10 @@ from lvpack_agent.probe.open import Opened, Volume
 from lvpack_agent.processes import run
 
 
+# hostname(7): a host name has at most so many characters; a longer one is cut, since a file's name has only 255.
+LONGEST_HOST = 64
+
+
 def host_name(source: Opened) -> str:
     """Return the name in /etc/hostname of the source's root filesystem, made fit for a folder; "" if there is none.
 
@@ -31,7 +35,7 @@ def host_name(source: Opened) -> str:
         read_file = ext.read_file if volume.content.is_ext else xfs.read_file
         name = read_file(volume.device, "/etc/hostname").strip()
         if name and read_file(volume.device, "/etc/fstab"):
-            return re.sub(r"[^A-Za-z0-9._-]", "-", name.splitlines()[0]).strip(".-_")
+            return re.sub(r"[^A-Za-z0-9._-]", "-", name.splitlines()[0]).strip(".-_")[:LONGEST_HOST].rstrip(".-_")
     return ""
 
 

@@ -1,6 +1,7 @@
 """Partition tables: read from sfdisk(8), written whole as an sfdisk script."""
 
 import json
+import re
 from typing import Any
 
 from lvpack_agent.devices import blkid
@@ -80,7 +81,8 @@ def render(table: PartitionTable, sector: int) -> str:
 
 
 def _quoted(name: str) -> str:
-    return '"' + name.replace("\\", "\\x5c").replace('"', "\\x22") + '"'
+    # Of a script a line is a partition; \xNN is any byte in it (sfdisk(8), as --dump prints it).
+    return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', lambda found: f"\\x{ord(found[0]):02x}", name) + '"'
 
 
 def write(device: str, table: PartitionTable, sector: int) -> None:

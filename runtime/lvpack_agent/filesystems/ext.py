@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from lvpack_agent.errors import Failed, understood
 from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.printable import quoted
 from lvpack_agent.processes import Completed, run
+from lvpack_agent.sizes import KIB
 
 # e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".
 CORRECTED, UNCORRECTED = 1, 4
@@ -18,7 +20,20 @@ _INODES = re.compile(r" free blocks, (\d+) free inodes, \d+ directories(?:, (\d+
 _FREE = "  Free blocks: "
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 _ESTIMATE = re.compile(r"minimum size of the filesystem: (\d+)")
+_TYPE_AND_SIZE = re.compile(r"^Inode: \d+ +Type: (\w+)\b.*?\bSize: (\d+)$", re.MULTILINE | re.DOTALL)
 
+# Where the superblock is, and the texts in it that dumpe2fs prints as they are, whatever bytes they have (kernel:
+# fs/ext4/ext4.h, struct ext4_super_block; e2fsprogs: lib/e2p/ls.c): offset, length, and what stands before each.
+_SUPERBLOCK, _SUPERBLOCK_SIZE = 1024, 1024
+_TEXTS = (
+    (0x78, 16, "Filesystem volume name:   "),
+    (0x88, 64, "Last mounted on:          "),
+    (0x200, 64, "Mount options:            "),
+    (0x1A8, 32, "First error function:     "),
+    (0x1DC, 32, "Last error function:      "),
+)
+# A file that read_file() reads has at most so many bytes.
+MOST_TEXT = 64 * KIB
 
 # ext4(5): with one of these a group says how many inodes at the end of its table were never used.
 _CHECKED_GROUPS = {"uninit_bg", "metadata_csum"}
@@ -86,7 +101,23 @@ def parse(text: str) -> Superblock:
 
 def read(device: str) -> Superblock:
     """Return the facts of a filesystem, its block bitmap included."""
-    return parse(run(["dumpe2fs", device]).stdout)
+    text = run(["dumpe2fs", device]).stdout
+    with Path(device).open("rb") as file:
+        file.seek(_SUPERBLOCK)
+        return parse(without_texts(text, file.read(_SUPERBLOCK_SIZE)))
+
+
+def without_texts(text: str, superblock: bytes) -> str:
+    """Return what dumpe2fs prints without the texts of a superblock that have line breaks: they could pass for facts.
+
+    text is as processes.run() returns it.
+    """
+    for offset, length, before in _TEXTS:
+        raw = superblock[offset : offset + length].partition(b"\0")[0]
+        if b"\n" in raw or b"\r" in raw:
+            shown = raw.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+            text = text.replace(before + shown, before, 1)
+    return text
 
 
 def minimum(device: str, block_size: int) -> int:
@@ -126,5 +157,11 @@ def resize(device: str, size: int, tick: Callable[[], None] | None = None) -> No
 
 
 def read_file(device: str, path: str) -> str:
-    """Return a small text file of a filesystem without mounting it; "" if there is none."""
+    """Return a text file of a filesystem without mounting it; "" if there is none of at most MOST_TEXT bytes.
+
+    Only a regular file is one: a link is not followed, a FIFO or a device not opened.
+    """
+    found = _TYPE_AND_SIZE.search(run(["debugfs", "-R", f"stat {path}", device]).stdout)
+    if not found or found[1] != "regular" or int(found[2]) > MOST_TEXT:
+        return ""
     return run(["debugfs", "-R", f"cat {path}", device]).stdout

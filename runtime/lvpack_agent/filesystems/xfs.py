@@ -5,12 +5,14 @@ are big-endian.
 """
 
 import re
+import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
 
 from lvpack_agent import places
 from lvpack_agent.errors import Failed
+from lvpack_agent.filesystems.ext import MOST_TEXT
 from lvpack_agent.filesystems.xfs_superblock import REFLINK, Superblock, read
 from lvpack_agent.printable import quoted
 from lvpack_agent.processes import ToolFailed, run
@@ -73,10 +75,22 @@ def mounted(device: str, at: Path, undo: Undo, *options: str) -> Path:
 
 
 def read_file(device: str, path: str) -> str:
-    """Return a small text file of a filesystem; "" if there is none. The log is not replayed."""
+    """Return a text file of a filesystem; "" if there is none of at most MOST_TEXT bytes. The log is not replayed.
+
+    Only a regular file is one: a FIFO or a device is not opened, and no link leads out of the filesystem.
+    """
     with Undo() as undo, suppress(ToolFailed, OSError):
         root = mounted(device, places.READING / Path(device).name, undo, "ro", "norecovery")
-        file = (root / path.lstrip("/")).resolve()
-        if file.is_relative_to(root.resolve()):
-            return file.read_text(errors="replace")
+        return text_of(root, path)
     return ""
+
+
+def text_of(root: Path, path: str) -> str:
+    """Return the text of a file of a mounted filesystem, as read_file() does. Raises OSError."""
+    file = (root / path.lstrip("/")).resolve()
+    if not file.is_relative_to(root.resolve()):
+        return ""
+    info = file.lstat()
+    if not stat.S_ISREG(info.st_mode) or info.st_size > MOST_TEXT:
+        return ""
+    return file.read_text(errors="replace")

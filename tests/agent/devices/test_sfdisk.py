@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.devices import sfdisk
+from lvpack_agent.layout.disks import Partition, PartitionTable
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.recordings import LAYOUTS, listed, reported
@@ -65,3 +66,16 @@ def test_sfdisk_makes_the_table_of_a_script_and_no_other(name: str, tmp_path: Pa
     run(["sfdisk", "--quiet", str(image)], input=sfdisk.render(table, sector))
     made, counted = sfdisk.parse(run(["sfdisk", "--json", str(image)]).stdout)
     assert (made, counted) == (table, sector)
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("name", ["a\nb", 'q"\\x41\t\x7f', "ü" * 36, "a\u2028b"])
+def test_a_name_with_what_ends_a_line_comes_back(name: str, tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(8 * MIB)
+    row = Partition(number=1, start=MIB, size=MIB, type="0FC63DAF-8483-4772-8E79-3D69D8477DE4", name=name)
+    table = PartitionTable(label="gpt", id="9F479FEA-A809-7F43-9ABE-9F97B308DB1B", partitions=(row,))
+    run(["sfdisk", "--quiet", str(image)], input=sfdisk.render(table, 512))
+    made, _ = sfdisk.parse(run(["sfdisk", "--json", str(image)]).stdout)
+    assert [p.name for p in made.partitions] == [name]

@@ -69,6 +69,30 @@ def test_files_are_read_without_mounting(filesystem: str) -> None:
 
 
 @pytest.mark.starts_processes
+def test_what_is_no_small_file_is_not_read(filesystem: str, tmp_path: Path) -> None:
+    """A sparse file of 8 GiB would take as much memory."""
+    small = tmp_path / "small"
+    small.write_text("x" * ext.MOST_TEXT)
+    commands = ["mknod fifo p", "mknod zero c 1 5", "symlink link one", f"write {small} most", f"write {small} sparse"]
+    commands += ["set_inode_field /sparse size 8589934592"]
+    run(["debugfs", "-w", "-f", "-", filesystem], input="\n".join(commands) + "\n")
+    assert "Type: FIFO" in run(["debugfs", "-R", "stat /fifo", filesystem]).stdout
+    assert [ext.read_file(filesystem, f"/{name}") for name in ("fifo", "zero", "link", "sparse")] == [""] * 4
+    assert len(ext.read_file(filesystem, "/most")) == ext.MOST_TEXT
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("label", ["a\nb", "\n\nGroup 0: (Blo", "\nBlock size: 9", "a\r\n\rb", "gr\udcfcn\n"])
+def test_a_label_with_line_breaks_is_no_fact(tmp_path: Path, label: str) -> None:
+    plain, odd = tmp_path / "plain", tmp_path / "odd"
+    uuid = "7b2b9b2e-6d0f-4f7f-9a55-1f2c3d4e5f60"
+    for path, name in ((plain, "plain"), (odd, label)):
+        options = ["-q", "-b", "1024", "-U", uuid, "-E", f"hash_seed={uuid}", "-L", name]
+        run(["mkfs.ext4", *options, "-M", f"/{name}\n\nJournal inode: 9", str(path), "16M"])
+    assert ext.read(str(odd)) == ext.read(str(plain))
+
+
+@pytest.mark.starts_processes
 def test_a_filesystem_gets_the_size_that_was_planned(filesystem: str, tmp_path: Path) -> None:
     said: list[str] = []
     least = ext.minimum(filesystem, 1024)
