@@ -128,7 +128,7 @@ def surveyed(
         for disk in found.disks
     )
     with opened(tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=rebuild) as source:
-        for finding in source.findings:
+        for finding in (*source.corrected, *source.findings):
             session.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]
         wished = leaving_out(make_plan(source.layout, margin, kept=found.kept), others)

@@ -1,6 +1,7 @@
 """ext2, ext3 and ext4, by e2fsprogs."""
 
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,25 @@ _TABLE = re.compile(r"^  Inode table at (\d+)")
 _INODES = re.compile(r" free blocks, (\d+) free inodes, \d+ directories(?:, (\d+) unused inodes)?$")
 _FREE = "  Free blocks: "
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_PASSES = re.compile(r"Pass \d")
+# Lines of e2fsck that are told.
+SHOWN = 5
+# Its problems are in e2fsprogs: e2fsck/problem.h (PR_3_NO_LF_DIR) and e2fsck.conf(5): this one is no flaw, and stays.
+_NO_LOST_AND_FOUND = "[problems]\n\t0x030004 = {\n\t\tforce_no = true\n\t\tno_ok = true\n\t}\n"
+# e2fsck(8): the trees of extents stay as they are.
+_AS_IT_IS = ("-E", "no_optimize_extents")
+# What -p does and the kernel does at a mount, too, or that changes nothing that a mount shows (e2fsck/problem.c).
+_SILENT = (
+    r"recovering journal",
+    r"(?:Clearing|Truncating) orphaned inode ",
+    r"(?:Setting )?[Ff]ree (?:inodes|blocks) count",
+    r"Free (?:inodes|blocks) count wrong",
+    r"Superblock last (?:mount|write) time ",
+    r".* was not cleanly unmounted",
+    r".* primary superblock features different from backup",
+    r".*IGNORED\.$",
+    r"\d+/\d+ files \(",
+)
 _ESTIMATE = re.compile(r"minimum size of the filesystem: (\d+)")
 _TYPE_AND_SIZE = re.compile(r"^Inode: \d+ +Type: (\w+)\b.*?\bSize: (\d+)$", re.MULTILINE | re.DOTALL)
 
@@ -129,14 +149,39 @@ def minimum(device: str, block_size: int) -> int:
     return int(found[1]) * block_size
 
 
-def repair(device: str, tick: Callable[[], None] | None = None) -> str:
-    """Replay the journal, check and repair; return what was repaired that a person should know of, "" for nothing."""
-    # -p repairs what is safe and is silent about a journal; only what it leaves is a finding for people.
-    preen = run(["e2fsck", "-f", "-p", device], ok=(0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED), tick=tick)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """What e2fsck did to a filesystem, in its words; "" for nothing.
+
+    corrected: what it does without a question (e2fsck(8), -p), but for what the kernel does at each mount. damage: what
+    it had to ask for.
+    """
+
+    corrected: str = ""
+    damage: str = ""
+
+
+def repair(device: str, tick: Callable[[], None] | None = None) -> Repaired:
+    """Replay the journal, check and repair; return what of that a person should know of.
+
+    A filesystem without lost+found gets none, unless something has to be put into it.
+    """
+    ok = (0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED)
+    with tempfile.NamedTemporaryFile("w", prefix="lvpack-") as config:
+        config.write(_NO_LOST_AND_FOUND)
+        config.flush()
+        env = {"E2FSCK_CONFIG": config.name}
+        preen = run(["e2fsck", "-f", "-p", *_AS_IT_IS, device], ok=ok, env=env, tick=tick)
+    corrected = _findings(preen, _mounting(device)) if preen.status & CORRECTED else ""
     if not preen.status & UNCORRECTED:
-        return ""
-    full = run(["e2fsck", "-f", "-y", device], ok=(0, CORRECTED), tick=tick)
-    return _findings(full)
+        return Repaired(corrected=corrected)
+    full = run(["e2fsck", "-f", "-y", *_AS_IT_IS, device], ok=(0, CORRECTED), tick=tick)
+    return Repaired(corrected=corrected, damage=_findings(full))
+
+
+def _mounting(device: str) -> re.Pattern[str]:
+    """Return what begins the lines of e2fsck -p that are about nothing, or about what a mount does as well."""
+    return re.compile(rf"(?:{re.escape(device)}: +(?:{'|'.join(_SILENT)}))|$|e2fsck |\t|\(i\.e\.")
 
 
 def check(device: str, tick: Callable[[], None] | None = None) -> None:
@@ -146,9 +191,13 @@ def check(device: str, tick: Callable[[], None] | None = None) -> None:
         raise Failed(f"cannot trust the filesystem on '{device}': {_findings(answer)}")
 
 
-def _findings(answer: Completed) -> str:
-    lines = [line for line in answer.stdout.splitlines() if line.strip() and not line.startswith("Pass ")]
-    return quoted(lines[:5])
+def _findings(answer: Completed, silent: re.Pattern[str] = _PASSES) -> str:
+    """Return the first lines of e2fsck that are not silent, and how many there are beside them."""
+    lines = [line.strip() for line in answer.stdout.splitlines() if line.strip() and not silent.match(line)]
+    # Of many, that a directory was made is still said.
+    first = lines[:SHOWN] + [line for line in lines[SHOWN:] if "/lost+found" in line][:1]
+    more = len(lines) - len(first)
+    return quoted(first) + (f" and {more} lines more" if more else "")
 
 
 def resize(device: str, size: int, tick: Callable[[], None] | None = None) -> None:

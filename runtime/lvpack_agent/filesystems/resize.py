@@ -5,15 +5,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lvpack_agent.filesystems import dirtimes, ext, swap
+from lvpack_agent.filesystems.ext import Repaired
 from lvpack_agent.layout.content import Content
 from lvpack_agent.sizes import human
 
 
-def check_filesystem(device: str, name: str, say: Callable[[str], None], tick: Callable[[], None]) -> str:
-    """Replay the journal of an ext filesystem, check and repair it; return the damage that was found, "" for none."""
+def check_filesystem(device: str, name: str, say: Callable[[str], None], tick: Callable[[], None]) -> Repaired:
+    """Replay the journal of an ext filesystem, check and repair it; return what was found, in words for people."""
     say(f"check {name}")
-    finding = ext.repair(device, tick)
-    return f"{name}: e2fsck found damage: {finding}" if finding else ""
+    done = ext.repair(device, tick)
+    return Repaired(
+        corrected=f"{name}: e2fsck corrected: {done.corrected}" if done.corrected else "",
+        damage=f"{name}: e2fsck found damage: {done.damage}" if done.damage else "",
+    )
 
 
 def resize_filesystem(

@@ -68,11 +68,14 @@ def prepare(
             progress.at(_use().used)
 
         try:
-            if damage := check_filesystem(snapshot, name, say, tick):
+            done = check_filesystem(snapshot, name, say, tick)
+            if done.damage:
                 raise Failed(
-                    f"cannot resize {damage}", hint="the disk still has it as it was: repair it with e2fsck -f first"
+                    f"cannot resize {done.damage}",
+                    hint="the disk still has it as it was: repair it with e2fsck -f first",
                 )
-            findings = resize_filesystem(snapshot, name, new, folder, say, tick)
+            findings = [done.corrected] if done.corrected else []
+            findings += resize_filesystem(snapshot, name, new, folder, say, tick)
             say(f"check {name} before it is merged (read-only)")
             ext.check(snapshot, tick)
             flush(snapshot)

@@ -51,7 +51,7 @@ def damage(source: Opened, todo: Iterable[Step], say: Callable[[str], None]) -> 
     resized = {step.name for step in todo if isinstance(step, ResizeFilesystem)}
     for name, device in source.ext_devices():
         if name in resized:
-            found += filter(None, [check_filesystem(device, name, say, lambda: None)])
+            found += filter(None, [check_filesystem(device, name, say, lambda: None).damage])
         else:
             say(f"check {name} (read-only)")
             try:

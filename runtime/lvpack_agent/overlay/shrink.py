@@ -41,8 +41,11 @@ def shrink(
         device, new = source.lvs[lv.uuid], wanted[lv.uuid]
         findings: list[str] = []
         if lv.content.is_ext:
-            if damage := check_filesystem(device, f"LV {lv.name}", say, tick):
-                findings.append(f"{damage}; it is repaired in the image, the source still has it")
+            done = check_filesystem(device, f"LV {lv.name}", say, tick)
+            if done.corrected:
+                findings.append(f"{done.corrected}; that is so in the image, the source is as it was")
+            if done.damage:
+                findings.append(f"{done.damage}; it is repaired in the image, the source still has it")
             findings += resize_filesystem(device, f"LV {lv.name}", new, folder / lv.uuid, say, tick)
         elif lv.content.rebuilt and new.size != lv.content.size:
             say(f"make LV {lv.name}, an XFS, anew: {human(lv.content.size)} to {human(new.size)}")

@@ -13,6 +13,14 @@ def refuse_other_disks(source: Layout, kept: int) -> None:
                 f"cannot pack disk '{disk.path}': its partition table is '{disk.table.label}'",
                 hint="lvpack knows msdos and GPT",
             )
+        for row in disk.rows:
+            # util-linux writes a name in UTF-16, without surrogate pairs (seen with 2.38.1: it reads back as another).
+            if any(char > "\uffff" or "\ud800" <= char <= "\udfff" for char in row.name):
+                raise Refused(
+                    f"cannot pack disk '{disk.path}': the name of partition {row.number} has characters beyond "
+                    "Unicode's first 65,536, which sfdisk does not write",
+                    hint=f"give it another name first: sfdisk --part-label {disk.path} {row.number} NAME",
+                )
         if disk.sector_size != source.disks[0].sector_size:
             raise Refused(
                 f"cannot pack '{disk.path}' with '{source.disks[0].path}': they have sectors of "

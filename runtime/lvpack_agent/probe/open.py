@@ -39,7 +39,7 @@ class Volume:
 class Opened:
     """Probed disks while their mappings stand: devices of partitions, of LVs by UUID, and of the PVs.
 
-    findings: what e2fsck repaired; unclean: which filesystems (by names for people) had a journal to replay or errors.
+    findings: what damage e2fsck repaired; corrected: what it corrected without a question; unclean: which filesystems (by names for people) had a journal to replay or errors.
     """
 
     layout: Layout
@@ -48,6 +48,7 @@ class Opened:
     pvs: tuple[str, ...]
     findings: tuple[str, ...]
     unclean: tuple[str, ...]
+    corrected: tuple[str, ...] = ()
 
     def volumes(self) -> list[Volume]:
         """Return every partition and LV of the disks."""
@@ -116,6 +117,7 @@ def opened(
             pvs=tuple(pvs),
             findings=tuple(reader.findings),
             unclean=tuple(reader.unclean),
+            corrected=tuple(reader.corrected),
         )
 
 
@@ -164,21 +166,23 @@ class _Reader:
     def __init__(self, repair: bool, estimate: bool) -> None:
         self._repair, self._estimate = repair, estimate
         self.findings: list[str] = []
+        self.corrected: list[str] = []
         self.unclean: list[str] = []
 
     def read(self, devices: dict[str, str], *, rebuild: bool = False) -> list[Content]:
         """Return the contents of devices, which are given by names for people; rebuild: as for opened()."""
         facts = blkid.identify_all(tuple(devices.values()))
         read = parallel.each(lambda item: self._content(*item, facts[item[1]], rebuild=rebuild), devices.items())
-        for _, findings, unclean in read:
+        for _, findings, corrected, unclean in read:
             self.findings += findings
+            self.corrected += corrected
             self.unclean += unclean
-        return [content for content, _, _ in read]
+        return [content for content, *_ in read]
 
     def _content(
         self, name: str, device: str, facts: Mapping[str, str], *, rebuild: bool
-    ) -> tuple[Content, list[str], list[str]]:
-        findings, unclean = [], []
+    ) -> tuple[Content, list[str], list[str], list[str]]:
+        findings, corrected, unclean = [], [], []
         kind = facts.get("TYPE", "")
         if kind in SUSPEND_TYPES:
             raise Refused(
@@ -193,9 +197,12 @@ class _Reader:
             )
         if self._repair and block and not block.clean:
             unclean.append(name)
-            if finding := ext.repair(device):
+            done = ext.repair(device)
+            if done.corrected:
+                corrected.append(f"{name}: e2fsck corrected its copy in the overlay: {done.corrected}")
+            if done.damage:
                 findings.append(
-                    f"{name}: e2fsck repaired its copy in the overlay: {finding}; the source still has this damage"
+                    f"{name}: e2fsck repaired its copy in the overlay: {done.damage}; the source still has this damage"
                 )
             block = ext.read(device)
         if self._repair:
@@ -207,4 +214,4 @@ class _Reader:
                 found = replace(found, minimum=minimum, rebuilt=rebuilt)
             except xfs_rebuild.Fixed as why:
                 findings.append(f"{name}, an XFS, keeps its size: {why}")
-        return found, findings, unclean
+        return found, findings, corrected, unclean

@@ -53,13 +53,41 @@ def damage(device: str) -> None:
 @pytest.mark.starts_processes
 def test_damage_is_told_by_a_check_and_once_by_a_repair(filesystem: str) -> None:
     ext.check(filesystem)
-    assert ext.repair(filesystem) == "", "there is nothing to say of a clean one"
+    assert ext.repair(filesystem) == ext.Repaired(), "there is nothing to say of a clean one"
     damage(filesystem)
     with pytest.raises(Failed, match=r"cannot trust the filesystem on '.*': .*ultiply-claimed"):
         ext.check(filesystem)
-    assert "ultiply-claimed" in ext.repair(filesystem)
+    assert "ultiply-claimed" in ext.repair(filesystem).damage
     ext.check(filesystem)
-    assert ext.repair(filesystem) == ""
+    assert ext.repair(filesystem) == ext.Repaired()
+
+
+@pytest.mark.starts_processes
+def test_a_filesystem_without_lost_and_found_gets_none_unless_it_is_needed(filesystem: str) -> None:
+    run(["debugfs", "-w", "-R", "rmdir lost+found", filesystem])
+    assert ext.repair(filesystem) == ext.Repaired()
+    assert "lost+found" not in names(filesystem)
+    ext.check(filesystem)
+    run(["debugfs", "-w", "-R", "unlink /two", filesystem])  # its inode stays, in no directory
+    done = ext.repair(filesystem)
+    assert "Unattached inode" in done.damage and "/lost+found not found" in done.damage
+    assert "lost+found" in names(filesystem)
+
+
+@pytest.mark.starts_processes
+def test_what_is_corrected_without_a_question_is_told(filesystem: str) -> None:
+    """A count of links that is wrong is corrected by e2fsck -p; wrong counts of free blocks any mount corrects."""
+    run(["debugfs", "-w", "-R", "set_super_value free_blocks_count 77", filesystem])
+    run(["debugfs", "-w", "-R", "set_super_value free_inodes_count 7", filesystem])
+    assert ext.repair(filesystem) == ext.Repaired()
+    run(["debugfs", "-w", "-R", "set_inode_field /one links_count 3", filesystem])
+    done = ext.repair(filesystem)
+    assert "ref count is 3, should be 1.  FIXED" in done.corrected and not done.damage
+    ext.check(filesystem)
+
+
+def names(device: str) -> list[str]:
+    return run(["debugfs", "-R", "ls -p /", device]).stdout.replace("/", " ").split()
 
 
 @pytest.mark.starts_processes

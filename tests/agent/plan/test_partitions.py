@@ -3,11 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from lvpack_agent.errors import Refused
 from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.sizes import GIB, MIB
-from tests.agent.builders.layouts import MARGIN, blog_layout
+from tests.agent.builders.layouts import MARGIN, blog_layout, with_partition
 
 
 def logical(blog: Path) -> Layout:
@@ -20,6 +23,13 @@ def logical(blog: Path) -> Layout:
     table = replace(disk.table, partitions=(boot, extended, replace(pv, number=5)))
     vg = replace(vg, pvs=(replace(vg.pvs[0], partition=5),))
     return Layout(disks=(replace(disk, table=table),), vgs=(vg,))
+
+
+def test_a_name_that_sfdisk_does_not_write_is_refused_before_anything_is_done(blog: Path) -> None:
+    layout = blog_layout(blog)
+    disk = with_partition(layout.disks[0], replace(layout.disks[0].rows[0], name="the 😀 one"))
+    with pytest.raises(Refused, match=r"cannot pack disk '/dev/vda': the name of partition 1 "):
+        make_plan(replace(layout, disks=(disk,)), MARGIN)
 
 
 def test_extended_partition_ends_with_its_logical_pv(blog: Path) -> None:
