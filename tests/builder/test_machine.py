@@ -32,6 +32,14 @@ def test_names_on_the_share_become_urls() -> None:
     assert shared_arguments(["lvpack.onerror=shell"], None) == ["lvpack.onerror=shell"]
 
 
+def test_a_drive_may_have_sectors_that_fail() -> None:
+    words = Drive(path=Path("a"), unreadable=(7, 9), unwritable=(3,)).options().split(",")
+    assert "file.driver=blkdebug" in words and "file.image.filename=a" in words
+    faults = [f"file.inject-error.{n}" for n in range(3)]
+    assert [f"{fault}.sector={sector}" in words for fault, sector in zip(faults, (7, 9, 3), strict=True)] == [True] * 3
+    assert f"{faults[1]}.iotype=read" in words and f"{faults[2]}.iotype=write" in words
+
+
 def test_command_line_escapes_what_qemu_and_the_kernel_split() -> None:
     machine = Machine(
         drives=(Drive(path=Path("a,b"), temporary=True),), kernel=Path("k"), arguments=("lvpack.disk=a b",)

@@ -53,7 +53,8 @@ class Drive:
     """A disk image of a guest; with temporary, writes are dropped at its end; read_only, the guest sees it so.
 
     nbd: path is the Unix socket of an NBD server that has the image. sector_size in bytes, 512 or 4096 (4Kn).
-    log: an empty file for every write to a raw image, in its order (QEMU's blklogwrites).
+    log: an empty file for every write to a raw image, in its order (QEMU's blklogwrites). unreadable and unwritable:
+    sectors of a raw image that give an I/O error (QEMU's blkdebug).
     """
 
     path: Path
@@ -64,12 +65,22 @@ class Drive:
     serial: str = ""
     sector_size: int = SECTOR
     log: Path | None = None
+    unreadable: tuple[int, ...] = ()
+    unwritable: tuple[int, ...] = ()
 
     def options(self) -> str:
         """Return the value of -drive, but for its id."""
         where = "file.driver=nbd,file.server.type=unix,file.server.path" if self.nbd else "file"
         logged = [f"file.driver=blklogwrites,file.log.filename={_escaped(self.log)}"] if self.log else []
         where = "file.file.filename" if self.log else where
+        if self.unreadable or self.unwritable:
+            logged = ["file.driver=blkdebug", "file.image.driver=file"]
+            where = "file.image.filename"
+            faults = [("read", s) for s in self.unreadable] + [("write", s) for s in self.unwritable]
+            for number, (kind, sector) in enumerate(faults):
+                fault = f"file.inject-error.{number}"
+                logged += [f"{fault}.event=none", f"{fault}.iotype={kind}", f"{fault}.errno=5"]
+                logged += [f"{fault}.sector={sector}"]
         words = [*logged, f"{where}={_escaped(self.path)}", f"format={self.format}", "if=none"]
         # writeback: a flush of the guest reaches the image file, so a kill of QEMU is a power cut and no worse.
         words += ["cache=writeback", "discard=unmap"]
