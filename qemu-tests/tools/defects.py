@@ -58,8 +58,8 @@ DEFECTS = (
     ),
     Defect(
         name="skipped fsck",
-        old='    preen = run(["e2fsck", "-f", "-p", device]',
-        new='    return ""\n    preen = run(["e2fsck", "-f", "-p", device]',
+        old="    ok = (0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED)\n    with tempfile",
+        new="    return Repaired()\n    ok = (0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED)\n    with tempfile",
         test="test_inplace.py::test_damaged_filesystem_is_not_repaired_on_the_only_copy",
     ),
     Defect(

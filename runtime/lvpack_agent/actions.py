@@ -61,14 +61,16 @@ def backup(settings: Settings, network: Network, session: Session) -> str:
 
 def verify(source: str, network: Network, session: Session, patience: float) -> str:
     """Check the image set behind a URL; return the closing message. patience: see shares.mounted."""
-    from lvpack_agent.image import check
+    from lvpack_agent.image import check, losses
 
     url, session.name = parse_url(source).parent()
     with (
         session.phase("verify"),
         mounted(url, places.SHARE, network, session, read_only=True, patience=patience) as share,
     ):
-        check.check_set(share / session.name, session.say)
+        manifest = check.check_set(share / session.name, session.say)
+        if missing := losses.summary(manifest.unreadable):
+            session.warn(missing)
     return f"image set {session.name} is complete and unchanged"
 
 

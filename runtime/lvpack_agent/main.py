@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from lvpack_agent.machine.console import Console, command_line, set_speeds
 from lvpack_agent.machine.ending import Ending
 from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
-from lvpack_agent.outcome import as_ours, say_notes
+from lvpack_agent.outcome import as_ours, disk_errors, say_notes, with_disk_errors
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
 from lvpack_agent.session import Session
@@ -28,6 +29,8 @@ FLUSH_SECONDS = 300.0
 
 def reported(settings: Settings, network: Network, session: Session, ending: Ending) -> Report:
     """Run an action and return its report; every error becomes a report, and so does SIGTERM."""
+    before = Counter(disk_errors())
+    session.explain = lambda error: with_disk_errors(error, tuple(Counter(disk_errors()) - before), settings)
     session.say(f"firmware: {firmware.firmware()}")
     session.say(f"action: {settings.action}")
     try:
@@ -39,7 +42,7 @@ def reported(settings: Settings, network: Network, session: Session, ending: End
         return session.ended(message)
     except BaseException as error:
         say_notes(error, session)
-        return session.stopped(as_ours(error, f"finish {settings.action}"))
+        return session.stopped(session.explain(as_ours(error, f"finish {settings.action}")))
 
 
 def warn_of_missing_firmware(session: Session) -> None:

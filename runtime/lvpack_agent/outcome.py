@@ -1,12 +1,25 @@
 """From whatever ended a run to the error that its report says."""
 
+import errno
+import os
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 
 from lvpack_agent import places
-from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.devices import ioerrors
+from lvpack_agent.devices.ioerrors import DiskError
+from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
+from lvpack_agent.settings.values import Settings
+
+# What a disk, or the machine below it, answers that is at fault itself (kernel: block/blk-core.c, blk_errors).
+DISK_FAULTS = (
+    *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOSPC, errno.EROFS, errno.ENODATA, errno.EILSEQ),
+    *(errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOLINK, errno.EBADE),
+)
+DISK_HINT = "look at dmesg: is the disk sound, its cable, its power? The share, if it is that, may be full or gone"
 
 
 def as_ours(error: BaseException, doing: str) -> LvpackError:
@@ -17,6 +30,9 @@ def as_ours(error: BaseException, doing: str) -> LvpackError:
         log.writelines(f"| {printable(line)}\n" for line in traceback.format_exc().splitlines())
     if isinstance(error, KeyboardInterrupt):
         return Failed(f"cannot {doing}: it was interrupted", hint="start it again")
+    if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+        where = f" '{error.filename}'" if error.filename else ""
+        return Failed(f"cannot {doing}: {os.strerror(error.errno)}{where}", hint=DISK_HINT)
     cause = f"{type(error).__name__}: {error}"
     return Failed(f"cannot {doing}: {cause}", hint=f"this is a defect of lvpack; {places.LOG} says where")
 
@@ -29,3 +45,25 @@ def say_notes(error: BaseException | None, session: Session) -> None:
             session.say(f"while cleaning up: {note}")
         notes.clear()
         error = error.__cause__
+
+
+def disk_errors() -> tuple[DiskError, ...]:
+    """Return what the kernel says of disks since this machine started; nothing if that cannot be read."""
+    try:
+        return ioerrors.read()
+    except LvpackError:
+        return ()
+
+
+def with_disk_errors(error: LvpackError, new: Sequence[DiskError], settings: Settings) -> LvpackError:
+    """Return an error with what the kernel says of disks since the run began: that may be why a tool failed."""
+    unsaid = [e for e in new if not (e.path in error.message and str(e.sector) in error.message)]
+    if not unsaid or len(unsaid) < len(new) or isinstance(error, Refused):
+        return error
+    more = f" (and {len(unsaid) - 1} more such errors in dmesg)" if len(unsaid) > 1 else ""
+    skips = settings.action == "backup" and settings.mode == "overlay" and settings.errors == "stop"
+    way = "; lvpack.errors=skip packs what can be read" if skips and unsaid[0].operation == "READ" else ""
+    hint = (error.hint or DISK_HINT) + way
+    told = Failed(f"{error.message}; the kernel says: {unsaid[0]}{more}", hint=hint)
+    told.__cause__ = error
+    return told

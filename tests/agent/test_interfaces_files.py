@@ -13,9 +13,10 @@ from lab.interfaces import headings, prose, rows
 from lvpack_agent.backup import claim, journal, journal_read
 from lvpack_agent.backup.journal_record import PROGRESS, RECORD, SCHEMA, Merge, Record
 from lvpack_agent.errors import Refused
-from lvpack_agent.image import check, files, write
+from lvpack_agent.image import check, files, losses, write
 from lvpack_agent.image import manifest as imageset
 from lvpack_agent.image.files import SUFFIXES
+from lvpack_agent.image.losses import Loss
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.inplace.procedure import form
 from lvpack_agent.inplace.steps import MarkVg
@@ -64,7 +65,13 @@ def test_what_is_written_is_on_the_page(tmp_path: Path) -> None:
     one = manifest()
     [image] = one.images
     several = replace(one, schema=imageset.SCHEMA_SEVERAL, further=(replace(image, image="disk1.img"),))
-    for made, expected in ((one, page.keys() - later), (several, page.keys())):
+    lacking = replace(one, unreadable=(Loss(disk="", sector=0, sectors=1, volume="", offset=0),))
+    with_losses = {"unreadable"}
+    for made, expected in (
+        (one, page.keys() - later - with_losses),
+        (several, page.keys() - with_losses),
+        (lacking, page.keys() - later),
+    ):
         imageset.write_manifest(tmp_path, made)
         assert json.loads((tmp_path / files.MANIFEST).read_text()).keys() == expected
     assert later
@@ -101,7 +108,7 @@ def test_what_is_said_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_each_file_of_an_image_set() -> None:
     page = rows("Files of an image set")
-    others = {files.MANIFEST, files.SUMS, files.RESTORE, "agent.log", "layout/"}
+    others = {files.MANIFEST, files.SUMS, files.RESTORE, "agent.log", "layout/", losses.BAD_SECTORS}
     name = files.image_name(0, SUFFIXES["zstd"])
     image = imageset.Image(image=name, block_map=(), checksums=manifest().checksums)
     further = replace(image, image=files.image_name(1, SUFFIXES["zstd"]))

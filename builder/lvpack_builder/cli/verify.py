@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from lvpack_agent.image.losses import summary
 from lvpack_builder.cli.shared import FILE, reported, say
 from lvpack_builder.sets.verify import verify as check
 
@@ -14,4 +15,6 @@ from lvpack_builder.sets.verify import verify as check
 def verify(image_set: Path) -> None:
     """Check that an image set is complete and unchanged."""
     manifest = check(image_set, say)
+    if missing := summary(manifest.unreadable):
+        say(f"warning: {missing}")
     say(f"image set {manifest.name} is complete and unchanged")

@@ -8,6 +8,7 @@ from pathlib import Path
 from lvpack_agent import guarded
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import check
+from lvpack_agent.image.losses import summary
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.image.pieces import Piece
 from lvpack_agent.processes import run
@@ -30,6 +31,8 @@ def convert(path: Path, out: Path, say: Callable[[str], None]) -> tuple[Path, ..
         raise _existing(out)
     folder = image_set("convert", path)
     manifest = check.read_manifest(folder, lambda cause: say(f"warning: {cause}"))
+    if missing := summary(manifest.unreadable):
+        say(f"warning: {missing}")
     files = outputs(manifest, out)
     for file in files:
         if file.exists():

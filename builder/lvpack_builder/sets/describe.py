@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lvpack_agent.image import losses
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.plan.text import as_text
 from lvpack_agent.printable import printable
@@ -27,7 +28,8 @@ def describe(manifest: Manifest) -> str:
             size, was = (human(extents * vg.extent_size) for extents in (lv.extents, before[lv.uuid]))
             lines.append(f"  LV       {lv.name}: {lv.content.type or 'unknown'}, {size}, was {was}")
     lines += [f"boot       by UEFI: '{loader.title}', {loader}" for loader in manifest.boot]
-    lines += [f"warning    {text}" for text in manifest.warnings]
+    missing = losses.summary(manifest.unreadable)
+    lines += [f"warning    {text}" for text in dict.fromkeys([*filter(None, [missing]), *manifest.warnings])]
     return "\n".join(map(printable, lines))
 
 

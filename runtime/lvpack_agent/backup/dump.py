@@ -5,17 +5,25 @@ Tested in guests, as it reads mapped disks: qemu-tests/tests/test_main_job.py, t
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from lvpack_agent import VERSION, resources
+from lvpack_agent.backup import badsectors
+from lvpack_agent.backup.badsectors import Origin
 from lvpack_agent.backup.job import Job
+from lvpack_agent.devices import ioerrors
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.filesystems.free import MAPPABLE, Unmapped, free_ranges
-from lvpack_agent.image import blockmap, bmap, check, files, restore_text, write
+from lvpack_agent.image import blockmap, bmap, check, files, losses, restore_text, write
 from lvpack_agent.image.files import SUFFIXES
+from lvpack_agent.image.losses import Loss
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
+from lvpack_agent.image.salvage import REGION_SECONDS, Salvage, Unreadable
+from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.layout.spots import Spot
 from lvpack_agent.machine import dmi, efi_boot
 from lvpack_agent.machine.efi_entries import astray
 from lvpack_agent.plan.values import Plan
@@ -54,13 +62,19 @@ def _free(checked: Opened, session: Session) -> dict[Place | str, tuple[Range, .
 
 
 def _dump_disk(
-    folder: Path, device: str, index: int, block_map: tuple[Range, ...], compress: Compression, session: Session
+    folder: Path,
+    device: str,
+    index: int,
+    block_map: tuple[Range, ...],
+    compress: Compression,
+    session: Session,
+    salvage: Salvage | None,
 ) -> Image:
-    """Write the image of a packed disk, by its index, to the new image set."""
+    """Write the image of a packed disk, by its index, to the new image set; salvage fills what it does not read."""
     name, size = files.image_name(index, SUFFIXES[compress.method]), size_of(device)
     progress = Progress("dump" if not index else f"dump {name}", size, session.say)
     pace = Pace(workers=resources.worker_count(), fixed=compress.level)
-    checksums = write.write_image(Path(device), folder / name, compress, block_map, size, progress, pace)
+    checksums = write.write_image(Path(device), folder / name, compress, block_map, size, progress, pace, salvage)
     session.say(progress.line())
     if compress.method == "zstd":
         session.compression = "; ".join(filter(None, [session.compression, pace.summary()]))
@@ -68,18 +82,48 @@ def _dump_disk(
     return Image(image=name, block_map=block_map, checksums=checksums)
 
 
+def _images(
+    job: Job, folder: Path, packed: Sequence[str], target: Layout, maps: Sequence[tuple[Range, ...]], origin: Origin
+) -> tuple[tuple[Image, ...], list[Spot]]:
+    """Write the images of packed disks, of layout target; return them, and what of their origin could not be read.
+
+    Raises Failed that names disk, sector and file, if that shall not be skipped.
+    """
+    images, lost = [], []
+    for index, (device, block_map) in enumerate(zip(packed, maps, strict=True)):
+        with ExitStack() as undo:
+            salvage = (
+                undo.enter_context(badsectors.salvage(origin, index, device)) if job.settings.errors == "skip" else None
+            )
+            try:
+                images.append(_dump_disk(folder, device, index, block_map, job.settings.compress, job.session, salvage))
+            except Unreadable as error:
+                raise badsectors.explained(error, origin, index, packed, target, job.folder / "filesystem") from error
+            if salvage:
+                lost += [spot for part in salvage.lost for spot in origin.locate(index, part.start, part.count)]
+                if given_up := sum(part.count for part in salvage.given_up):
+                    job.session.warn(
+                        f"{given_up:,} bytes around bad sectors were not tried, as a region of 2 MiB takes "
+                        f"{REGION_SECONDS:.0f} s at most: they count as lost"
+                    )
+    return tuple(images), lost
+
+
 def dump(
     job: Job,
     folder: Path,
     packed: Sequence[str],
     planned: Plan,
+    origin: Origin,
     run: str,
     check_store: Callable[[], object] = lambda: None,
-) -> None:
+    known: Sequence[Loss] = (),
+) -> list[Loss]:
     """Check that the packed disks are what was planned, write their images and all else, and read the set back.
 
-    folder is the new image set; what is in it already (layout/) becomes part of it. run: see Manifest. check_store
-    raises an error if what was read may not be the packed disk: the store has overflowed.
+    folder is the new image set; what is in it already (layout/) becomes part of it. origin is where the packed disks
+    are read from; run: see Manifest; known is what of the origin could not be read, and is zeros. Return all that could
+    not. check_store raises an error if what was read may not be the packed disk: the store has overflowed.
     """
     settings, session = job.settings, job.session
     with session.phase("check"):
@@ -93,11 +137,15 @@ def dump(
         session.say(f"{human(mapped)} of {human(planned.packed_size)} hold data; the rest is not read")
         check_store()
     with session.phase("dump"):
-        images = tuple(
-            _dump_disk(folder, packed[index], index, block_map, settings.compress, session)
-            for index, block_map in enumerate(block_maps)
-        )
+        images, spots = _images(job, folder, packed, planned.target, block_maps, origin)
         check_store()
+        lost = list(known)
+        if spots:
+            lost += badsectors.named_in_packed(spots, origin, packed, planned.target, job.folder / "filesystem")
+        if missing := losses.summary(lost):
+            session.warn(missing)
+        elif said := ioerrors.of_disks(ioerrors.read(), origin.paths):
+            session.warn(f"{said[-1]} at first: all was read in the end, but the disk may be about to fail (dmesg)")
     session.measured(image=sum(image.checksums.stored_size for image in images))
     first, *further = images
     boot_disk, loaders = efi_boot.booted([disk.table for disk in planned.source.disks[: len(packed)]])
@@ -123,17 +171,22 @@ def dump(
         warnings=tuple(session.warnings),
         further=tuple(further),
         run=run,
+        unreadable=tuple(lost),
     )
     write_manifest(folder, manifest)
     for image in images:
         files.write_text(folder, image.bmap, bmap.render(image.block_map, image.checksums.raw_size))
+    if lost:
+        sizes = {disk.path: disk.sector_size for disk in planned.source.disks}
+        files.write_text(folder, losses.BAD_SECTORS, losses.render(lost, sizes))
     files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))
     files.write_text(folder, files.LOG, session.logged())
     write.write_sums(folder, images)
     if not settings.readback and not session.outages:
         session.say("the image is not read back: lvpack.readback=no")
-        return
+        return lost
     if not settings.readback:
         session.say("the share did not answer for a while: the image is read back in spite of lvpack.readback=no")
     with session.phase("read_back"):
         check.check_images(folder, check.read_manifest(folder), session.say)
+    return lost

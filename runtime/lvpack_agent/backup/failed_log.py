@@ -36,7 +36,7 @@ def left_if_bad(job: Job) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        ours = as_ours(error, "finish backup")
+        ours = job.session.explain(as_ours(error, "finish backup"))
         say_notes(error, job.session)
         leave(job.share, settings.name, settings.readers, job.session, job.session.stopped(ours))
         if ours is error:

@@ -11,7 +11,6 @@ from lvpack_agent.machine import efi_boot
 from lvpack_agent.probe.open import Opened, Volume
 from lvpack_agent.processes import run
 
-
 # hostname(7): a host name has at most so many characters; a longer one is cut, since a file's name has only 255.
 LONGEST_HOST = 64
 

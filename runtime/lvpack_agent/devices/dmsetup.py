@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvpack_agent.devices import ioerrors
 from lvpack_agent.errors import Failed, understood
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
@@ -126,9 +127,21 @@ def parse_snapshot_status(text: str) -> StoreUse | None:
 
 
 def store_use(name: str) -> StoreUse:
-    """Return how full a snapshot's store is. Raises Failed if it has overflowed: the snapshot is lost then."""
-    use = parse_snapshot_status(run(["dmsetup", "status", name]).stdout)
+    """Return how full a snapshot's store is. Raises Failed if the snapshot is lost, with the cause.
+
+    The status says no more than "Invalid" when the store, without support for an overflow, is full; the kernel's log
+    tells (drivers/md/dm-snap.c, snapshot_map()).
+    """
+    status = run(["dmsetup", "status", name]).stdout
+    use = parse_snapshot_status(status)
     if use is None:
+        if "Overflow" not in status and not ioerrors.overflowed(run(["dmesg", "--notime"]).stdout):
+            raise Failed(
+                "cannot go on: a disk, or what has the copy-on-write store, could not be read or written, and what was "
+                "written to the store is lost",
+                hint="the source is untouched; look at dmesg: is the disk sound, and the share or scratch device? More "
+                "room for the store does not help",
+            )
         raise Failed(
             "cannot go on: the copy-on-write store overflowed, and what was written to it is lost",
             hint="the source is untouched; give the store more room (memory, lvpack.scratch), or shrink less with a "

@@ -25,7 +25,8 @@ class Times:
 
 
 @contextmanager
-def _mounted(device: str, folder: Path) -> Iterator[bytes]:
+def mounted(device: str, folder: Path) -> Iterator[bytes]:
+    """Mount an ext filesystem at a folder, without replaying its journal; yield the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with Undo() as undo:
         # The driver of ext4 mounts ext2 and ext3 as well; noload: no journal is replayed, nothing is written.
@@ -37,7 +38,7 @@ def _mounted(device: str, folder: Path) -> Iterator[bytes]:
 def read(device: str, folder: Path) -> dict[bytes, tuple[int, Times]]:
     """Return inode number and times of each directory of an ext filesystem by path; folder is to mount it at."""
     found: dict[bytes, tuple[int, Times]] = {}
-    with _mounted(device, folder) as root:
+    with mounted(device, folder) as root:
         waiting = [b""]
         while waiting:
             path = waiting.pop()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, SUFFIXES, write_text
+from lvpack_agent.image.losses import Loss
 from lvpack_agent.jsonform import to_json
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
@@ -40,7 +41,8 @@ class Manifest:
     boot has the loaders that boot entries of the source's firmware started from one disk (boot_disk, an index into
     packed.disks), in the order of the entries; there are none if the source booted by BIOS. sizes and timings are those
     of the report, as far as they were known when the manifest was written. run is a random word for the run that made
-    the set, in place over all its boots; "" in sets of older versions.
+    the set, in place over all its boots; "" in sets of older versions. unreadable: what of the source could not be
+    read, and is zeros (lvpack.errors=skip).
     """
 
     schema: int
@@ -61,6 +63,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     further: tuple[Image, ...] = ()
     run: str = ""
+    unreadable: tuple[Loss, ...] = ()
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -90,4 +93,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     form = to_json(manifest)
     if not manifest.further:
         del form["further"], form["boot_disk"]  # a set of one disk looks as it always did
+    if not manifest.unreadable:
+        del form["unreadable"]
     write_text(folder, MANIFEST, json.dumps(form, indent=1) + "\n", MANIFEST_MOST)

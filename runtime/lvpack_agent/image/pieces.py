@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
+from lvpack_agent.image.salvage import BAD, Salvage, Unreadable
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
@@ -24,12 +25,18 @@ def longest_hole(compression: Compression) -> int:
 
 
 def pieces(
-    path: Path, ranges: Sequence[Range], size: int, longest: int = PIECE, on_read: Callable[[float], object] = id
+    path: Path,
+    ranges: Sequence[Range],
+    size: int,
+    longest: int = PIECE,
+    on_read: Callable[[float], object] = id,
+    salvage: Salvage | None = None,
 ) -> Generator[Piece]:
     """Yield size bytes of a device or file as pieces; those that no range touches are holes, joined up to longest.
 
     ranges are in bytes, ascending and apart; bytes in none of them are not read, and count as zeros. on_read gets the
-    seconds that each piece took to read. Raises Failed if the device cannot be read, or is shorter than the ranges say.
+    seconds that each piece took to read. What the device does not read, salvage fills if it is given. Raises Unreadable
+    if the device cannot be read, Failed if it is shorter than the ranges say.
     """
     start = at = index = 0
     fd = -1
@@ -52,7 +59,14 @@ def pieces(
                 at, stop = max(start, part.start), min(end, part.end)
                 with memoryview(buffer) as view:
                     while at < stop:
-                        count = os.preadv(fd, [view[at - start : stop - start]], at)
+                        try:
+                            count = os.preadv(fd, [view[at - start : stop - start]], at)
+                        except OSError as error:
+                            if salvage is None or error.errno not in BAD:
+                                raise
+                            with view[at - start : stop - start] as rest:
+                                salvage.fill(rest, at)
+                            count = stop - at
                         if not count:
                             raise Failed(f"cannot read '{path}': it ends at byte {at:,}, not {part.end:,}")
                         at += count
@@ -66,7 +80,8 @@ def pieces(
             start = end
         assert index == len(ranges), "a range lies beyond the end"
     except OSError as error:
-        raise Failed(f"cannot read '{path}' at byte {at:,}: {error.strerror}") from error
+        number = error.errno or 0
+        raise Unreadable(f"cannot read '{path}' at byte {at:,}: {error.strerror}", at=at, number=number) from error
     finally:
         if fd >= 0:
             os.close(fd)

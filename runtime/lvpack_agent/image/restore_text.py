@@ -1,7 +1,9 @@
 """RESTORE.txt: how a set is restored by hand."""
 
 import shlex
+import textwrap
 
+from lvpack_agent.image import losses
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.machine import efi_boot
 from lvpack_agent.machine.efi_entries import Loader
@@ -32,7 +34,7 @@ def _text(manifest: Manifest) -> str:
     return (
         f"{manifest.name}: {f'{len(parts)} disks' if several else 'a disk'} packed by lvpack {manifest.lvpack} on "
         f"{manifest.created}\n\n"
-        f"{_needs_text(manifest)}"
+        f"{_missing(manifest)}{_needs_text(manifest)}"
         "   sha256sum -c SHA256SUMS\n"
         f"{''.join(commands)}\n"
         f"bmaptool writes only what holds data:\n\n{''.join(bmaps)}\n"
@@ -43,6 +45,12 @@ def _text(manifest: Manifest) -> str:
         "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
         "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
     )
+
+
+def _missing(manifest: Manifest) -> str:
+    """Return what of the source could not be read, for people; "" if all could."""
+    text = losses.summary(manifest.unreadable)
+    return f"{textwrap.fill(text, 116, break_on_hyphens=False)}.\n\n" if text else ""
 
 
 def _needs_text(manifest: Manifest) -> str:

@@ -11,6 +11,7 @@ from lvpack_agent.image.checksums import Checksums, sha256_of
 from lvpack_agent.image.files import FOLDER_MODES, PARTIAL, SUMS, SUMS_MOST, write_text
 from lvpack_agent.image.manifest import Image
 from lvpack_agent.image.pacing import Pace
+from lvpack_agent.image.salvage import Salvage
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.progress import Progress
 from lvpack_agent.settings.values import Compression
@@ -88,8 +89,12 @@ def write_image(
     size: int,
     progress: Progress,
     pace: Pace,
+    salvage: Salvage | None = None,
 ) -> Checksums:
-    """Write the image of a device of size bytes to a file, and sync it; bytes in none of the ranges become zeros."""
+    """Write the image of a device of size bytes to a file, and sync it; bytes in none of the ranges become zeros.
+
+    salvage fills what the device does not read, if it is given. Raises Unreadable.
+    """
     with os.fdopen(guarded.create(path), "wb", buffering=0) as file, progress.ticking():
 
         def sink(data: bytes | bytearray) -> None:
@@ -97,7 +102,7 @@ def write_image(
             while rest:
                 rest = rest[file.write(rest) :]
 
-        source = pieces.pieces(device, ranges, size, pieces.longest_hole(compression), pace.read)
+        source = pieces.pieces(device, ranges, size, pieces.longest_hole(compression), pace.read, salvage)
         checksums = frames.write(source, compression, sink, progress.add, pace)
         os.fsync(file.fileno())
     if checksums.raw_size != size:

@@ -5,9 +5,12 @@ Needs a machine: it is tested in guests (qemu-tests/tests/test_inplace.py and te
 
 import secrets
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lvpack_agent.backup import claim as claims
+from lvpack_agent.backup.badsectors import Origin
 from lvpack_agent.backup.dump import dump
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.journal_record import Record
@@ -15,6 +18,7 @@ from lvpack_agent.devices import dmsetup
 from lvpack_agent.image import check, files, write
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.inplace.work import Begun
+from lvpack_agent.layout.spots import spots
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.session import Session
@@ -47,7 +51,10 @@ def dump_packed(job: Job, begun: Begun, disk: str) -> None:
             entry.advance(dumping=True)
         files.copy_layout(begun.layout, folder)
         run = entry.record.run if entry else ""
-        dump(job, folder, [_packed(disk, plan, undo)], plan, run or secrets.token_hex(8))
+        # What is packed stands on the disk itself.
+        layout = replace(plan.target, disks=tuple(replace(d, path=disk) for d in plan.target.disks))
+        origin = Origin(layout=layout, paths=(disk,), locate=partial(spots, layout))
+        dump(job, folder, [_packed(disk, plan, undo)], plan, origin, run or secrets.token_hex(8))
 
 
 def is_of_run(manifest: Manifest, record: Record) -> bool:
@@ -66,11 +73,11 @@ def _packed(disk: str, plan: Plan, undo: Undo) -> str:
     return dmsetup.create("lvpack-packed", dmsetup.linear_table([piece]), undo)
 
 
-def _remove_if_abandoned(partial: Path, beside: Path) -> None:
+def _remove_if_abandoned(left: Path, beside: Path) -> None:
     """Remove the folder of a set that is not complete, if it is empty and not new; beside is a folder of the share.
 
     The power went before the journal said whose it is. Another machine that has just made it puts something in it.
     """
     with suppress(OSError):
-        if claims.server_time(beside) - partial.stat().st_mtime > claims.SILENT_SECONDS:
-            partial.rmdir()
+        if claims.server_time(beside) - left.stat().st_mtime > claims.SILENT_SECONDS:
+            left.rmdir()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent.backup.journal_record import Merge
-from lvpack_agent.devices import dmsetup
+from lvpack_agent.devices import dmsetup, ioerrors
 from lvpack_agent.devices.blockdev import flush, size_of
 from lvpack_agent.errors import Disagreement, Failed, LvpackError
 from lvpack_agent.filesystems import ext
@@ -91,6 +91,11 @@ def prepare(
 def _use() -> dmsetup.StoreUse:
     """Return how full the snapshot's store is. Raises Failed if it took no more."""
     use = dmsetup.parse_snapshot_status(run(["dmsetup", "status", SNAPSHOT]).stdout)
+    if use is None and not ioerrors.overflowed(run(["dmesg", "--notime"]).stdout):
+        raise Failed(
+            "cannot go on: the disk, or what has the store of the snapshot, could not be read or written",
+            hint="this filesystem is still as it was; look at dmesg: are the disk, the share, the scratch disk sound?",
+        )
     if use is None:
         raise Failed(
             "cannot go on: the store of the snapshot took no more: it is full, or the share or scratch device failed",

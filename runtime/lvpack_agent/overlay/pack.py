@@ -5,20 +5,22 @@ Tested in guests, as it needs device-mapper: qemu-tests/tests/test_main_job.py, 
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from lvpack_agent.backup import clock, journal_read, journal_refuse, sameday, tables
+from lvpack_agent.backup import badsectors, clock, journal_read, journal_refuse, sameday, tables
 from lvpack_agent.backup.dump import dump, set_name
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.survey import Survey, find_source, refuse_marked, refuse_several, surveyed
 from lvpack_agent.devices import dmsetup
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Refused
-from lvpack_agent.image import files, write
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.image import files, losses, write
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.overlay import shrink
 from lvpack_agent.overlay.packed import packed_disks
 from lvpack_agent.plan import text
+from lvpack_agent.plan.locate import in_source
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
@@ -27,6 +29,8 @@ from lvpack_agent.snapshots import device_store, file_store, overlay, scratch_la
 from lvpack_agent.snapshots.stores import Store
 from lvpack_agent.undo import Undo
 
+# So often a run is begun anew around bad sectors; each time finds those of 2 MiB around what the kernel has named.
+ATTEMPTS = 30
 IN_MEMORY = ("auto", "ram")
 
 
@@ -66,17 +70,35 @@ def _disks(found: Found) -> str:
 
 
 def pack_in_overlay(job: Job) -> str:
-    """Pack the server's disks into an image set; return the closing message."""
-    with Undo() as undo:
-        return _pack(job, undo)
+    """Pack the server's disks into an image set; return the closing message.
+
+    With lvpack.errors=skip a run that fails at bad sectors is begun anew, with zeros in their place, as often as that
+    finds more of them. What was written to an overlay cannot be trusted once a read under it has failed.
+    """
+    session, holes = job.session, badsectors.Holes()
+    warnings = list(session.warnings)
+    for attempt in range(ATTEMPTS):
+        tried: list[BlockDevice] = []
+        try:
+            with Undo() as undo:
+                return _pack(job, undo, holes, tried)
+        except Failed as failed:
+            sectors = {disk.path: disk.sector_size for disk in tried}
+            if job.settings.errors != "skip" or attempt == ATTEMPTS - 1 or not holes.widen(tuple(sectors), sectors):
+                raise
+            session.say(f"begun anew, with zeros for {holes.count:,} bytes that cannot be read: {failed.message}")
+            session.warnings[:] = warnings
+    raise AssertionError("the last attempt returns or raises")
 
 
-def _pack(job: Job, undo: Undo) -> str:
+def _pack(job: Job, undo: Undo, holes: badsectors.Holes, tried: list[BlockDevice]) -> str:
+    """Pack; tried gets the disks as soon as they are known."""
     settings, session, share = job.settings, job.session, job.share
     writer = undo.enter_context(write.Writer(share, settings.readers))
     with session.phase("probe"):
         all_disks, found = find_source(settings, session, undo)
         session.disk = found.disk.path
+        tried += found.disks
         journal_refuse.refuse_unfinished(share, found.vg_uuid, journal_read.identity(found.disk))
         refuse_marked(found)
         clocks = clock.read(share)
@@ -88,7 +110,8 @@ def _pack(job: Job, undo: Undo) -> str:
         def make_store(at_end: Undo) -> Store:
             return _store(settings.scratch, all_disks, found.disks, job, at_end)
 
-        overlaid = undo.enter_context(overlay.overlay(found.paths, make_store))
+        readable = holes.over(found.paths, undo)
+        overlaid = undo.enter_context(overlay.overlay(readable, make_store))
         store = overlaid.store
     with Undo() as source_undo:
         with session.phase("plan"):
@@ -97,6 +120,8 @@ def _pack(job: Job, undo: Undo) -> str:
                 surveyed(found, overlaid.devices, session, margin=settings.margin, rebuild=True, room=room)
             )
             source, planned = survey.source, survey.plan
+            origin = badsectors.Origin(layout=source.layout, paths=found.paths, locate=partial(in_source, planned))
+            lost = badsectors.named(list(holes.spots(origin)), origin, source.volumes(), job.folder / "filesystem")
             plan_text = _show(survey, store, session)
         session.name = set_name(share, settings.name, survey.host)
         if planned.store > room():
@@ -107,7 +132,7 @@ def _pack(job: Job, undo: Undo) -> str:
         tables.write(folder, source, vg_texts, plan_text)
         with session.phase("shrink"):
             findings = shrink.shrink(
-                source, found.paths, planned, job.folder / "filesystem", session.say, readback=settings.readback
+                source, readable, planned, job.folder / "filesystem", session.say, readback=settings.readback
             )
             for finding in findings:
                 session.warn(finding)
@@ -115,10 +140,11 @@ def _pack(job: Job, undo: Undo) -> str:
     with session.phase("compact"):
         packed = packed_disks(planned, overlaid.devices, vg_texts, job.folder, undo)
     run = secrets.token_hex(8)
-    dump(job, folder, packed, planned, run, lambda: dmsetup.store_use(overlay.SOURCE))
+    lost = dump(job, folder, packed, planned, origin, run, lambda: dmsetup.store_use(overlay.SOURCE), lost)
+    missing = f"; DATA IS MISSING: see the warnings and {losses.BAD_SECTORS}" if losses.summary(lost) else ""
     return (
         f"packed {_disks(found)} ({human(session.sizes.source_disk)}) into {human(planned.packed_size)}, "
-        f"{human(session.sizes.image)} compressed, as image set {session.name}"
+        f"{human(session.sizes.image)} compressed, as image set {session.name}{missing}"
     )
 
 

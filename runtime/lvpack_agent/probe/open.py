@@ -39,7 +39,8 @@ class Volume:
 class Opened:
     """Probed disks while their mappings stand: devices of partitions, of LVs by UUID, and of the PVs.
 
-    findings: what damage e2fsck repaired; corrected: what it corrected without a question; unclean: which filesystems (by names for people) had a journal to replay or errors.
+    findings: what damage e2fsck repaired; corrected: what it corrected without a question; unclean: which filesystems
+    (by names for people) had a journal to replay or errors.
     """
 
     layout: Layout

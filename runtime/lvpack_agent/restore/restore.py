@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lvpack_agent.devices import blockdev, lsblk, sfdisk
+from lvpack_agent.devices import blockdev, ioerrors, lsblk, sfdisk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
-from lvpack_agent.image import check
+from lvpack_agent.image import check, losses
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.network.up import Network
 from lvpack_agent.probe.verify import verified
@@ -43,6 +43,8 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
             )
             esp.refuse_astray(manifest, name, settings.efi)
             check.check_files(share / name, manifest)
+            if missing := losses.summary(manifest.unreadable):
+                session.warn(missing)
         with session.phase("probe"):
             targets = choose_targets(
                 lsblk.read(), manifest, named=settings.disk, overwrite=settings.overwrite, say=session.say
@@ -110,8 +112,12 @@ def _naming(disk: BlockDevice) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # Writes are gathered; only the kernel knows which of them the disk did not take.
+        said = ioerrors.of_disks(ioerrors.read(), [disk.path], "WRITE")
+        where = f" from sector {said[-1].sector} (byte {said[-1].sector * ioerrors.SECTOR:,}) on" if said else ""
         raise Failed(
-            f"cannot write '{disk.path}': {error.strerror}", hint="look at dmesg: is the disk sound?"
+            f"cannot write '{disk.path}'{where}: {error.strerror}",
+            hint="the disk, its cable or what stands behind it is at fault (dmesg): restore to another one",
         ) from error
 
 
@@ -163,15 +169,20 @@ def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[No
     try:
         yield
     except BaseException as error:
+        left = False
         for fd in fds:
-            with suppress(OSError):  # a disk that takes no write is the error that is reported already
+            try:
                 os.pwrite(fd, zeros, 0)
                 os.fsync(fd)
+            except OSError:  # a disk that takes no write is the error that is reported already
+                left = True
         if not isinstance(error, LvpackError):
             raise
         names = "' and '".join(paths)
         which = f"target disks '{names}' are" if len(paths) > 1 else f"target disk '{names}' is"
-        remains = f"{which} unusable: {'their' if len(paths) > 1 else 'its'} partition table was removed"
+        what = f"{'their' if len(paths) > 1 else 'its'} partition table"
+        done = f"{what} could not be removed" if left else f"{what} was removed"
+        remains = f"{which} unusable: {done}"
         raise Failed(
             f"{error.message}; {remains}",
             hint=error.hint or "restore again, from an image set that lvpack.action=verify accepts",

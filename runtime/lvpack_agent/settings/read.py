@@ -49,6 +49,12 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"cannot shrink in place with '{PREFIX}scratch=ram': a power loss would take the store away in the middle",
             hint=f"leave {PREFIX}scratch out (the store is on the share then), or name an empty disk or partition",
         )
+    if settings.mode == "inplace" and settings.errors == "skip":
+        raise Refused(
+            f"cannot shrink in place with '{PREFIX}errors=skip': it writes the disk, which nobody should do to one "
+            "with bad sectors",
+            hint=f"leave {PREFIX}mode=inplace out: overlay mode leaves the source as it is",
+        )
     if settings.mode == "overlay" and (settings.regrow or not settings.dump):
         option = f"{PREFIX}regrow=yes" if settings.regrow else f"{PREFIX}dump=no"
         raise Refused(

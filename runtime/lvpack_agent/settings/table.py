@@ -168,6 +168,17 @@ OPTIONS: tuple[Option, ...] = (
         "restore: what was written is read from the disk again. no saves that time, and trusts network, share and disk",
     ),
     Option(
+        name="errors",
+        group="how",
+        brief="backup: sectors that cannot be read: stop, skip",
+        values="stop, skip",
+        default="stop",
+        read=one_of("stop", "skip"),
+        meaning="backup: what follows a sector of the source that cannot be read. stop: the run fails, and names disk, "
+        "sector, LV and file; skip: it becomes zeros, the run goes on, and warnings, `bad-sectors.txt` in the set, "
+        "verify, inspect and a restore say what is missing. Not in place, which writes the source",
+    ),
+    Option(
         name="regrow",
         group="how",
         brief="inplace: former sizes come back at the end: no, yes",

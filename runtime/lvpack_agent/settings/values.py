@@ -52,6 +52,7 @@ class Settings:
     scratch: str
     dump: bool
     readback: bool
+    errors: str
     regrow: bool
     grow: str
     efi: str

@@ -79,8 +79,15 @@ def test_of_two_systems_it_is_that_on_the_first_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("a b/../c\n", "a-b-..-c"), ("..\n", ""), ("first\nsecond\n", "first"), ("", "")]
-    + [("h" * 300, "h" * 64), ("h" * 63 + ".example.org", "h" * 63)],
+    ("text", "name"),
+    [
+        ("a b/../c\n", "a-b-..-c"),
+        ("..\n", ""),
+        ("first\nsecond\n", "first"),
+        ("", ""),
+        ("h" * 300, "h" * 64),
+        ("h" * 63 + ".example.org", "h" * 63),
+    ],
 )
 def test_it_is_fit_for_a_folder_on_a_share(tmp_path: Path, text: str, name: str) -> None:
     volumes = {"root": filesystem(tmp_path, "root", ROOT | {"etc/hostname": text})}

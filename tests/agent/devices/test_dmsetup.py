@@ -1,5 +1,9 @@
+import pytest
+
 from lvpack_agent.devices import dmsetup
 from lvpack_agent.devices.dmsetup import StoreUse
+from lvpack_agent.errors import Failed
+from lvpack_agent.processes import Completed
 from lvpack_agent.sizes import MIB
 
 
@@ -14,3 +18,21 @@ def test_a_mapping_is_moved_to_other_devices() -> None:
 def test_snapshot_status() -> None:
     assert dmsetup.parse_snapshot_status("0 2048 snapshot 16/4096 16") == StoreUse(used=8192, size=2 * MIB, own=8192)
     assert dmsetup.parse_snapshot_status("0 2048 snapshot Invalid") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "log", "message", "hint"),
+    [
+        ("Overflow", "", "store overflowed", "more room"),
+        ("Invalid", "snapshots: Invalidating snapshot: Unable to allocate exception.", "store overflowed", "more room"),
+        ("Invalid", "snapshots: Invalidating snapshot: Error reading/writing.", "could not be read", "does not help"),
+    ],
+)
+def test_a_snapshot_that_is_lost_says_why(
+    monkeypatch: pytest.MonkeyPatch, state: str, log: str, message: str, hint: str
+) -> None:
+    said = {"dmsetup": f"0 2048 snapshot {state}\n", "dmesg": f"device-mapper: {log}\n"}
+    monkeypatch.setattr(dmsetup, "run", lambda argv: Completed(status=0, stdout=said[argv[0]], stderr=""))
+    with pytest.raises(Failed, match=message) as caught:
+        dmsetup.store_use("one")
+    assert hint in caught.value.hint

@@ -1,11 +1,15 @@
 """A restore that is cut off, or gets a damaged image, leaves no disk that looks good."""
 
+import errno
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lvpack_agent.devices import ioerrors
+from lvpack_agent.devices.ioerrors import DiskError
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed
 from lvpack_agent.image import files, write
@@ -78,3 +82,27 @@ def test_a_damaged_image_leaves_no_disk_that_looks_good(tmp_path: Path) -> None:
     first, second = (Path(target.path).read_bytes() for target in targets)
     assert first[MIB : SIZES[0]] == contents[0][MIB:], "it was written"
     assert first[:MIB] == second[:MIB] == bytes(MIB)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.ENXIO])
+def test_a_target_that_takes_no_write_is_at_fault_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    manifest, _ = a_set(tmp_path)
+    targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
+    said = [DiskError(kind="I/O error", name="vdb", sector=4096, operation="WRITE")]
+
+    def failing(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(ioerrors, "read", lambda: tuple(said))
+    monkeypatch.setattr(ioerrors, "of_disks", lambda errors, paths, operation: said)
+    with pytest.raises(Failed) as caught:
+        written(tmp_path, manifest, targets)
+    assert caught.value.message.startswith(
+        f"cannot write '{targets[1].path}' from sector 4096 (byte 2,097,152) on: {os.strerror(number)}; "
+    )
+    assert "partition table could not be removed" in caught.value.message
+    assert "defect" not in caught.value.hint and "dmesg" in caught.value.hint

@@ -85,6 +85,7 @@ def test_addresses_of_servers_that_there_are() -> None:
     "line",
     [
         "lvpack.mode=inplace lvpack.scratch=ram",
+        "lvpack.mode=inplace lvpack.errors=skip",
         "lvpack.dump=no",
         "lvpack.regrow=yes",
         "lvpack.mode=inplace lvpack.dump=no lvpack.regrow=yes",
@@ -92,7 +93,7 @@ def test_addresses_of_servers_that_there_are() -> None:
     ],
 )
 def test_options_that_contradict_each_other_are_refused(line: str) -> None:
-    with pytest.raises(Refused, match=r"lvpack\.(scratch|dump|regrow)=") as refused:
+    with pytest.raises(Refused, match=r"lvpack\.(scratch|dump|regrow|errors)=") as refused:
         parse(words("lvpack.target=nfs://h/x " + line))
     assert refused.value.hint
 
