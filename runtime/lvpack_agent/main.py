@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
     console = Console.of_this_machine(places.LOG if options.died is None else None)
     session.out, session.logged = console.say, console.logged
     guards, ending = watchdog.Guards(console.say), Ending()
-    session.is_ending = ending.is_asked_for
+    session.is_ending = ending.is_waiting
     asked, settings = "", None
     try:
         asked = command_line() if boots else os.fsencode(options.cmdline).decode(errors="backslashreplace")

@@ -20,8 +20,8 @@ class Session:
 
     name is the name of the image set. called is what a run that fails is called by: the name that the set has or would
     have, also if none is written. disk is the path of the disk that is packed or restored: a reboot starts it.
-    outages counts how often the share did not answer for a while. is_ending tells whether the run was told to end.
-    explain returns an error with what else is known of its cause.
+    outages counts how often the share did not answer for a while. is_ending tells whether the run was told to end and
+    does not hear it, as it waits for the share. explain returns an error with what else is known of its cause.
     """
 
     action: str

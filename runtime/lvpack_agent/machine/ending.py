@@ -1,22 +1,21 @@
 """A run that is told to end: by SIGTERM, as `kill` and `busybox poweroff` send it, or by the power button."""
 
 import os
-import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from lvpack_agent.errors import Failed
+
+STATUS = Path("/proc/self/status")
 
 
 class Ending:
     """Turns SIGTERM into an error, once; the run ends by it as by any other, with all that it has set up taken down."""
 
     def __init__(self) -> None:
-        # The interpreter calls a handler only between two instructions of the main thread, which may wait for a share.
-        # This pipe tells other threads at once (signal.set_wakeup_fd()).
-        self._told, self._tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.is_running = False
 
     @contextmanager
@@ -31,18 +30,24 @@ class Ending:
             )
 
         before = signal.signal(signal.SIGTERM, end)
-        waking = signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
         self.is_running = True
         try:
             yield
         finally:
             self.is_running = False
-            signal.set_wakeup_fd(waking)
             signal.signal(signal.SIGTERM, before)
 
-    def is_asked_for(self) -> bool:
-        """Return whether a signal has come; any thread may ask."""
-        return bool(select.select([self._told], [], [], 0)[0])
+    def is_waiting(self) -> bool:
+        """Return whether a signal has come that the main thread does not see, as it waits for a share in the kernel.
+
+        Any thread may ask. The kernel gives a signal to the main thread if it can, and keeps it until that is back
+        (proc_pid_status(5): ShdPnd, a mask in hex digits whose lowest bit is signal 1).
+        """
+        for line in STATUS.read_text().splitlines():
+            name, _, mask = line.partition(":")
+            if name == "ShdPnd":
+                return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+        return False
 
     def ask(self) -> None:
         """Tell the run of this process to end."""

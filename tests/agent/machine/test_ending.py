@@ -15,17 +15,30 @@ def test_it_is_an_error_that_names_the_action_and_cleaning_up_is_not_disturbed()
     ending, done = Ending(), False
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Failed, match="cannot finish backup") as failed, ending.heeded("backup"):
-        assert ending.is_running and not ending.is_asked_for()
+        assert ending.is_running and not ending.is_waiting()
         try:
             ending.ask()
             time.sleep(5)
         finally:
-            assert ending.is_asked_for()
             ending.ask()
             time.sleep(0.01)
             done = True
     assert done and failed.value.hint and not ending.is_running
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_other_threads_know_of_a_signal_that_the_main_thread_does_not_see() -> None:
+    ending, heard = Ending(), list[bool]()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # as one that waits in the kernel
+    try:
+        ending.ask()
+        other = threading.Thread(target=lambda: heard.append(ending.is_waiting()))
+        other.start()
+        other.join()
+        signal.sigwait([signal.SIGTERM])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    assert heard == [True] and not ending.is_waiting()
 
 
 @pytest.mark.starts_processes
