@@ -6,21 +6,17 @@ writes them back, but QEMU flushes before it ends by itself. A discard is no wri
 the hardest thing that a disk may do, while the guest goes on reading what the cache has.
 """
 
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent.errors import Failed
-from lvpack_agent.processes import DEVNULL, Process, spawn
+from lab.nbd import served
+from lvpack_agent.processes import Process
 from lvpack_builder.lab.console import Console
 from lvpack_builder.lab.qemu import Drive
 
 VOLATILE, PLAIN = KINDS = ("volatile", "plain")
-START_SECONDS = 30.0
-END_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,33 +49,6 @@ def powered(path: Path, kind: str) -> Iterator[Disk]:
     if kind == PLAIN:
         yield Disk(drive=Drive(path=path))
         return
-    with ExitStack() as undo:
-        # Not beside the file: the path of a socket has room for 107 bytes (unix(7)).
-        folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="volatile-")))
-        socket, ready = folder / "socket", folder / "ready"
-        command = ["nbdkit", "--foreground", "--exit-with-parent", f"--unix={socket}", f"--pidfile={ready}"]
-        # Small blocks: a flushed or forced write takes its whole block of the cache along.
-        command += ["--filter=cache", "file", f"{path}", "cache=writeback", "cache-min-block-size=4096"]
-        with (path.parent / "nbdkit.log").open("ab") as log:
-            # TMPDIR: where the cache is.
-            server = spawn(command, stdout=DEVNULL, stderr=log.fileno(), env={"TMPDIR": str(path.parent)})
-        undo.callback(_stop, server)
-        _wait(server, ready, Path(log.name))
-        yield Disk(drive=Drive(path=socket, nbd=True), server=server)
-
-
-def _wait(server: "Process[bytes]", ready: Path, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not ready.exists():
-        if server.poll() is not None or time.monotonic() > deadline:
-            said = log.read_text(errors="replace").splitlines()[-3:]
-            raise Failed(
-                f"cannot start the volatile disk: {'; '.join(said) or 'it said nothing'}",
-                hint="see that nbdkit is installed",
-            )
-        time.sleep(0.02)
-
-
-def _stop(server: "Process[bytes]") -> None:
-    server.terminate()  # does nothing to a process that was waited for
-    server.wait(END_SECONDS)
+    # Small blocks: a flushed or forced write takes its whole block of the cache along.
+    with served(path, ["cache"], ["cache=writeback", "cache-min-block-size=4096"]) as disk:
+        yield Disk(drive=disk.drive, server=disk.server)

@@ -28,6 +28,8 @@ _TEXTS = (
     "1e999",
     "x" * 5000,
 )
+# Lists in lists, beyond what a reader that calls itself can follow.
+_DEEP = b"[" * 100_000 + b"]" * 100_000
 _DIGITS = re.compile(rb"\d+")
 
 
@@ -43,6 +45,8 @@ def damaged_json(sample: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
     """Return JSON whose values, keys or structure are damaged; now and then its bytes instead."""
     if dice.random() < 0.1:
         return damaged(sample, dice, others)
+    if dice.random() < 0.01:
+        return _DEEP
     data = json.loads(sample)
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
         places = list(_places(data))
@@ -58,11 +62,6 @@ def damaged_json(sample: bytes, dice: Random, others: Sequence[bytes]) -> bytes:
         else:
             holder[key] = _value(dice, holder[key])
     return json.dumps(data).encode()
-
-
-def deep(levels: int) -> bytes:
-    """Return JSON in which lists hold lists, so many levels."""
-    return b"[" * levels + b"]" * levels
 
 
 def _places(data: Any, depth: int = 0) -> "list[tuple[Any, Any, int]]":

@@ -1,0 +1,175 @@
+"""What a row is played on: a guest at its shell, its disk, and a share that can be made to fail."""
+
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import results
+from lab.nbd import Served, served
+from lab.runs import Lab, fingerprint
+from lvpack_agent.errors import Failed
+from lvpack_agent.image import check
+from lvpack_agent.pipes import file_blocks
+from lvpack_agent.processes import run
+from lvpack_builder.image.build import LiveImage
+from lvpack_builder.lab import helper
+from lvpack_builder.lab.console import Console
+from lvpack_builder.lab.demo import sparse_copy
+from lvpack_builder.lab.nfs import HOST_FROM_GUEST, PSEUDO, nfs_share
+from lvpack_builder.lab.proxy import Proxy
+from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
+from lvpack_builder.lab.sample.server import make_sample
+from lvpack_builder.paths import cache_dir, locked
+
+SAMPLE = "faults"
+# The sets that restores and checks start from; the name of the set that backups make is the first's.
+SETS = {"one": "zstd", "gz": "gzip"}
+DISK = "/dev/vda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """What all rows start from: the source disk and its fingerprint, a folder with the sets, what they restore to."""
+
+    source: Path
+    untouched: str
+    sets: Path
+    restored: Path
+    packed: str
+
+    @property
+    def size(self) -> int:
+        """The bytes of a disk that the sets just fit."""
+        return self.restored.stat().st_size
+
+
+def samples(image: LiveImage) -> Samples:
+    """Return the samples for an image, made the first time and kept in the cache."""
+    source = make_sample(image, SAMPLE)
+    folder = cache_dir() / f"faults-{results.state(results.ROOT)}"
+    with locked("faults"):
+        if not folder.exists():
+            for old in cache_dir().glob("faults-*"):
+                if old.is_dir():
+                    shutil.rmtree(old)
+            _make(image, source, folder)
+    restored = folder / "restored.img"
+    return Samples(
+        source=source,
+        untouched=fingerprint(source),
+        sets=folder / "share",
+        restored=restored,
+        packed=fingerprint(restored),
+    )
+
+
+def _make(image: LiveImage, source: Path, folder: Path) -> None:
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    share = partial / "share"
+    share.mkdir(parents=True)
+    lab = Lab(image=image, folder=partial, share=share, saved=True)
+    for name, method in SETS.items():
+        words = ("lvpack.action=backup", f"lvpack.name={name}", f"lvpack.compress={method}")
+        report = lab.run([Drive(path=source)], *words)
+        if report.status != "ok":
+            raise Failed(f"cannot make the sets for the rig of faults: {report.message}", hint=report.hint)
+    manifest = check.read_manifest(share / "one")
+    restored = create_disk(partial / "restored.img", manifest.images[0].checksums.raw_size)
+    run(["zstd", "--decompress", "--quiet", "--force", "--sparse", share / "one/disk.img.zst", "-o", restored])
+    partial.rename(folder)
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """A guest for one row. trigger: while this file exists, a disk with nbdkit's error filter fails."""
+
+    folder: Path
+    share: Path
+    disk: Path
+    samples: Samples
+    console: Console
+    proxy: Proxy
+    servers: ExitStack
+    trigger: Path
+    nbd: Served | None
+    monitor: Path | None = None
+
+    def start(self, words: Sequence[str]) -> None:
+        """Start a run in the guest; SHARE in its words is the share's URL. Its shell takes commands meanwhile."""
+        line = " ".join(words).replace("SHARE", f"nfs://{HOST_FROM_GUEST}:{self.proxy.port}{PSEUDO}")
+        self.console.send(f"python3 -m lvpack_agent --cmdline {shlex.quote(line)} > /dev/null 2>&1 &")
+
+    def shell(self, command: str) -> str:
+        """Run a command before or after the run; return what it says. Raises Failed if it fails."""
+        answer = self.console.shell(command, 120)
+        if answer.status:
+            raise Failed(f"cannot prepare a fault by '{command}': {answer.output.strip()[-300:]}")
+        return answer.output
+
+    def restart_server(self) -> None:
+        """Serve the share by another server, which knows no client."""
+        self.servers.close()
+        self.proxy.resume(self.servers.enter_context(nfs_share(self.share)).port)
+
+
+@contextmanager
+def bench(
+    image: LiveImage,
+    made: Samples,
+    folder: Path,
+    disk: Path,
+    share: Path,
+    *,
+    filters: Sequence[str],
+    words: Sequence[str],
+) -> Iterator[Bench]:
+    """Yield a guest with a disk, served by nbdkit if there are filters, and a share behind a proxy."""
+    trigger = folder / "trigger"
+    with ExitStack() as undo:
+        nbd = (
+            undo.enter_context(served(disk, filters, [w.replace("TRIGGER", str(trigger)) for w in words]))
+            if filters
+            else None
+        )
+        servers = undo.enter_context(ExitStack())
+        port = servers.enter_context(nfs_share(share)).port
+        proxy = undo.enter_context(Proxy(port))
+        drive = nbd.drive if nbd else Drive(path=disk)
+        machine = live(image, [helper.SHELL], drives=(drive,))
+        console = undo.enter_context(helper.at_shell(machine, accelerator(image), folder / "console.log"))
+        yield Bench(
+            folder=folder,
+            share=share,
+            disk=disk,
+            samples=made,
+            console=console,
+            proxy=proxy,
+            servers=servers,
+            trigger=trigger,
+            nbd=nbd,
+        )
+
+
+def copied_sets(made: Samples, share: Path) -> None:
+    """Copy the sets of the samples to a share."""
+    shutil.copytree(made.sets, share, dirs_exist_ok=True)
+
+
+def source_copy(made: Samples, folder: Path) -> Path:
+    """Return a copy of the source in a folder."""
+    return sparse_copy(made.source, folder / "source.img")
+
+
+def head_is_gone(disk: Path) -> bool:
+    """Tell whether nothing of a partition table is at a disk's start, so that no machine boots it."""
+    with disk.open("rb") as file:
+        return not file.read(1 << 20).strip(b"\0")
+
+
+def content_of(folder: Path) -> int:
+    """Return how many bytes are in a folder of the share."""
+    return sum(len(block) for path in folder.rglob("*") if path.is_file() for block in file_blocks(path))

@@ -1,0 +1,105 @@
+"""The table of faults."""
+
+from faults import kinds
+from faults.row import BACKUP, IN_PLACE, RESTORE, VERIFY, Row
+
+SHRINK, DUMP, READ_BACK, WRITE, CHECK = "== shrink", "== dump", "== read back", "== write", "== verify"
+
+
+def _disks() -> list[Row]:
+    rows = [
+        Row(job=BACKUP, fault=kinds.disk_error("pread"), when=when, says=("Input/output error",))
+        for when in ("== probe", DUMP)
+    ]
+    rows += [Row(job=BACKUP, fault=kinds.disk_gone(), when=when) for when in ("== probe", DUMP)]
+    rows += [Row(job=job, fault=kinds.disk_slow(), status="ok") for job in (BACKUP, RESTORE)]
+    rows += [Row(job=RESTORE, fault=kinds.disk_error("pwrite"), when=when) for when in ("== probe", WRITE)]
+    rows += [Row(job=RESTORE, fault=kinds.disk_error("pwrite", "ENOSPC"), when=WRITE)]
+    rows += [Row(job=RESTORE, fault=kinds.disk_error("pread"), when=when) for when in (WRITE, CHECK)]
+    rows += [Row(job=RESTORE, fault=kinds.disk_gone(), when=when) for when in (WRITE, CHECK)]
+    rows += [Row(job=RESTORE, fault=kinds.target_lies(), when=WRITE)]
+    for when in ("-- resize", "-- move", DUMP):
+        rows.append(Row(job=IN_PLACE, fault=kinds.disk_error("pread"), when=when, again="ok"))
+        rows.append(Row(job=IN_PLACE, fault=kinds.disk_error("pwrite"), when=when, again="ok"))
+    return rows
+
+
+def _shares() -> list[Row]:
+    rows = []
+    for fault in (kinds.share_stalls(), kinds.share_drops(), kinds.share_restarts()):
+        rows += [Row(job=BACKUP, fault=fault, when=when, status="ok") for when in (SHRINK, DUMP, READ_BACK)]
+        rows += [Row(job=RESTORE, fault=fault, when=when, status="ok") for when in ("== probe", WRITE)]
+    little = ("lvpack.patience=15s",)
+    for when in (SHRINK, DUMP):
+        rows.append(
+            Row(job=BACKUP, fault=kinds.share_gone(), when=when, words=little, says=("cannot reach share",), again="ok")
+        )
+    rows.append(Row(job=RESTORE, fault=kinds.share_gone(), when=WRITE, words=little, says=("cannot reach share",)))
+    rows.append(
+        Row(job=IN_PLACE, fault=kinds.share_gone(), when="-- resize", words=little, says=("reach share",), again="ok")
+    )
+    rows += [Row(job=BACKUP, fault=kinds.share_stale(), when=when) for when in (SHRINK, DUMP)]
+    return rows
+
+
+def _tools() -> list[Row]:
+    rows = []
+    for how in ("crashes", "talks nonsense"):
+        rows += [
+            Row(job=BACKUP, fault=kinds.tool(name, how), when=when)
+            for name, when in (
+                ("lsblk", ""),
+                ("blkid", ""),
+                ("sfdisk", ""),
+                ("lvm", ""),
+                ("dumpe2fs", ""),
+                ("dmsetup", ""),
+                ("dmsetup", SHRINK),
+                ("lvm", SHRINK),
+                ("sfdisk", SHRINK),
+                ("resize2fs", SHRINK),
+                ("mkswap", SHRINK),
+            )
+        ]
+        rows += [Row(job=RESTORE, fault=kinds.tool(name, how), when=WRITE) for name in ("sfdisk", "lvm", "e2fsck")]
+    rows.append(Row(job=BACKUP, fault=kinds.tool("e2fsck", "crashes"), when=SHRINK))
+    return rows
+
+
+def _machine() -> list[Row]:
+    rows = [Row(job=BACKUP, fault=kinds.power_cut(), when=when, status="", again="ok") for when in (SHRINK, DUMP)]
+    rows += [Row(job=RESTORE, fault=kinds.power_cut(), when=when, status="") for when in (WRITE, CHECK)]
+    rows += [
+        Row(job=job, fault=kinds.clock("back", "2001-01-01"), when=when, status="ok")
+        for job, when in ((BACKUP, SHRINK), (BACKUP, DUMP), (IN_PLACE, "-- resize"), (RESTORE, WRITE))
+    ]
+    rows += [Row(job=BACKUP, fault=kinds.clock("ahead", "2037-01-01"), when=DUMP, status="ok")]
+    rows += [Row(job=BACKUP, fault=kinds.memory(), when=when) for when in (SHRINK, DUMP)]
+    rows += [Row(job=BACKUP, fault=kinds.device_renamed(), when=when) for when in ("== plan", SHRINK)]
+    rows += [Row(job=job, fault=kinds.terminated(), when=DUMP) for job in (BACKUP,)]
+    rows += [Row(job=RESTORE, fault=kinds.terminated(), when=WRITE)]
+    rows += [Row(job=IN_PLACE, fault=kinds.terminated(), when="-- resize", again="ok")]
+    return rows
+
+
+def _sets() -> list[Row]:
+    rows = []
+    for job in (RESTORE, VERIFY):
+        for part in ("frame", "hole frame", "seek table", "truncated", "manifest", "SHA256SUMS", "block map"):
+            rows.append(Row(job=job, fault=kinds.set_damage(part)))
+        rows.append(Row(job=job, fault=kinds.set_damage("disk.img.bmap"), status="ok" if job == RESTORE else "failed"))
+        rows.append(Row(job=job, fault=kinds.set_damage("agent.log"), status="ok" if job == RESTORE else "failed"))
+        rows += [Row(job=job, fault=kinds.set_damage(part), source="gz") for part in ("gzip", "gzip, truncated")]
+    return rows
+
+
+ROWS = (*_disks(), *_shares(), *_tools(), *_machine(), *_sets())
+# The six that differ most, which the core plays.
+CORE = (
+    "backup: disk: read error at '== dump'",
+    "restore: disk: write error at '== write'",
+    "backup: share: its server is restarted at '== dump'",
+    "backup: resize2fs talks nonsense at '== shrink'",
+    "restore: set: frame",
+    "restore: power cut at '== write'",
+)
