@@ -264,7 +264,9 @@ def test_spoiled_sets_leave_the_old_disks_as_they_are(packed: Path, image: LiveI
     astray = Loader(title="evil", partition=1, path="\\EFI/../../x")
     spoil(packed, lab.share / "evil", boot=(astray,))
     twice = replace(good.packed, disks=good.packed.disks * 2)
-    two = {"schema": SCHEMA_SEVERAL, "packed": twice, "plan": replace(good.plan, target=twice), "sizes": Sizes()}
+    both = replace(good.plan.source, disks=good.plan.source.disks * 2)
+    plan = replace(good.plan, source=both, target=twice)
+    two = {"schema": SCHEMA_SEVERAL, "packed": twice, "plan": plan, "sizes": Sizes()}
     spoil(packed, lab.share / "two", further=(replace(good.images[0], image="disk1.img.zst"),), **two)
     disks = [create_disk(lab.folder / f"{name}.img", good.packed_size + MIB) for name in ("T0", "T1")]
     for disk in disks:
