@@ -8,7 +8,7 @@ PACKAGES := .cache/lvpack/packages-installed
 # The tests of a group share disks and stay together.
 AT_ONCE := --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test checks help check unit fuzz build e2e full cuts defects bench man clean
+.PHONY: demo test checks help check unit fuzz build e2e full cuts faults defects bench man clean
 
 demo: $(VENV)/ready $(PACKAGES)  ## build, make a sample LVM server, pack it, restore it to a smaller disk, boot that
 	$(BIN)/lvpack demo
@@ -55,6 +55,10 @@ full: $(VENV)/ready $(PACKAGES)  ## all end-to-end tests; GO_ON=yes goes on with
 CUTS ?= 50
 cuts: build  ## power cuts in in-place mode: CUTS=50 SEED=…
 	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.powercuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
+
+# docs/faults.md is made from what comes of it.
+faults: build  ## each row of the table of faults, in guests; GO_ON=yes goes on with a run that was stopped
+	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.faults --jobs 2 $(if $(GO_ON),--go-on)
 
 # In copies of this checkout.
 defects: build  ## defects seeded on purpose: the core must catch each
