@@ -63,7 +63,7 @@ def with_disk_errors(error: LvpackError, new: Sequence[DiskError], settings: Set
     more = f" (and {len(unsaid) - 1} more such errors in dmesg)" if len(unsaid) > 1 else ""
     skips = settings.action == "backup" and settings.mode == "overlay" and settings.errors == "stop"
     way = "; lvpack.errors=skip packs what can be read" if skips and unsaid[0].operation == "READ" else ""
-    hint = (error.hint or DISK_HINT) + way
+    hint = (error.hint or "the disk, its cable or its power is at fault (dmesg)") + way
     told = Failed(f"{error.message}; the kernel says: {unsaid[0]}{more}", hint=hint)
     told.__cause__ = error
     return told
