@@ -2,14 +2,14 @@
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, understood
 from lvpack_agent.layout.ranges import Range, joined
 from lvpack_agent.printable import quoted
-from lvpack_agent.processes import Completed, run
+from lvpack_agent.processes import Completed, ToolFailed, run
 from lvpack_agent.sizes import KIB
 
 # e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".
@@ -38,6 +38,13 @@ _SILENT = (
     r".* primary superblock features different from backup",
     r".*IGNORED\.$",
     r"\d+/\d+ files \(",
+)
+# What e2fsck, or the libraries in it, say of a block that they could not read (e2fsprogs: e2fsck/ehandler.c, problem.c,
+# lib/ext2fs/ext2_err.et.in); a file's name, which comes after a quote or a parenthesis, may say the same.
+_UNREAD = re.compile(
+    r"^(?:[^'(\n]*: )?(?:Error (?:while )?reading |Can't read (?:an? |next |group )|Input/output error|"
+    r"Attempt to read block from filesystem resulted in short read).*",
+    re.MULTILINE,
 )
 _ESTIMATE = re.compile(r"minimum size of the filesystem: (\d+)")
 _TYPE_AND_SIZE = re.compile(r"^Inode: \d+ +Type: (\w+)\b.*?\bSize: (\d+)$", re.MULTILINE | re.DOTALL)
@@ -161,22 +168,53 @@ class Repaired:
     damage: str = ""
 
 
+class Unread(Failed):
+    """Blocks of a filesystem could not be read: what e2fsck does then is no repair, as it writes zeros over them."""
+
+
 def repair(device: str, tick: Callable[[], None] | None = None) -> Repaired:
     """Replay the journal, check and repair; return what of that a person should know of.
 
-    A filesystem without lost+found gets none, unless something has to be put into it.
+    A filesystem without lost+found gets none, unless something has to be put into it. Raises Unread if a block cannot
+    be read; what e2fsck made of that by then is on the device.
     """
     ok = (0, CORRECTED, UNCORRECTED, UNCORRECTED | CORRECTED)
     with tempfile.NamedTemporaryFile("w", prefix="lvpack-") as config:
         config.write(_NO_LOST_AND_FOUND)
         config.flush()
         env = {"E2FSCK_CONFIG": config.name}
-        preen = run(["e2fsck", "-f", "-p", *_AS_IT_IS, device], ok=ok, env=env, tick=tick)
+        preen = _e2fsck(["-p", *_AS_IT_IS], device, ok, tick, env)
     corrected = _findings(preen, _mounting(device)) if preen.status & CORRECTED else ""
     if not preen.status & UNCORRECTED:
         return Repaired(corrected=corrected)
-    full = run(["e2fsck", "-f", "-y", *_AS_IT_IS, device], ok=(0, CORRECTED), tick=tick)
+    full = _e2fsck(["-y", *_AS_IT_IS], device, (0, CORRECTED), tick)
     return Repaired(corrected=corrected, damage=_findings(full))
+
+
+def _e2fsck(
+    options: Sequence[str],
+    device: str,
+    ok: Container[int],
+    tick: Callable[[], None] | None,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run e2fsck. Raises Unread if it could not read a block, whatever its status is, which may well be a good one."""
+    try:
+        answer = run(["e2fsck", "-f", *options, device], ok=ok, env=env, tick=tick)
+    except ToolFailed as failed:
+        _refuse_unread(failed.completed, device)
+        raise
+    _refuse_unread(answer, device)
+    return answer
+
+
+def _refuse_unread(answer: Completed, device: str) -> None:
+    if found := _UNREAD.search(f"{answer.stdout}\n{answer.stderr}"):
+        raise Unread(
+            f"cannot read the filesystem on '{device}': e2fsck says: {quoted([found[0].strip()])}",
+            hint="look at dmesg and smartctl. If it is bad sectors, do not repair it, as e2fsck writes over what it "
+            "cannot read: ddrescue makes a copy first",
+        )
 
 
 def _mounting(device: str) -> re.Pattern[str]:
@@ -185,8 +223,8 @@ def _mounting(device: str) -> re.Pattern[str]:
 
 
 def check(device: str, tick: Callable[[], None] | None = None) -> None:
-    """Check without writing. Raises Failed with e2fsck's words if the filesystem is not clean."""
-    answer = run(["e2fsck", "-f", "-n", device], ok=(0, UNCORRECTED, UNCORRECTED | CORRECTED), tick=tick)
+    """Check without writing. Raises Failed with e2fsck's words if the filesystem is not clean, or cannot be read."""
+    answer = _e2fsck(["-n"], device, (0, UNCORRECTED, UNCORRECTED | CORRECTED), tick)
     if answer.status:
         raise Failed(f"cannot trust the filesystem on '{device}': {_findings(answer)}")
 

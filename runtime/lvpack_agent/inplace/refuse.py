@@ -42,7 +42,7 @@ def metadata(source: Opened) -> None:
 
 
 def damage(source: Opened, todo: Iterable[Step], say: Callable[[str], None]) -> None:
-    """Raise Refused if a filesystem of the source is damaged.
+    """Raise Refused if a filesystem of the source is damaged, ext.Unread if its disk does not give all of it.
 
     Those that todo resizes may have what e2fsck repairs without a question (e2fsck(8), -p); nothing will repair the
     others, and the packed disk must pass a check.
@@ -56,6 +56,8 @@ def damage(source: Opened, todo: Iterable[Step], say: Callable[[str], None]) -> 
             say(f"check {name} (read-only)")
             try:
                 ext.check(device)
+            except ext.Unread:
+                raise  # what is said of damage is wrong here: nobody shall repair that on the disk
             except Failed as failed:
                 found.append(f"{name}: {failed.message}")
     if found:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,61 @@ def test_what_is_corrected_without_a_question_is_told(filesystem: str) -> None:
     done = ext.repair(filesystem)
     assert "ref count is 3, should be 1.  FIXED" in done.corrected and not done.damage
     ext.check(filesystem)
+
+
+# What e2fsck 1.47.0 says of one sector that cannot be read: of a directory, a bitmap, an inode table, the journal, and
+# the superblock; with -p, or -n; its status.
+UNREAD = [
+    (4, "Error reading block 6 (Input/output error).  \n", ""),
+    (4, "Error reading block 5 (Input/output error) while reading inode and block bitmaps.  \n", ""),
+    (1, "Error reading block 42 (Input/output error) while getting next inode from scan.  Ignore error? yes\n", ""),
+    (8, "Pass 1\n", "e2fsck 1.47.0\ne2fsck: Can't read a block bitmap while retrying to read bitmaps for x\n"),
+    (12, "", "x: Input/output error reading journal superblock\n"),
+    (8, "x: \nThe superblock could not be read", "e2fsck: Input/output error while trying to open x\n"),
+    (8, "", "e2fsck: Attempt to read block from filesystem resulted in short read while trying to open x\n"),
+]
+
+
+@pytest.mark.starts_processes
+@pytest.mark.parametrize(("status", "out", "err"), UNREAD)
+def test_a_block_that_cannot_be_read_is_no_damage_to_repair(
+    filesystem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, out: str, err: str
+) -> None:
+    """With -y e2fsck ignores the error, writes zeros over the block and throws away what it has lost with it."""
+    fake, asked = tmp_path / "e2fsck", tmp_path / "asked"
+    (tmp_path / "out").write_text(out)
+    (tmp_path / "err").write_text(err)
+    fake.write_text(f'#!/bin/sh\ncd {tmp_path}; printf "%s\\n" "$2" >> asked; cat out; cat err >&2; exit {status}\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin")
+    for does in (ext.repair, ext.check):
+        with pytest.raises(ext.Unread, match=r"cannot read the filesystem on '.*': e2fsck says: .*(rror|read)") as told:
+            does(filesystem)
+        assert "do not repair it" in told.value.hint
+    assert asked.read_text().split() == ["-p", "-n"]
+
+
+@pytest.mark.starts_processes
+def test_what_only_a_complete_repair_meets_is_no_repair(
+    filesystem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(filesystem)
+    real = shutil.which("e2fsck")
+    says = '[ "$2" = -y ] && echo "Error reading block 6 (Input/output error).  Ignore error? yes"'
+    (tmp_path / "e2fsck").write_text(f'#!/bin/sh\n{says}\nexec {real} "$@"\n')
+    (tmp_path / "e2fsck").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin")
+    with pytest.raises(ext.Unread, match="Ignore error"):
+        ext.repair(filesystem)
+
+
+@pytest.mark.starts_processes
+def test_a_name_that_says_that_a_block_cannot_be_read_is_a_name(filesystem: str, tmp_path: Path) -> None:
+    name = "e2fsck: Error reading block 6"
+    commands = [f'mkdir "{name}"', f'mkdir "{name}/{name}"', f'clri "{name}/{name}"']
+    run(["debugfs", "-w", "-f", "-", filesystem], input="\n".join(commands) + "\n")
+    done = ext.repair(filesystem)
+    assert name in done.corrected
 
 
 def names(device: str) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.errors import Disagreement, Refused
+from lvpack_agent.errors import Disagreement, Failed, Refused
+from lvpack_agent.filesystems import ext
 from lvpack_agent.inplace import refuse
 from lvpack_agent.inplace.procedure import shrinking
 from lvpack_agent.inplace.steps import ReduceLv, ResizeFilesystem
@@ -14,6 +15,7 @@ from lvpack_agent.layout.content import Content
 from lvpack_agent.plan import sizes
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.probe.discover import Found
+from lvpack_agent.probe.open import Opened
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.devices import device
@@ -43,6 +45,26 @@ def test_a_pv_that_lvm_may_not_allocate_on() -> None:
     refuse.fixed_pv(Found(disks=(disk,), kept=1, vgs=(allowed,)))
     with pytest.raises(Refused, match="not allocatable"):
         refuse.fixed_pv(Found(disks=(disk,), kept=1, vgs=(fixed,)))
+
+
+def test_damage_is_refused_and_what_cannot_be_read_is_no_damage(blog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = blog_layout(blog)
+    places = [(0, number) for number, *_ in layout.disks[0].places()]
+    lvs = {lv.uuid: f"/dev/{lv.name}" for lv in layout.vgs[0].lvs}
+    source = Opened(layout=layout, partitions=dict.fromkeys(places, "/dev/p"), lvs=lvs, pvs=(), findings=(), unclean=())
+    error = Failed("cannot trust the filesystem")
+
+    def check(device: str) -> None:
+        raise error
+
+    monkeypatch.setattr(ext, "check", check)
+    with pytest.raises(Refused, match="cannot trust the filesystem") as told:
+        refuse.damage(source, [], lambda _: None)
+    assert "e2fsck -f first" in told.value.hint
+    error = ext.Unread("cannot read the filesystem")
+    with pytest.raises(ext.Unread) as unread:
+        refuse.damage(source, [], lambda _: None)
+    assert unread.value is error
 
 
 def test_a_place_without_room_for_the_largest_store(blog: Path) -> None:
