@@ -109,11 +109,12 @@ def surveyed(
     margin: Margin,
     rebuild: bool,
     room: Callable[[], int] | None = None,
+    repair_all: bool = False,
 ) -> Iterator[Survey]:
     """Probe the source and plan; warn of what was found.
 
     margin is left free in each filesystem. With rebuild, XFS on LVs may be made anew. room returns the bytes that the
-    overlay's store can still take; if it is given, the plan has to fit that.
+    overlay's store can still take; if it is given, the plan has to fit that. repair_all: as for opened().
     """
     likes = (
         Disk(
@@ -127,7 +128,8 @@ def surveyed(
         )
         for disk in found.disks
     )
-    with opened(tuple(zip(devices, likes, strict=True)), "source", repair=True, rebuild=rebuild) as source:
+    sources = tuple(zip(devices, likes, strict=True))
+    with opened(sources, "source", repair=True, repair_all=repair_all, rebuild=rebuild) as source:
         for finding in (*source.corrected, *source.findings):
             session.warn(finding)
         others = [(f"disk {disk.describe()}", disk.size) for disk in found.others]

@@ -12,6 +12,7 @@ from lvpack_agent.printable import quoted
 from lvpack_agent.processes import Completed, ToolFailed, run
 from lvpack_agent.sizes import KIB
 
+Tick = Callable[[], None] | None
 # e2fsck(8): 1 is "errors corrected", 2 "reboot needed" (only for mounted filesystems), 4 "errors left uncorrected".
 CORRECTED, UNCORRECTED = 1, 4
 
@@ -172,7 +173,7 @@ class Unread(Failed):
     """Blocks of a filesystem could not be read: what e2fsck does then is no repair, as it writes zeros over them."""
 
 
-def repair(device: str, tick: Callable[[], None] | None = None) -> Repaired:
+def repair(device: str, tick: Tick = None) -> Repaired:
     """Replay the journal, check and repair; return what of that a person should know of.
 
     A filesystem without lost+found gets none, unless something has to be put into it. Raises Unread if a block cannot
@@ -182,8 +183,7 @@ def repair(device: str, tick: Callable[[], None] | None = None) -> Repaired:
     with tempfile.NamedTemporaryFile("w", prefix="lvpack-") as config:
         config.write(_NO_LOST_AND_FOUND)
         config.flush()
-        env = {"E2FSCK_CONFIG": config.name}
-        preen = _e2fsck(["-p", *_AS_IT_IS], device, ok, tick, env)
+        preen = _e2fsck(["-p", *_AS_IT_IS], device, ok, tick, {"E2FSCK_CONFIG": config.name})
     corrected = _findings(preen, _mounting(device)) if preen.status & CORRECTED else ""
     if not preen.status & UNCORRECTED:
         return Repaired(corrected=corrected)
@@ -192,11 +192,7 @@ def repair(device: str, tick: Callable[[], None] | None = None) -> Repaired:
 
 
 def _e2fsck(
-    options: Sequence[str],
-    device: str,
-    ok: Container[int],
-    tick: Callable[[], None] | None,
-    env: Mapping[str, str] | None = None,
+    options: Sequence[str], device: str, ok: Container[int], tick: Tick, env: Mapping[str, str] | None = None
 ) -> Completed:
     """Run e2fsck. Raises Unread if it could not read a block, whatever its status is, which may well be a good one."""
     try:
@@ -222,7 +218,7 @@ def _mounting(device: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{re.escape(device)}: +(?:{'|'.join(_SILENT)}))|$|e2fsck |\t|\(i\.e\.")
 
 
-def check(device: str, tick: Callable[[], None] | None = None) -> None:
+def check(device: str, tick: Tick = None) -> None:
     """Check without writing. Raises Failed with e2fsck's words if the filesystem is not clean, or cannot be read."""
     answer = _e2fsck(["-n"], device, (0, UNCORRECTED, UNCORRECTED | CORRECTED), tick)
     if answer.status:
@@ -238,7 +234,7 @@ def _findings(answer: Completed, silent: re.Pattern[str] = _PASSES) -> str:
     return quoted(first) + (f" and {more} lines more" if more else "")
 
 
-def resize(device: str, size: int, tick: Callable[[], None] | None = None) -> None:
+def resize(device: str, size: int, tick: Tick = None) -> None:
     """Resize to a number of bytes, a multiple of 512."""
     run(["resize2fs", device, f"{size // 512}s"], tick=tick)
 

@@ -117,7 +117,15 @@ def _pack(job: Job, undo: Undo, holes: badsectors.Holes, tried: list[BlockDevice
         with session.phase("plan"):
             room = _room(store)
             survey = source_undo.enter_context(
-                surveyed(found, overlaid.devices, session, margin=settings.margin, rebuild=True, room=room)
+                surveyed(
+                    found,
+                    overlaid.devices,
+                    session,
+                    margin=settings.margin,
+                    rebuild=True,
+                    room=room,
+                    repair_all=holes.count > 0,
+                )
             )
             source, planned = survey.source, survey.plan
             origin = badsectors.Origin(layout=source.layout, paths=found.paths, locate=partial(in_source, planned))

@@ -80,6 +80,7 @@ def opened(
     tag: str,
     *,
     repair: bool = False,
+    repair_all: bool = False,
     estimate: bool = True,
     rebuild: bool = False,
 ) -> Iterator[Opened]:
@@ -87,12 +88,13 @@ def opened(
 
     Each source is a device, and the real disk whose path, model, serial and WWN it gets. tag names the mappings. With
     repair, an unclean ext filesystem is checked first (its journal replayed); never ask for that on anything but a
-    copy-on-write overlay. Without estimate nobody asks how small filesystems can get. With rebuild that is asked of XFS
-    on LVs, too, which can only be made anew.
+    copy-on-write overlay. With repair_all a clean one is, too: zeros for bad sectors may be in it all the same. Without
+    estimate nobody asks how small filesystems can get. With rebuild that is asked of XFS on LVs, too, which can only be
+    made anew.
     Raises Refused for what lvpack cannot pack, Failed if a tool fails.
     """
     with Undo() as undo:
-        reader = _Reader(repair, estimate)
+        reader = _Reader(repair, estimate, repair_all)
         bare, devices = _disks(sources, tag, undo)
         named = {bare.partition_name(*place): device for place, device in devices.items()}
         contents = dict(zip(devices, reader.read(named), strict=True))
@@ -164,8 +166,8 @@ def _with_contents(disk: Disk, index: int, contents: Mapping[Place, Content]) ->
 class _Reader:
     """Reads what devices hold; with repair, unclean ext filesystems are checked first, and what was found is kept."""
 
-    def __init__(self, repair: bool, estimate: bool) -> None:
-        self._repair, self._estimate = repair, estimate
+    def __init__(self, repair: bool, estimate: bool, repair_all: bool) -> None:
+        self._repair, self._estimate, self._all = repair, estimate, repair_all
         self.findings: list[str] = []
         self.corrected: list[str] = []
         self.unclean: list[str] = []
@@ -196,8 +198,8 @@ class _Reader:
                 f"cannot pack this server: the journal of {name} is on another device",
                 hint="give it one of its own first: tune2fs -O ^has_journal, then tune2fs -j",
             )
-        if self._repair and block and not block.clean:
-            unclean.append(name)
+        if self._repair and block and (self._all or not block.clean):
+            unclean += [] if block.clean else [name]
             done = ext.repair(device)
             if done.corrected:
                 corrected.append(f"{name}: e2fsck corrected its copy in the overlay: {done.corrected}")
