@@ -5,6 +5,7 @@ tested in guests, as disks with bad sectors are: qemu-tests/tests/test_bad_secto
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,11 +23,13 @@ from lvpack_agent.image.losses import Loss
 from lvpack_agent.image.salvage import Salvage, Unreadable
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range, complement, joined
-from lvpack_agent.layout.spots import FREE, FREE_EXTENTS, Spot, spots
+from lvpack_agent.layout.spots import FREE, Spot, spots
 from lvpack_agent.probe.open import Volume, opened
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_agent.undo import Undo
 
+# So often a place of a packed disk has to fail, while the source is read there, until the store is at fault.
+TRIES = 3
 # Sectors that a disk is asked for to see whether it still answers; what is looked at after a bad sector.
 ASKED, REGION = 16, 2 * MIB
 # Blocks of a volume that are looked up by file; bytes after a failed read in which the bad sector is looked for.
@@ -57,9 +60,13 @@ class Origin:
 
 @dataclass(slots=True, kw_only=True)
 class Holes:
-    """Ranges in bytes, by the path of a disk, that could not be read: they are zeros in what is made of the disks."""
+    """Ranges in bytes, by the path of a disk, that could not be read: they are zeros in what is made of the disks.
+
+    untried: how many bytes of them were given up, without an attempt to read them.
+    """
 
     ranges: dict[str, tuple[Range, ...]] = field(default_factory=dict)
+    untried: int = 0
     _looked: set[tuple[str, int]] = field(default_factory=set)
 
     @property
@@ -101,20 +108,22 @@ class Holes:
             named = {e.sector * ioerrors.SECTOR // sectors[path] for e in ioerrors.of_disks(ioerrors.read(), [path])}
             for sector in sorted(named):
                 if (path, sector) not in self._looked:
-                    known = joined((*known, *_unreadable(path, sector * sectors[path], sectors[path])))
+                    tried = _tried(path, sector * sectors[path], sectors[path])
+                    known = joined((*known, *tried.lost))
+                    self.untried += sum(part.count for part in tried.given_up)
                     self._looked.add((path, sector))
             self.ranges[path] = known
         return self.count - before
 
 
-def _unreadable(path: str, start: int, sector: int) -> tuple[Range, ...]:
-    """Return the sectors of a disk's region that cannot be read. Raises Failed if the disk does not answer."""
+def _tried(path: str, start: int, sector: int) -> Salvage:
+    """Return what cannot be read of a disk's region. Raises Failed if the disk does not answer."""
     with DirectReader(path) as reader:
         size = size_of(path)
         salvage = Salvage(reader.read, sector, lambda _: _refuse_gone(reader, path, size, sector))
         with memoryview(bytearray(min(REGION, size - start))) as view:
             salvage.fill(view, start)
-        return salvage.lost
+        return salvage
 
 
 def _refuse_gone(reader: DirectReader, path: str, size: int, sector: int) -> None:
@@ -131,29 +140,30 @@ def _refuse_gone(reader: DirectReader, path: str, size: int, sector: int) -> Non
 def salvage(origin: Origin, index: int, device: str) -> Iterator[Salvage]:
     """Yield what reads a packed disk, by its index, around the bad sectors of its source.
 
-    It raises Failed where the source can be read and the packed disk cannot: then it is the store that fails.
+    What the source gives by now is read once more, as a sector may fail now and then. It raises Failed where the packed
+    disk fails again and again though the source can be read: then it is the store that fails.
     """
     sector = max(disk.sector_size for disk in origin.layout.disks)
+    contradicted = Counter[int]()
 
-    def judge(lost: tuple[Range, ...]) -> None:
+    def judge(lost: tuple[Range, ...]) -> bool:
         for spot in origin.locate(index, lost[0].start, sector):
             path = origin.paths[spot.disk]
             with DirectReader(path) as disk:
                 _refuse_gone(disk, path, size_of(path), sector)
                 if not disk.reads(spot.start, sector):
-                    return
-        raise _store_fails(device, lost[0].start)
+                    return False
+        contradicted[lost[0].start] += 1
+        if contradicted[lost[0].start] < TRIES:
+            return True
+        raise Failed(
+            f"cannot read '{device}' at byte {lost[0].start:,}, though the disk can be read there: it is the "
+            "copy-on-write store that fails",
+            hint="look at dmesg; check what has the store (lvpack.scratch): memory, the share or a scratch device",
+        )
 
     with DirectReader(device) as reader:
         yield Salvage(reader.read, sector, judge)
-
-
-def _store_fails(device: str, at: int) -> Failed:
-    return Failed(
-        f"cannot read '{device}' at byte {at:,}, though the disk can be read there: it is the copy-on-write store that "
-        "fails",
-        hint="look at dmesg; check what has the store (lvpack.scratch): memory, the share or a scratch device",
-    )
 
 
 def explained(error: Unreadable, origin: Origin, index: int, packed: Sequence[str], target: Layout, at: Path) -> Failed:
@@ -225,7 +235,7 @@ def _by_file(spot: Spot, known: Mapping[Any, Volume], files: Mapping[int, str]) 
     """Return the parts of a spot, as bytes of the disk, with the files that they are in."""
     whole = Range(start=spot.start, count=spot.count)
     if not files:
-        return [(whole, FREE if spot.name.startswith(FREE_EXTENTS) else "")]
+        return [(whole, FREE if spot.is_free else "")]
     size = known[spot.key].content.block_size
     parts: list[tuple[Range, str]] = []
     for block in _blocks(spot, size):

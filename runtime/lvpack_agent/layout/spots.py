@@ -11,6 +11,8 @@ from lvpack_agent.layout.volumes import PhysicalVolume, VolumeGroup
 # What is in a place where nothing is kept, as a file's name is elsewhere.
 FREE = "(free space)"
 FREE_EXTENTS = "free in VG"
+# Gaps before a partition are none: a boot loader, or the boot record of a logical partition, may be there.
+BEHIND = "behind the last partition"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,11 @@ class Spot:
     name: str
     key: tuple[int, int] | str | None
     at: int
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is kept there, whatever it is."""
+        return self.name == BEHIND or self.name.startswith(FREE_EXTENTS)
 
 
 def spots(layout: Layout, disk: int, start: int, count: int) -> Iterator[Spot]:
@@ -49,7 +56,9 @@ def _spot(layout: Layout, disk: int, start: int, most: int) -> Spot:
         if inside is None:
             following = min((row.start for row in rows if row.start > start), default=start + most)
             left = min(most, following - start)
-            return Spot(disk=disk, start=start, count=left, name="no partition", key=None, at=start)
+            is_behind = bool(rows) and start >= rows[-1].end
+            name = BEHIND if is_behind else "no partition"
+            return Spot(disk=disk, start=start, count=left, name=name, key=None, at=start)
         number, place = inside.number, Range(start=inside.start, count=inside.size)
     left = min(most, place.end - start) if place.end > start else most
     for vg in layout.vgs:

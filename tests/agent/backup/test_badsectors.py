@@ -1,17 +1,20 @@
 """Bad sectors by name. Disks are files here; what maps and mounts is tested in guests."""
 
 import errno
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from lvpack_agent import places
 from lvpack_agent.backup import badsectors
 from lvpack_agent.backup.badsectors import Holes, Origin
+from lvpack_agent.devices import ioerrors
 from lvpack_agent.devices.direct import DirectReader
 from lvpack_agent.errors import Failed
 from lvpack_agent.image.losses import Loss
-from lvpack_agent.image.salvage import Unreadable
+from lvpack_agent.image.salvage import Salvage, Unreadable
 from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
@@ -61,10 +64,18 @@ def test_holes_are_named_too_and_extents_that_no_lv_has_are_free(blog: Path) -> 
     layout = blog_layout(blog)
     [vg] = layout.vgs
     last = layout.first_extent(vg.pvs[0]) + (vg.pvs[0].extents - 1) * vg.extent_size
-    holes = Holes(ranges={"/dev/vda": (Range(start=MIB, count=512), Range(start=last, count=512))})
-    assert holes.count == 1024
+    end = layout.disks[0].size
+    layout = replace(layout, disks=(replace(layout.disks[0], size=end + MIB),))
+    ranges = tuple(Range(start=start, count=512) for start in (512, MIB, last, end))
+    holes = Holes(ranges={"/dev/vda": ranges})
+    assert holes.count == 2048
     found = badsectors.named(list(holes.spots(origin_of(layout))), origin_of(layout), [], Path())
-    assert [(loss.volume, loss.file) for loss in found] == [("partition 1", ""), ("free in VG vg1", FREE)]
+    assert [(loss.volume, loss.file) for loss in found] == [
+        ("no partition", ""),  # a boot loader may be in it
+        ("partition 1", ""),
+        ("free in VG vg1", FREE),
+        ("behind the last partition", FREE),
+    ]
 
 
 @pytest.fixture
@@ -107,13 +118,36 @@ def test_a_disk_that_can_be_read_is_not_said_to_be_bad(blog: Path, disk: tuple[s
     told = badsectors.explained(UNREADABLE, origin, 0, [], origin.layout, Path())
     assert told.message == UNREADABLE.message and "store" in told.hint
     with badsectors.salvage(origin, 0, path) as salvage:
+        for _ in range(badsectors.TRIES - 1):
+            assert salvage._judge((Range(start=512, count=512),)), "a sector that fails now and then is read once more"
         with pytest.raises(Failed, match="it is the copy-on-write store that fails"):
             salvage._judge((Range(start=512, count=512),))
         bad.add(1)
-        salvage._judge((Range(start=512, count=512),))
+        assert not salvage._judge((Range(start=512, count=512),))
         bad |= set(range(MIB // 512))
         with pytest.raises(Failed, match="does not answer any more"):
             salvage._judge((Range(start=512, count=512),))
+
+
+def test_what_was_given_up_in_a_hole_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    now = [0.0]
+
+    def read(at: int, count: int) -> bytes:
+        now[0] += 40
+        raise OSError(errno.EIO, "")
+
+    def tried(path: str, start: int, sector: int) -> Salvage:
+        made = Salvage(read, sector, clock=lambda: now[0])
+        made.fill(memoryview(bytearray(MIB)), start)
+        return made
+
+    error = ioerrors.DiskError(kind="I/O error", name="vda", sector=0, operation="READ")
+    monkeypatch.setattr(ioerrors, "read", lambda: (error,))
+    monkeypatch.setattr(badsectors, "_tried", tried)
+    monkeypatch.setattr(places, "AWAY", tmp_path / "away")
+    holes = Holes()
+    assert holes.widen(["/dev/vda"], {"/dev/vda": 512}) == MIB
+    assert holes.untried == MIB, "no sector by itself was tried"
 
 
 def test_a_disk_is_read_by_itself(tmp_path: Path) -> None:

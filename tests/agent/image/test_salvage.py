@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lvpack_agent import places
 from lvpack_agent.errors import Failed
 from lvpack_agent.image import pieces, salvage
 from lvpack_agent.image.salvage import Salvage, Unreadable
@@ -24,11 +25,12 @@ class Disk:
 
     def __init__(self, bad: set[int], seconds: float = 0, number: int = errno.EIO) -> None:
         self.bad, self.seconds, self.number = bad, seconds, number
-        self.now = 0.0
+        self.now = self.pause = 0.0
         self.failures = 0
 
     def read(self, at: int, count: int) -> bytes:
         assert at % SECTOR == count % SECTOR == 0
+        self.now += self.pause
         if any(at <= sector * SECTOR < at + count for sector in self.bad):
             self.now += self.seconds
             self.failures += 1
@@ -72,6 +74,39 @@ def test_a_disk_that_takes_its_time_gets_a_minute_for_a_region() -> None:
     assert made.given_up and sum(part.count for part in made.lost) > sum(part.count for part in made.given_up)
 
 
+def test_a_pause_of_what_has_the_store_makes_no_readable_byte_a_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads that are answered wait for a share, too, as long as that is silent."""
+    disk = Disk({77})
+    disk.pause = 1000
+    monkeypatch.setattr(places, "AWAY", tmp_path / "away")
+    places.AWAY.touch()
+    _, made = filled(disk, 0, SIZE)
+    assert made.lost == (Range(start=77 * SECTOR, count=SECTOR),) and not made.given_up
+    places.AWAY.unlink()
+    disk = Disk(set())
+    disk.pause = 1000
+    assert filled(disk, 0, SIZE)[0] == DATA
+
+
+def test_a_sector_that_the_disk_gives_after_all_is_used() -> None:
+    disk = Disk({8, 9, 100})
+    asked: list[int] = []
+
+    def judge(lost: tuple[Range, ...]) -> bool:
+        asked.append(lost[0].start // SECTOR)
+        disk.bad.discard(8)
+        return asked.count(asked[-1]) < 3 and lost[0].start < 100 * SECTOR
+
+    view = bytearray(SIZE)
+    made = Salvage(disk.read, SECTOR, judge)
+    made.fill(memoryview(view), 0)
+    assert asked == [8, 9, 9, 9]
+    assert made.lost == (Range(start=9 * SECTOR, count=SECTOR), Range(start=100 * SECTOR, count=SECTOR))
+    assert view[: 9 * SECTOR] == DATA[: 9 * SECTOR]
+
+
 def test_what_is_no_bad_sector_is_not_skipped() -> None:
     with pytest.raises(OSError, match="No such device"):
         filled(Disk({3}, number=errno.ENXIO), 0, SIZE)
@@ -80,7 +115,12 @@ def test_what_is_no_bad_sector_is_not_skipped() -> None:
 def test_the_cause_is_judged_by_what_was_tried() -> None:
     disk = Disk({8, 9})
     judged: list[tuple[Range, ...]] = []
-    made = Salvage(disk.read, SECTOR, judged.append)
+
+    def judge(lost: tuple[Range, ...]) -> bool:
+        judged.append(lost)
+        return False
+
+    made = Salvage(disk.read, SECTOR, judge)
     made.fill(memoryview(bytearray(SIZE)), 0)
     assert judged == [(Range(start=4096, count=1024),)]
 
