@@ -20,7 +20,7 @@ from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.losses import Loss
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
-from lvpack_agent.image.salvage import REGION_SECONDS, Salvage, Unreadable
+from lvpack_agent.image.salvage import Salvage, Unreadable, untried
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.spots import Spot
@@ -102,10 +102,7 @@ def _images(
             if salvage:
                 lost += [spot for part in salvage.lost for spot in origin.locate(index, part.start, part.count)]
                 if given_up := sum(part.count for part in salvage.given_up):
-                    job.session.warn(
-                        f"{given_up:,} bytes around bad sectors were not tried, as a region of 2 MiB takes "
-                        f"{REGION_SECONDS:.0f} s at most: they count as lost"
-                    )
+                    job.session.warn(untried(given_up))
     return tuple(images), lost
 
 
@@ -137,6 +134,7 @@ def dump(
         session.say(f"{human(mapped)} of {human(planned.packed_size)} hold data; the rest is not read")
         check_store()
     with session.phase("dump"):
+        by_tools = ioerrors.of_disks(ioerrors.read(), origin.paths)
         images, spots = _images(job, folder, packed, planned.target, block_maps, origin)
         check_store()
         lost = list(known)
@@ -144,8 +142,8 @@ def dump(
             lost += badsectors.named_in_packed(spots, origin, packed, planned.target, job.folder / "filesystem")
         if missing := losses.summary(lost):
             session.warn(missing)
-        elif said := ioerrors.of_disks(ioerrors.read(), origin.paths):
-            session.warn(f"{said[-1]} at first: all was read in the end, but the disk may be about to fail (dmesg)")
+        elif said := losses.doubt(lost, by_tools, ioerrors.of_disks(ioerrors.read(), origin.paths)):
+            session.warn(said)
     session.measured(image=sum(image.checksums.stored_size for image in images))
     first, *further = images
     boot_disk, loaders = efi_boot.booted([disk.table for disk in planned.source.disks[: len(packed)]])

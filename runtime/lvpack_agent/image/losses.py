@@ -54,3 +54,19 @@ def summary(losses: Sequence[Loss]) -> str:
         f"DATA IS MISSING: {count:,} sector{'s' if count > 1 else ''} of {disks} could not be read, and "
         f"{'are' if count > 1 else 'is'} zeros in the image ({', '.join(where[:NAMED])}{more}); {BAD_SECTORS} lists all"
     )
+
+
+def doubt(losses: Sequence[Loss], before: Sequence[object], errors: Sequence[object]) -> str:
+    """Return a warning of read errors that have cost at most free space; "" if there were none.
+
+    errors are all, in words when printed; before are those that were there before the image was begun: tools met them.
+    """
+    if not errors:
+        return ""
+    if losses:
+        what = ": only free space could not be read"
+    elif before:
+        what = ", before the image was begun: what the tool that met it made of that is not known"
+    else:
+        what = " at first: all was read in the end"
+    return f"{errors[-1]}{what}, but the disk may be about to fail (dmesg)"

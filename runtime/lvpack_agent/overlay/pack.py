@@ -16,7 +16,9 @@ from lvpack_agent.devices import dmsetup
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import files, losses, write
+from lvpack_agent.image.salvage import untried
 from lvpack_agent.lvm import commands as lvm
+from lvpack_agent.outcome import say_notes
 from lvpack_agent.overlay import shrink
 from lvpack_agent.overlay.packed import packed_disks
 from lvpack_agent.plan import text
@@ -76,7 +78,7 @@ def pack_in_overlay(job: Job) -> str:
     finds more of them. What was written to an overlay cannot be trusted once a read under it has failed.
     """
     session, holes = job.session, badsectors.Holes()
-    warnings = list(session.warnings)
+    warnings, compression = list(session.warnings), session.compression
     for attempt in range(ATTEMPTS):
         tried: list[BlockDevice] = []
         try:
@@ -87,7 +89,8 @@ def pack_in_overlay(job: Job) -> str:
             if job.settings.errors != "skip" or attempt == ATTEMPTS - 1 or not holes.widen(tuple(sectors), sectors):
                 raise
             session.say(f"begun anew, with zeros for {holes.count:,} bytes that cannot be read: {failed.message}")
-            session.warnings[:] = warnings
+            say_notes(failed, session)
+            session.warnings[:], session.compression = warnings, compression
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -111,6 +114,8 @@ def _pack(job: Job, undo: Undo, holes: badsectors.Holes, tried: list[BlockDevice
             return _store(settings.scratch, all_disks, found.disks, job, at_end)
 
         readable = holes.over(found.paths, undo)
+        if holes.untried:
+            session.warn(untried(holes.untried))
         overlaid = undo.enter_context(overlay.overlay(readable, make_store))
         store = overlaid.store
     with Undo() as source_undo:

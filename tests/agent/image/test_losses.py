@@ -23,6 +23,14 @@ def test_a_summary_names_disk_volume_and_file_and_counts_no_free_space() -> None
     assert "/f0, LV root: /f1, LV root: /f2 and 2 more)" in losses.summary(many)
 
 
+def test_what_was_read_in_the_end_is_said_only_of_what_was() -> None:
+    assert losses.doubt((), (), ()) == ""
+    assert losses.doubt((), (), ("disk 'x' failed",)).startswith("disk 'x' failed at first: all was read in the end")
+    for lost, before in (((), ("a tool's",)), ((replace(LOSS, file=FREE),), ())):
+        said = losses.doubt(lost, before, ("a tool's", "disk 'x' failed"))
+        assert "all was read" not in said and said.startswith("disk 'x' failed") and "about to fail" in said
+
+
 def test_the_list_is_a_table() -> None:
     text = losses.render((LOSS,), {"/dev/sda": 512})
     rows = [line for line in text.splitlines() if not line.startswith("#")]
