@@ -30,7 +30,9 @@ FLUSH_SECONDS = 300.0
 def reported(settings: Settings, network: Network, session: Session, ending: Ending) -> Report:
     """Run an action and return its report; every error becomes a report, and so does SIGTERM."""
     before = Counter(disk_errors())
-    session.explain = lambda error: with_disk_errors(error, tuple(Counter(disk_errors()) - before), settings)
+    session.explain = lambda error: with_disk_errors(
+        error, tuple(Counter(disk_errors()) - before), settings, session.sources
+    )
     session.say(f"firmware: {firmware.firmware()}")
     session.say(f"action: {settings.action}")
     try:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from contextlib import suppress
 from lvpack_agent import places
 from lvpack_agent.devices import ioerrors
 from lvpack_agent.devices.ioerrors import DiskError
-from lvpack_agent.errors import Failed, LvpackError, Refused
+from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
@@ -19,6 +20,8 @@ DISK_FAULTS = (
     *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOSPC, errno.EROFS, errno.ENODATA, errno.EILSEQ),
     *(errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOLINK, errno.EBADE),
 )
+# These are in memory, or of files: a store, or the live image itself.
+_NO_DISK = re.compile(r"(?:loop|dm-|z?ram)\d")
 DISK_HINT = "look at dmesg: is the disk sound, its cable, its power? The share, if it is that, may be full or gone"
 
 
@@ -55,15 +58,25 @@ def disk_errors() -> tuple[DiskError, ...]:
         return ()
 
 
-def with_disk_errors(error: LvpackError, new: Sequence[DiskError], settings: Settings) -> LvpackError:
-    """Return an error with what the kernel says of disks since the run began: that may be why a tool failed."""
+def with_disk_errors(
+    error: LvpackError, new: Sequence[DiskError], settings: Settings, sources: Sequence[str] = ()
+) -> LvpackError:
+    """Return an error with what the kernel says of disks since the run began: that may be why a tool failed.
+
+    sources are the paths of the disks that are packed: bad sectors of these alone can be skipped.
+    """
+    new = [e for e in new if not _NO_DISK.match(e.name)]
     unsaid = [e for e in new if not (e.path in error.message and str(e.sector) in error.message)]
     if not unsaid or len(unsaid) < len(new) or isinstance(error, Refused):
         return error
     more = f" (and {len(unsaid) - 1} more such errors in dmesg)" if len(unsaid) > 1 else ""
     skips = settings.action == "backup" and settings.mode == "overlay" and settings.errors == "stop"
-    way = "; lvpack.errors=skip packs what can be read" if skips and unsaid[0].operation == "READ" else ""
-    hint = (error.hint or "the disk, its cable or its power is at fault (dmesg)") + way
-    told = Failed(f"{error.message}; the kernel says: {unsaid[0]}{more}", hint=hint)
+    first = unsaid[0]
+    skips = skips and first.operation == "READ" and first.path in sources and "lvpack.errors=skip" not in error.hint
+    hint = (error.hint or "the disk, its cable or its power is at fault (dmesg)") + (
+        "; lvpack.errors=skip packs what can be read" if skips else ""
+    )
+    kind = Disagreement if isinstance(error, Disagreement) else Failed
+    told = kind(f"{error.message}; the kernel says: {first}{more}", hint=hint, remains=error.remains)
     told.__cause__ = error
     return told

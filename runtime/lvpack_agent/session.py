@@ -19,7 +19,8 @@ class Session:
     """What is gathered while an action runs; out prints a line to every console, logged returns all lines so far.
 
     name is the name of the image set. called is what a run that fails is called by: the name that the set has or would
-    have, also if none is written. disk is the path of the disk that is packed or restored: a reboot starts it.
+    have, also if none is written. disk is the path of the disk that is packed or restored: a reboot starts it. sources
+    are the paths of all disks that are packed.
     outages counts how often the share did not answer for a while. is_ending tells whether the run was told to end and
     does not hear it, as it waits for the share. explain returns an error with what else is known of its cause.
     """
@@ -30,6 +31,7 @@ class Session:
     name: str = ""
     called: str = ""
     disk: str = ""
+    sources: tuple[str, ...] = ()
     sizes: Sizes = field(default_factory=Sizes)
     timings: Timings = field(default_factory=Timings)
     warnings: list[str] = field(default_factory=list)

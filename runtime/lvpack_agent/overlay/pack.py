@@ -101,6 +101,7 @@ def _pack(job: Job, undo: Undo, holes: badsectors.Holes, tried: list[BlockDevice
     with session.phase("probe"):
         all_disks, found = find_source(settings, session, undo)
         session.disk = found.disk.path
+        session.sources = found.paths
         tried += found.disks
         journal_refuse.refuse_unfinished(share, found.vg_uuid, journal_read.identity(found.disk))
         refuse_marked(found)
