@@ -77,8 +77,9 @@ def family(pid: int) -> list[int]:
 
 def _one(pid: int) -> object:
     """Return processor time and I/O of a process (proc_pid_stat(5): utime and stime; proc_pid_io(5))."""
-    try:
+    times, done = [], ""
+    with suppress(OSError):
         times = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
-        return pid, times, (PROC / str(pid) / "io").read_text()
-    except OSError:
-        return pid
+    with suppress(OSError):  # of a program that runs as another user only root may read this
+        done = (PROC / str(pid) / "io").read_text()
+    return pid, times, done

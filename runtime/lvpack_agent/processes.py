@@ -100,8 +100,8 @@ def run(
 
     ok: exit statuses that count as success. With capture=False the program writes to our own stdout and stderr, and
     nothing of that is returned. tick is called each second while the program runs. timeout is in seconds.
-    Raises Failed if the program is missing, too slow, or hangs (see hangs), ToolFailed if it ends by a signal or with
-    another status.
+    Raises Failed if the program is missing, too slow, or, with capture, hangs (see hangs), ToolFailed if it ends by a
+    signal or with another status.
     """
     command = [os.fspath(a) for a in argv]
     pipe = subprocess.PIPE if capture else None
@@ -157,7 +157,8 @@ def _communicate(
     deadline: float | None,
     command: list[str],
 ) -> tuple[str | None, str | None]:
-    idleness = hangs.Idleness(process.pid)
+    # What has the terminal, such as a pager, waits for keys.
+    idleness = hangs.Idleness(process.pid) if process.stdout else None
     while True:
         try:
             return process.communicate(timeout=TICK_SECONDS)
@@ -166,7 +167,7 @@ def _communicate(
                 tick()
             if deadline is not None and time.monotonic() > deadline:
                 raise Failed(f"cannot finish '{shlex.join(command)}': it hangs") from None
-            if idleness.hangs():
+            if idleness and idleness.hangs():
                 raise _hung(process, command) from None
 
 

@@ -59,6 +59,21 @@ def test_the_child_of_a_program_may_be_the_one_that_works() -> None:
     run(["sh", "-c", '"$0" -c "$1" & wait', sys.executable, BUSY])
 
 
+def test_what_has_the_terminal_may_wait_for_keys() -> None:
+    run(["sleep", "1.5"], capture=False)
+
+
+def test_processor_time_is_seen_where_io_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/proc/PID/io of a program of another user is for root alone."""
+    monkeypatch.setattr(hangs, "PROC", tmp_path)
+    (tmp_path / "7/task").mkdir(parents=True)
+    found = []
+    for ticks in (5, 6):
+        (tmp_path / "7/stat").write_text(f"7 (a) b) S 1 2 3 4 5 6 7 8 9 10 {ticks} 0 0\n")
+        found.append(hangs.activity(7))
+    assert found[0] != found[1]
+
+
 def test_the_clock_stands_still_while_the_share_is_out() -> None:
     places.AWAY.touch()
     run(["sleep", "1.5"])
