@@ -30,7 +30,7 @@ def sectors(path: Path, mapping: str) -> int:
 
 
 def main(disk: str) -> None:
-    """Make the disk and print a JSON object of sectors by the names of files."""
+    """Make the disk and print a JSON object of the sectors that a file of each LV, and the directory /, begin at."""
     script = 'label: gpt\nstart=1M, type=E6D6D379-F507-44C2-A23C-238F2A3DF928, name="two\\x0alines"\n'
     run(["sfdisk", "--quiet", disk], input=script)
     run(["udevadm", "settle"])
@@ -62,6 +62,7 @@ def main(disk: str) -> None:
         (folder / "kept").write_bytes(b"kept" * 50_000)
     run(["sync"])
     found = {lv: sectors(path, f"bad-{lv}") for lv, path in files.items()}
+    found["/"] = sectors(ROOT, "bad-sys")
     for folder in (ROOT, DATA, OLD):
         run(["umount", folder])
     run(["vgchange", "-a", "n", "bad"])

@@ -41,10 +41,11 @@ dd if=/dev/bad/swap bs=1 skip=1052 count=4 of=/host/label
 
 @dataclass(frozen=True, kw_only=True)
 class Failing:
-    """A disk, and the sectors that its files begin at, by LV."""
+    """A disk, and the sectors that its files begin at, by LV; root is that of the directory /."""
 
     path: Path
     sectors: dict[str, int]
+    root: int
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +60,8 @@ def failing(image: LiveImage, tmp_path_factory: pytest.TempPathFactory) -> Faili
         (folder / "sectors.json").write_text(line.removeprefix("sectors "))
 
     folder = shared(tmp_path_factory, "bad-sectors", make)
-    return Failing(path=folder / "disk.img", sectors=json.loads((folder / "sectors.json").read_text()))
+    sectors = json.loads((folder / "sectors.json").read_text())
+    return Failing(path=folder / "disk.img", root=sectors.pop("/"), sectors=sectors)
 
 
 @full
@@ -79,6 +81,24 @@ def test_a_tool_that_meets_a_bad_sector_leaves_the_word_to_the_kernel(lab: Lab, 
     report = lab.run([Drive(path=failing.path, unreadable=(bad,))], *BACKUP)
     assert_ended(report, "failed", "'/dev/vda' could not be read from sector ")
     assert list(lab.share.iterdir()) == []
+
+
+@full
+def test_a_directory_that_cannot_be_read_is_not_repaired_away(lab: Lab, failing: Failing) -> None:
+    """e2fsck would ignore the error, write zeros over / and put what was in it into lost+found."""
+    before = fingerprint(failing.path)
+    drive = Drive(path=failing.path, unreadable=(failing.root,))
+    report = lab.run([drive], *BACKUP)
+    assert_ended(report, "failed", "cannot read the filesystem on '", "'/dev/vda' could not be read from sector ")
+    assert "lvpack.errors=skip" in report.hint
+    assert list(lab.share.iterdir()) == []
+    report = lab.run([drive], *BACKUP, "lvpack.errors=skip")
+    assert report.status == "ok" and "DATA IS MISSING" in report.message, report
+    assert any("LV sys: e2fsck repaired its copy in the overlay" in text for text in report.warnings), report
+    [folder] = lab.share.iterdir()
+    [row] = [line.split("\t") for line in (folder / BAD_SECTORS).read_text().splitlines() if line[0] != "#"]
+    assert row[:4] == ["/dev/vda", str(failing.root), "1", "LV sys"]
+    assert fingerprint(failing.path) == before
 
 
 @full
