@@ -1,4 +1,4 @@
-"""The two ways in which a run can end badly.
+"""The ways in which a run can end badly.
 
 A message reads *cannot <verb> '<object>': cause*; the hint says what to do about it. Exceptions travel to
 the one place (main) that turns them into a result line and an exit status.
@@ -33,6 +33,10 @@ class Failed(LvpackError):
 
 class Disagreement(Failed):
     """The disk or the share is not as an earlier boot left it: to go on, now or at the next boot, would be a guess."""
+
+
+class Ended(LvpackError):
+    """The run was told to end. It is no Failed: what does without a thing that fails must not go on after this."""
 
 
 class Refused(LvpackError):

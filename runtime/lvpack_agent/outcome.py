@@ -10,7 +10,7 @@ from contextlib import suppress
 from lvpack_agent import places
 from lvpack_agent.devices import ioerrors
 from lvpack_agent.devices.ioerrors import DiskError
-from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
+from lvpack_agent.errors import Disagreement, Ended, Failed, LvpackError, Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
@@ -67,7 +67,7 @@ def with_disk_errors(
     """
     new = [e for e in new if not _NO_DISK.match(e.name)]
     unsaid = [e for e in new if not (e.path in error.message and str(e.sector) in error.message)]
-    if not unsaid or len(unsaid) < len(new) or isinstance(error, Refused):
+    if not unsaid or len(unsaid) < len(new) or isinstance(error, Refused | Ended):
         return error
     more = f" (and {len(unsaid) - 1} more such errors in dmesg)" if len(unsaid) > 1 else ""
     skips = settings.action == "backup" and settings.mode == "overlay" and settings.errors == "stop"

@@ -21,8 +21,9 @@ class Session:
     name is the name of the image set. called is what a run that fails is called by: the name that the set has or would
     have, also if none is written. disk is the path of the disk that is packed or restored: a reboot starts it. sources
     are the paths of all disks that are packed.
-    outages counts how often the share did not answer for a while. is_ending tells whether the run was told to end and
-    does not hear it, as it waits for the share. explain returns an error with what else is known of its cause.
+    outages counts how often the share did not answer for a while; has_store says that a copy-on-write store is on it.
+    is_ending tells whether the run was told to end, also if the main thread waits, for the share or a thread of its
+    own. explain returns an error with what else is known of its cause.
     """
 
     action: str
@@ -37,11 +38,13 @@ class Session:
     warnings: list[str] = field(default_factory=list)
     compression: str = ""
     outages: int = 0
+    has_store: bool = False
     is_ending: Callable[[], bool] = lambda: False
     explain: Callable[[LvpackError], LvpackError] = lambda error: error
     _said: float = 0
     _doing: str = "begin"
     _since: float = 0
+    _is_ending: bool = False
 
     def say(self, text: str) -> None:
         """Print a line to every console; what does not print in it is escaped there (Console.say)."""
@@ -58,6 +61,9 @@ class Session:
 
         def tick() -> None:
             now = time.monotonic()
+            if not self._is_ending and self.is_ending():
+                self._is_ending = True
+                self.say("this machine was told to end the run (SIGTERM, or the power button): it is taken down")
             if now - self._said >= SILENCE_SECONDS:
                 self.say(f"{self._doing}: {clock(now - self._since)} so far")
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from lvpack_agent import progress
 from lvpack_agent.errors import Refused
 from lvpack_agent.report import RESULT_MARK, parse_result
 from lvpack_agent.session import Session
@@ -55,3 +56,13 @@ def test_a_refused_run_says_what_to_do_about_it() -> None:
 def test_a_line_without_its_mark_is_no_result() -> None:
     with pytest.raises(ValueError, match="no result line"):
         parse_result('{"status": "ok"}')
+
+
+def test_that_the_run_was_told_to_end_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main thread may wait for another one, or for the share, and people look whether the button does anything."""
+    monkeypatch.setattr(progress, "TICK_SECONDS", 0.01)
+    said: list[str] = []
+    run = Session(action="backup", out=said.append, is_ending=lambda: True)
+    with run.speaking():
+        time.sleep(0.2)
+    assert ["told to end" in line for line in said] == [True]

@@ -17,7 +17,7 @@ from lvpack_agent.devices import dmsetup, ioerrors
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.devices.direct import DirectReader
 from lvpack_agent.devices.dmsetup import Linear
-from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.filesystems.owners import owners
 from lvpack_agent.image.losses import Loss
 from lvpack_agent.image.salvage import Salvage, Unreadable
@@ -197,7 +197,7 @@ def named_in_packed(
     """
     with ExitStack() as undo:
         volumes: Sequence[Volume] = ()
-        with suppress(LvpackError, OSError):
+        with suppress(Failed, Refused, OSError):
             disks = tuple(zip(packed, target.disks, strict=True))
             volumes = undo.enter_context(opened(disks, "locate", estimate=False)).volumes()
         return named(spots, origin, volumes, folder)

@@ -19,7 +19,7 @@ from lvpack_agent.backup.claim import PREFIX as CLAIM
 from lvpack_agent.backup.claim import Claim
 from lvpack_agent.backup.journal_read import read
 from lvpack_agent.backup.journal_record import PROGRESS, PROGRESS_MOST, RECORD, RECORD_MOST, Progress, Record
-from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import files
 from lvpack_agent.jsonform import to_json
 
@@ -48,7 +48,7 @@ class Journal:
         the share does not take it, Disagreement if the folder is another machine's now.
         """
         self.claim.check()
-        with suppress(LvpackError):  # damaged is not as it was
+        with suppress(Failed, Refused):  # damaged is not as it was
             found = read(self.folder)
             if found and _text(*found) == _text(self.record, self.progress):
                 return False

@@ -218,11 +218,15 @@ def _mounting(device: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{re.escape(device)}: +(?:{'|'.join(_SILENT)}))|$|e2fsck |\t|\(i\.e\.")
 
 
+class Unclean(Failed):
+    """e2fsck finds a filesystem damaged. That it could not tell is another Failed."""
+
+
 def check(device: str, tick: Tick = None) -> None:
-    """Check without writing. Raises Failed with e2fsck's words if the filesystem is not clean, or cannot be read."""
+    """Check without writing. Raises Unclean with e2fsck's words if it is not clean, another Failed if it does not read."""
     answer = _e2fsck(["-n"], device, (0, UNCORRECTED, UNCORRECTED | CORRECTED), tick)
     if answer.status:
-        raise Failed(f"cannot trust the filesystem on '{device}': {_findings(answer)}")
+        raise Unclean(f"cannot trust the filesystem on '{device}': {_findings(answer)}")
 
 
 def _findings(answer: Completed, silent: re.Pattern[str] = _PASSES) -> str:

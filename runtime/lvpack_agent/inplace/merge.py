@@ -14,7 +14,7 @@ from pathlib import Path
 from lvpack_agent.backup.journal_record import Merge
 from lvpack_agent.devices import dmsetup, ioerrors
 from lvpack_agent.devices.blockdev import flush, size_of
-from lvpack_agent.errors import Disagreement, Failed, LvpackError
+from lvpack_agent.errors import Disagreement, Failed, Refused
 from lvpack_agent.filesystems import ext
 from lvpack_agent.filesystems.resize import check_filesystem, resize_filesystem
 from lvpack_agent.layout.content import Content
@@ -79,7 +79,7 @@ def prepare(
             say(f"check {name} before it is merged (read-only)")
             ext.check(snapshot, tick)
             flush(snapshot)
-        except LvpackError:
+        except (Failed, Refused):
             _use()  # a tool that failed on an overflowed store is not the cause
             raise
         moved = _use().data

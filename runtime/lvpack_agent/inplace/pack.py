@@ -19,7 +19,7 @@ from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.survey import find_source, refuse_marked, refuse_several
 from lvpack_agent.devices import blockdev, lsblk
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
+from lvpack_agent.errors import Disagreement, Ended, Failed, LvpackError, Refused
 from lvpack_agent.inplace import run
 from lvpack_agent.inplace.begin import begin
 from lvpack_agent.inplace.catch_up import catch_up
@@ -29,6 +29,7 @@ from lvpack_agent.inplace.resume import is_of_this_run, refuse_renamed, resumed
 from lvpack_agent.inplace.work import Begun, Work
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.processes import run as run_tool
+from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.sizes import human
 from lvpack_agent.snapshots import device_store
@@ -90,15 +91,21 @@ def _claimed(job: Job, holding: ExitStack, undo: Undo) -> _Claimed:
         session.called = entry.record.name
     # A folder may have been renamed after its disk, but the label of a scratch device was not.
     owner = journal_read.folder(share, found.vg_uuid, entry.record.disk) if entry else folder
-    keeper = _keeper(settings, all_disks, found.disk, folder, owner.name)
+    keeper = _keeper(settings, session, all_disks, found.disk, folder, owner.name)
     return _Claimed(all_disks=all_disks, found=found, folder=folder, claim=claim, entry=entry, keeper=keeper)
 
 
 def _keeper(
-    settings: Settings, all_disks: tuple[BlockDevice, ...], source: BlockDevice, folder: Path, owner: str
+    settings: Settings,
+    session: Session,
+    all_disks: tuple[BlockDevice, ...],
+    source: BlockDevice,
+    folder: Path,
+    owner: str,
 ) -> Keeper:
     """Return what keeps the stores: the journal folder, or the scratch device, whose label names owner."""
-    if settings.scratch in ("auto", "share"):
+    session.has_store = settings.scratch in ("auto", "share")
+    if session.has_store:
         return FileStore(folder, "store-")
     return device_store.scratch_device(all_disks, settings.scratch, (source,), owner)
 
@@ -167,5 +174,5 @@ def _saying_what_goes_on(begun: Begun) -> Iterator[None]:
     except LvpackError as error:
         if not begun.journal or begun.journal.progress.finished:
             raise
-        kind = Refused if isinstance(error, Refused) else Failed
+        kind = next((kind for kind in (Refused, Ended) if isinstance(error, kind)), Failed)
         raise kind(error.message, hint="; ".join(filter(None, [error.hint, _GOES_ON])), remains=_GOES_ON) from error

@@ -6,7 +6,7 @@ from lvpack_agent import VERSION
 from lvpack_agent.backup import journal_read
 from lvpack_agent.backup.journal import Journal
 from lvpack_agent.backup.journal_record import Record
-from lvpack_agent.errors import Failed, LvpackError, Refused, understood
+from lvpack_agent.errors import Failed, Refused, understood
 from lvpack_agent.inplace.disk import heads
 from lvpack_agent.inplace.procedure import Procedure, form, make_procedure
 from lvpack_agent.inplace.states import same_extents
@@ -77,7 +77,7 @@ def refuse_renamed(other: Path, own: str, found: Found) -> None:
     """
     try:
         record, progress = journal_read.read(other) or (None, None)
-    except LvpackError:
+    except (Failed, Refused):
         return
     now = _extents(found)
     if not record or not progress or not now:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lvpack_agent.devices import sfdisk
-from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.errors import Failed
 from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.machine.efi_entries import Entry, Loader, esps, loaders, parse_entry, parse_numbers, part_uuids
 from lvpack_agent.machine.firmware import FIRMWARE, GLOBAL, VARIABLES, firmware, variable
@@ -74,7 +74,7 @@ def described() -> str:
     """Return all boot entries as efibootmgr(8) prints them; "" if this machine booted by BIOS, or has none to print."""
     try:
         return run(["efibootmgr", "--verbose"]).stdout if firmware().uefi else ""
-    except LvpackError:
+    except Failed:
         return ""
 
 

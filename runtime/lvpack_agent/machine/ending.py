@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Ended
 
 STATUS = Path("/proc/self/status")
 
@@ -16,15 +16,16 @@ class Ending:
     """Turns SIGTERM into an error, once; the run ends by it as by any other, with all that it has set up taken down."""
 
     def __init__(self) -> None:
-        self.is_running = False
+        self.is_running = self._is_heard = False
 
     @contextmanager
     def heeded(self, action: str) -> Iterator[None]:
-        """Let SIGTERM end what is inside with a Failed that names the action. Only in the main thread."""
+        """Let SIGTERM end what is inside with an Ended that names the action. Only in the main thread."""
 
         def end(_: int, __: FrameType | None) -> None:
+            self._is_heard = True
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is heard; cleaning up is not to be disturbed
-            raise Failed(
+            raise Ended(
                 f"cannot finish {action}: this machine was told to end it (SIGTERM, or the power button)",
                 hint="boot it again with the same options to begin anew, or, in place, to go on",
             )
@@ -38,11 +39,14 @@ class Ending:
             signal.signal(signal.SIGTERM, before)
 
     def is_waiting(self) -> bool:
-        """Return whether a signal has come that the main thread does not see, as it waits for a share in the kernel.
+        """Return whether the run was told to end: nothing is to be waited for any more, also not by another thread.
 
-        Any thread may ask. The kernel gives a signal to the main thread if it can, and keeps it until that is back
-        (proc_pid_status(5): ShdPnd, a mask in hex digits whose lowest bit is signal 1).
+        Any thread may ask. The main thread may not have seen the signal, as it waits for a share in the kernel, which
+        keeps a signal until that thread is back (proc_pid_status(5): ShdPnd, a mask in hex digits whose lowest bit is
+        signal 1).
         """
+        if self._is_heard:
+            return True
         for line in STATUS.read_text().splitlines():
             name, _, mask = line.partition(":")
             if name == "ShdPnd":

@@ -8,7 +8,7 @@ Tested in guests with real firmware: qemu-tests/tests/test_uefi.py.
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent.errors import LvpackError
+from lvpack_agent.errors import Failed
 from lvpack_agent.processes import run
 
 FIRMWARE = Path("/sys/firmware/efi")
@@ -44,5 +44,5 @@ def variable(name: str) -> bytes:
         if not any(VARIABLES.iterdir()):
             run(["mount", "-t", "efivarfs", "efivarfs", str(VARIABLES)])
         return (VARIABLES / f"{name}-{GLOBAL}").read_bytes()[4:]
-    except (LvpackError, OSError):
+    except (Failed, OSError):
         return b""

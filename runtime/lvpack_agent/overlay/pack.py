@@ -86,7 +86,9 @@ def pack_in_overlay(job: Job) -> str:
                 return _pack(job, undo, holes, tried)
         except Failed as failed:
             sectors = {disk.path: disk.sector_size for disk in tried}
-            if job.settings.errors != "skip" or attempt == ATTEMPTS - 1 or not holes.widen(tuple(sectors), sectors):
+            if session.is_ending() or attempt == ATTEMPTS - 1:
+                raise
+            if job.settings.errors != "skip" or not holes.widen(tuple(sectors), sectors):
                 raise
             session.say(f"begun anew, with zeros for {holes.count:,} bytes that cannot be read: {failed.message}")
             say_notes(failed, session)
@@ -184,6 +186,8 @@ def _store(
         return stores.in_memory(job.folder / "store", undo)
     size = sum(disk.size for disk in sources)
     if scratch == "share":
+        job.session.has_store = True
+        undo.callback(setattr, job.session, "has_store", False)
         on_share = file_store.FileStore.anew(job.share)
         undo.callback(on_share.drop_all)
         return on_share.fresh(size, undo)

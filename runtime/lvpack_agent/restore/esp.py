@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lvpack_agent import guarded
 from lvpack_agent.devices import blockdev
-from lvpack_agent.errors import LvpackError, Refused
+from lvpack_agent.errors import Ended, LvpackError, Refused
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.machine import efi_boot, firmware
 from lvpack_agent.machine.efi_entries import Loader, astray, esps
@@ -92,6 +92,8 @@ def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, fol
 def _or_warn(session: Session, what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
+    except Ended:
+        raise
     except Exception as error:  # whatever the set and the ESP hold: the data is there
         cause = error.message if isinstance(error, LvpackError) else getattr(error, "strerror", None) or repr(error)
         session.warn(f"{what}: {cause}" + (f"; {hint}" if hint else ""))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lvpack_agent.errors import Failed, LvpackError
+from lvpack_agent.errors import Ended, Failed, LvpackError
 from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
 from lvpack_agent.session import Session
@@ -43,7 +43,7 @@ def mounted(
         try:
             yield folder
         except Exception as error:
-            if not watch.is_given_up:
+            if isinstance(error, Ended) or not watch.is_given_up:
                 raise
             raise _given_up(watch.failure(), error) from error
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lvpack_agent.devices import dmsetup
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.devices.dmsetup import Linear
-from lvpack_agent.errors import LvpackError
+from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.sizes import MIB, round_up
 from lvpack_agent.snapshots.stores import Store
@@ -50,7 +50,7 @@ def overlay(disks: Sequence[str], make_store: Callable[[Undo], Store]) -> Iterat
         ]
         try:
             yield Overlaid(devices=tuple(devices or [whole]), store=store)
-        except LvpackError:
+        except (Failed, Refused):
             dmsetup.store_use(SOURCE)  # a tool that failed on an overflowed store is not the cause
             raise
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Ended
 from lvpack_agent.machine.ending import Ending
 from lvpack_agent.processes import run
 
@@ -15,7 +15,7 @@ from lvpack_agent.processes import run
 def test_it_is_an_error_that_names_the_action_and_cleaning_up_is_not_disturbed() -> None:
     ending, done = Ending(), False
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Failed, match="cannot finish backup") as failed, ending.heeded("backup"):
+    with pytest.raises(Ended, match="cannot finish backup") as failed, ending.heeded("backup"):
         assert ending.is_running and not ending.is_waiting()
         try:
             ending.ask()
@@ -24,6 +24,7 @@ def test_it_is_an_error_that_names_the_action_and_cleaning_up_is_not_disturbed()
             ending.ask()
             time.sleep(0.01)
             done = True
+            assert ending.is_waiting(), "the share is to be given up, also if another thread waits for it"
     assert done and failed.value.hint and not ending.is_running
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -53,6 +54,6 @@ def test_other_threads_know_of_a_signal_that_the_main_thread_does_not_see() -> N
 def test_a_program_that_runs_is_ended() -> None:
     ending, begun = Ending(), time.monotonic()
     threading.Timer(0.3, ending.ask).start()
-    with pytest.raises(Failed, match="told to end"), ending.heeded("restore"):
+    with pytest.raises(Ended, match="told to end"), ending.heeded("restore"):
         run(["sleep", "60"])
     assert time.monotonic() - begun < 10
