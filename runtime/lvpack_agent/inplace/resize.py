@@ -23,6 +23,9 @@ from lvpack_agent.plan import sizes
 from lvpack_agent.sizes import human
 from lvpack_agent.undo import Undo
 
+# So often a filesystem is resized when the share is out meanwhile.
+ATTEMPTS = 3
+
 
 def resize(step: ResizeFilesystem, work: Work, volumes: Volumes) -> None:
     """Resize a filesystem, or go on with the merge of what an earlier boot has resized; check it then.
@@ -34,7 +37,7 @@ def resize(step: ResizeFilesystem, work: Work, volumes: Volumes) -> None:
     if merge is None or not (merge.begun or merge.store in tags.merges(volumes.report().tags)):
         # Nothing was merged, or the VG would say so: the disk has all, what an earlier boot left in a store is old.
         work.keeper.drop_all()
-        merge = _resized(step, work, device)
+        merge = _surely_resized(step, work, device)
     if not merge.begun:
         _tell_of_merge(work, volumes, merge.store)
         merge = replace(merge, begun=True)
@@ -45,12 +48,33 @@ def resize(step: ResizeFilesystem, work: Work, volumes: Volumes) -> None:
     work.session.say(f"check {step.name} after the merge (read-only)")
     try:
         ext.check(device)
-    except Failed as failed:
+    except ext.Unclean as failed:
         raise Disagreement(
             f"cannot trust {step.name}, which was merged: {failed.message}",
             hint="journal and store are kept. Do not start this machine's own system; look at the disk and the "
             "share (dmesg), and restore this filesystem from a backup if both are sound",
         ) from failed
+
+
+def _surely_resized(step: ResizeFilesystem, work: Work, device: str) -> Merge:
+    """Resize a filesystem in a store that the file server has never been away from: it may lose what it acknowledged.
+
+    The journal was written to the share after the store, so that a server that is away by then is noticed. Raises
+    Failed if it is away each time.
+    """
+    for _ in range(ATTEMPTS):
+        before = work.session.outages
+        merge = _resized(step, work, device)
+        if work.session.outages == before or not work.session.has_store:
+            return merge
+        work.keeper.drop(merge.store)
+        work.session.say(f"-- {step.name} is resized anew: the share did not answer for a while, and has the store")
+    raise Failed(
+        f"cannot trust the store of {step.name}: the share did not answer for a while in each of {ATTEMPTS} attempts, "
+        "and the file server may have lost some of it",
+        hint="the disk still has the filesystem as it was. See to the network and the file server, and export with "
+        "sync; or give the store a place on a scratch device (lvpack.scratch=)",
+    )
 
 
 def _resized(step: ResizeFilesystem, work: Work, device: str) -> Merge:
@@ -68,7 +92,8 @@ def _resized(step: ResizeFilesystem, work: Work, device: str) -> Merge:
                 device, step.name, step.new, store, estimate, work.folder / "filesystem", work.session.say
             )
         for finding in findings:
-            work.session.warn(finding)
+            if finding not in work.session.warnings:
+                work.session.warn(finding)
         work.journal.advance(merge=merge)
     except BaseException:
         if token:

@@ -21,7 +21,7 @@ from lvpack_agent.session import Session
 from lvpack_agent.sizes import human_time
 
 # A server is asked each ASK_SECONDS. If nothing was answered for NOTICE_SECONDS, it is out; people hear of it then and
-# each SAY_SECONDS. A pause of WORTH_A_WARNING seconds stands in the result.
+# each SAY_SECONDS. A pause of WORTH_A_WARNING seconds stands in the result, and any while a store is on the share.
 ASK_SECONDS, LOOK_SECONDS, NOTICE_SECONDS, SAY_SECONDS, WORTH_A_WARNING = 2.0, 1.0, 10.0, 30.0, 60.0
 
 MOUNTSTATS = Path("/proc/self/mountstats")
@@ -155,7 +155,7 @@ class Watch:
             self._session.outages += bool(out and not before)
         if text:
             self._session.say(text)
-        if before and not self._silence.is_out and silent >= WORTH_A_WARNING:
+        if before and not self._silence.is_out and (silent >= WORTH_A_WARNING or self._session.has_store):
             self._session.warn(
                 f"the share did not answer for {human_time(silent)}; the run went on. A server that exports with async "
                 "may have lost what it had acknowledged"

@@ -1,8 +1,13 @@
 """A share that does not answer: what people hear, when it is given up, and what counts as an answer."""
 
+import time
 from pathlib import Path
 
-from lvpack_agent.shares.patience import NOTICE_SECONDS, SAY_SECONDS, Silence, completed
+import pytest
+
+from lvpack_agent import places
+from lvpack_agent.session import Session
+from lvpack_agent.shares.patience import NOTICE_SECONDS, SAY_SECONDS, Silence, Watch, completed
 
 # /proc/self/mountstats of kernel 6.12 with an NFS 4.1 share at /s, shortened.
 MOUNTSTATS = """\
@@ -61,3 +66,21 @@ def test_requests_that_were_answered_are_those_of_this_share() -> None:
     assert completed(MOUNTSTATS, Path("/s")) == 1 + 8 + 2
     assert completed(MOUNTSTATS, Path("/s2")) == 100
     assert completed(MOUNTSTATS, Path("/run")) == completed("", Path("/s")) == 0
+
+
+@pytest.mark.parametrize(("has_store", "warnings"), [(False, 0), (True, 1)])
+def test_a_short_pause_is_a_warning_while_a_store_is_on_the_share(
+    has_store: bool, warnings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was restarted meanwhile may have lost some of it."""
+    monkeypatch.setattr(places, "AWAY", tmp_path / "away")
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    session = Session(action="backup", out=print, has_store=has_store)
+    watch = Watch("nfs://h/e", tmp_path, "0:1", 600, session)
+    now[0] = 15.0
+    watch._say(watch._silence.look)
+    assert session.outages == 1 and places.AWAY.exists()
+    now[0] = 20.0
+    watch._say(watch._silence.answered)
+    assert len(session.warnings) == warnings and not places.AWAY.exists()
