@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -24,7 +25,9 @@ from lvpack_agent.settings.table import as_text
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.undo import Undo
 
-FLUSH_SECONDS = 300.0
+# Stands in places.ONERROR, below what follows, if the run may leave a disk half done.
+HALF_DONE = "half done"
+FLUSH_SECONDS, LOG_SECONDS = 300.0, 60.0
 
 
 def reported(settings: Settings, network: Network, session: Session, ending: Ending) -> Report:
@@ -63,9 +66,14 @@ def tell(report: Report, console: Console) -> None:
     console.result(report)
 
 
-def follow(what: str, console: Console, disk: str = "") -> None:
-    """Do what lvpack.after or lvpack.onerror says; disk is the one that was packed or restored, "" if none was."""
-    if what == "reboot":
+def follow(what: str, console: Console, disk: str = "", *, half_done: bool = False) -> None:
+    """Do what lvpack.after or lvpack.onerror says; disk is the one that was packed or restored, "" if none was.
+
+    half_done: a disk of this machine may be, and must not be booted by our doing.
+    """
+    if what == "reboot" and half_done:
+        console.say("the firmware boots what comes first: a disk may be half done")
+    elif what == "reboot":
         # A machine that booted from the network first would come back here.
         efi_boot.boot_next(disk, console.say)
     console.say(f"then: {what}")
@@ -133,21 +141,37 @@ def main(arguments: list[str]) -> int:
         report = reported(settings, network, session, ending)
     except BaseException as error:
         report = session.stopped(as_ours(error, "start"))
-    if options.died is not None:
-        from lvpack_agent.backup.failed_log import leave_of_killed
-
-        with suppress(Exception):  # the result has to be said
-            leave_of_killed(session, report)
     with suppress(LvpackError):  # it starts again, what it was told to do or not
         guards.disarm()
+    if options.died is not None:
+        _leave_log(session, report)
     tell(report, console)
     if boots:
         onerror = settings.onerror if settings else _asked_onerror(asked)
         follows = settings.after if settings and report.status == "ok" else onerror
         with suppress(OSError):
             places.SAID.write_text(f"{follows}\n")
-        follow(follows, console, session.disk)
+        half_done = report.status != "ok" and _may_be_half_done(settings, asked)
+        follow(follows, console, session.disk, half_done=half_done)
     return 0 if report.status == "ok" else 1
+
+
+def _leave_log(session: Session, report: Report) -> None:
+    """Leave the log of an agent that was killed on its share, if that takes it within LOG_SECONDS.
+
+    Nobody watches the share any more, so that whoever writes to one that is out waits for ever.
+    """
+    from lvpack_agent.backup.failed_log import leave_of_killed
+
+    def leave() -> None:
+        with suppress(Exception):  # the result has to be said
+            leave_of_killed(session, report)
+
+    thread = threading.Thread(target=leave, name="log", daemon=True)
+    thread.start()
+    thread.join(LOG_SECONDS)
+    if thread.is_alive():
+        session.say("warning: cannot leave the log of this run on the share: it does not answer")
 
 
 def _leave_word(settings: Settings | None) -> None:
@@ -156,6 +180,7 @@ def _leave_word(settings: Settings | None) -> None:
     with suppress(OSError):
         (places.ONERROR if has_result else places.SAID).write_text(
             f"{settings.onerror if settings and has_result else 'shell'}\n"
+            + (f"{HALF_DONE}\n" if settings and settings.may_leave_half_done else "")
         )
 
 
@@ -188,10 +213,19 @@ def _died(status: int) -> Failed:
     )
 
 
+def _may_be_half_done(settings: Settings | None, command_line: str) -> bool:
+    """Return whether this boot, or an earlier one, may have left a disk that must not be booted by itself."""
+    if settings:
+        return settings.may_leave_half_done
+    with suppress(OSError):  # of an agent that was killed
+        return HALF_DONE in places.ONERROR.read_text().splitlines()
+    return any(word in command_line for word in ("restore", "inplace", "lvpack.config"))
+
+
 def _asked_onerror(command_line: str) -> str:
     """Return lvpack.onerror of an agent that was killed, or of a command line that is otherwise wrong."""
-    with suppress(OSError):  # lvpack.config may have it
-        return places.ONERROR.read_text().strip()
+    with suppress(OSError, IndexError):  # lvpack.config may have it
+        return places.ONERROR.read_text().splitlines()[0]
     try:
         settings = parse(["lvpack.action=plan", *(w for w in words(command_line) if w.startswith("lvpack.onerror="))])
     except LvpackError:

@@ -1,5 +1,6 @@
 """Whatever the command line holds and whatever happens: one result line, and what was asked for follows it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -104,6 +105,40 @@ def test_the_second_agent_leaves_the_log_of_a_backup_that_was_killed(machine: Ma
     text = (machine.folder / "run/share/one.failed.log").read_text()
     assert "== dump" in text and "SIGKILL" in text and parse_result(text.splitlines()[-1]) == report
     assert machine.said() == "halt\n"
+
+
+def test_a_share_that_is_out_does_not_keep_the_second_agent_from_its_result(machine: Machine) -> None:
+    """Whoever reads there waits for ever, as on a share that is mounted hard and that nobody gives up."""
+    (machine.folder / "run").mkdir()
+    os.mkfifo(machine.folder / "run/leaves")
+    report = only_result(machine.boot(b"lvpack.onerror=halt", "--died", "137"))
+    assert "SIGKILL" in report.message and machine.ended_by() == "halt -n -f\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "goes_on"),
+    [
+        (b"lvpack.action=plan", True),
+        (b"lvpack.target=nfs://h:1/e lvpack.mode=inplace", False),
+        (b"lvpack.action=restore lvpack.source=nfs://h:1/e/s lvpack.disk=/dev/none", False),
+        (b"lvpack.action=restore lvpack.source=", False),
+        (b"lvpack.target=", True),
+    ],
+)
+@pytest.mark.parametrize("died", [False, True])
+def test_a_disk_that_may_be_half_done_is_not_booted_next(
+    machine: Machine, words: bytes, goes_on: bool, died: bool
+) -> None:
+    machine.program("lsblk", "echo {")
+    (machine.folder / "efi").mkdir()
+    ended = machine.boot(words + b" lvpack.onerror=reboot")
+    if died:
+        ended = machine.boot(words + b" lvpack.onerror=reboot", "--died", "137")
+    assert machine.said() == "reboot\n" and "reboot -n -f" in machine.ended_by()
+    assert ("boot entry" in ended.stdout, "half done" in ended.stdout.rpartition("RESULT")[2]) == (
+        goes_on,
+        not goes_on,
+    ), ended.stdout
 
 
 def test_the_second_agent_knows_what_the_file_of_options_said(machine: Machine) -> None:

@@ -63,20 +63,23 @@ class Guards:
                 PANIC.write_text("0\n")
         except OSError as error:
             raise _unstoppable(f"what follows a panic cannot be set: {error.strerror}") from error
-        if self._fd < 0:
+        if self._fd >= 0:
+            self._over.set()
+            self._thread.join()
+            fd, self._fd = self._fd, -1
+        elif _about("state") == "active":
+            # An agent that was killed has left it running, and nobody feeds it.
+            fd = _opened()
+        else:
             return
-        self._over.set()
-        self._thread.join()
-        fd, self._fd = self._fd, -1
         try:
             os.write(fd, b"V")  # it is meant: without it a closed watchdog goes on
         except OSError as error:
             raise _unstoppable(f"its watchdog cannot be stopped: {error.strerror}") from error
         finally:
             os.close(fd)
-        with suppress(OSError):
-            if (ABOUT / "state").read_text().strip() == "active":
-                raise _unstoppable("its watchdog does not stop")
+        if _about("state") == "active":
+            raise _unstoppable("its watchdog does not stop")
 
     def _feed(self) -> None:
         while True:
@@ -84,6 +87,27 @@ class Guards:
                 os.write(self._fd, b"\0")
             if self._over.wait(FEED_SECONDS):
                 return
+
+
+def _about(name: str) -> str:
+    """Return what the kernel says of the watchdog, "" if nothing (Documentation/ABI/testing/sysfs-class-watchdog).
+
+    Its state is "active" from when it was opened until it is stopped.
+    """
+    try:
+        return (ABOUT / name).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _opened() -> int:
+    """Return a file descriptor of a watchdog that runs already. Raises Failed if it cannot be had, or stopped."""
+    if _about("nowayout") != "0":
+        raise _unstoppable("its watchdog runs, and is one that cannot be stopped (nowayout)")
+    try:
+        return os.open(DEVICE, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unstoppable(f"its watchdog runs, and cannot be opened: {error.strerror}") from error
 
 
 def _unstoppable(cause: str) -> Failed:

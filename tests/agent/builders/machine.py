@@ -12,7 +12,7 @@ AGENT = """
 import sys
 from pathlib import Path
 from lvpack_agent import main, places
-from lvpack_agent.machine import console, powerbutton, watchdog
+from lvpack_agent.machine import console, efi_boot, powerbutton, watchdog
 from lvpack_agent.shares import nfs
 folder = Path(sys.argv[1])
 console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
@@ -21,6 +21,7 @@ for name in ("LOG", "SAID", "ONERROR", "LEAVES", "SHARE", "AWAY", "HUNG"):
     setattr(places, name, places.RUN / getattr(places, name).name)
 watchdog.PANIC, watchdog.ABOUT, powerbutton.INPUTS = folder / "panic", folder / "watchdog", folder / "input"
 watchdog.PANIC.touch()
+efi_boot.FIRMWARE, main.LOG_SECONDS = folder / "efi", 1.0
 nfs.MOUNTINFO = folder / "mountinfo"
 sys.exit(main.main(sys.argv[2:]))
 """

@@ -75,3 +75,20 @@ def test_a_machine_without_a_watchdog_is_as_good(machine: Path, monkeypatch: pyt
     guards.arm()
     guards.disarm()
     assert said == []
+
+
+def test_one_that_a_killed_agent_has_left_running_is_stopped(machine: Path) -> None:
+    (machine / "about/state").write_text("active\n")
+    with pytest.raises(Failed, match="watchdog does not stop"):  # as the state is a file here
+        Guards(print).disarm()
+    assert (machine / "device").read_bytes() == b"V"
+
+
+@pytest.mark.parametrize("nowayout", [True, False])
+def test_one_that_runs_and_cannot_be_stopped_ends_the_run(machine: Path, nowayout: bool) -> None:
+    (machine / "about/state").write_text("active\n")
+    (machine / "about/nowayout").write_text(f"{nowayout:d}\n")
+    (machine / "device").unlink()
+    with pytest.raises(Failed, match="nowayout" if nowayout else "cannot be opened") as failed:
+        Guards(print).disarm()
+    assert failed.value.hint
