@@ -75,7 +75,7 @@ class Claim:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise Disagreement if the folder is not this boot's any more, Failed if the share does not tell."""
+        """Raise Disagreement if the folder is another's, Failed if the share does not tell, or has lost the claim."""
         try:
             text, newest = _read(self._path) or "", max(_numbers(self._path.parent), default=0)
         except OSError as error:
@@ -83,6 +83,11 @@ class Claim:
                 f"cannot read '{self._path.name}' of the journal on the share: {error.strerror}",
                 hint="check the server and the network",
             ) from error
+        if not text and not newest:
+            raise Failed(
+                f"cannot go on: the file server has lost '{self._path.name}' of journal '{self._path.parent.name}'",
+                hint="see to the server, export the share with sync, and boot with the same options again",
+            )
         if not text.startswith(self._text) or newest > self._number:
             raise Disagreement(
                 f"cannot go on: the journal folder '{self._path.parent.name}' was taken over by another machine",
@@ -181,13 +186,10 @@ def _wait_for_silence(folder: Path, number: int, say: Callable[[str], None]) -> 
     patience = patience_of_another(text or "")
     watch = BACK_SECONDS if patience else WATCH_SECONDS
     left = max(watch, SILENT_SECONDS + patience - silent)
+    another = f". Another one has made {path.name}: if that is off, remove the file, and this one begins"
     say(
         f"journal: '{folder.name}' was not given back; wait {left:.0f} s to see whether a machine works with it"
-        + (
-            f". Another one has made {path.name}: if that is off, remove the file, and this one begins"
-            if patience
-            else ""
-        )
+        + (another if patience else "")
     )
     while left > 0:
         begun = time.monotonic()

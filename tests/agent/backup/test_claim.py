@@ -187,8 +187,13 @@ def test_who_has_lost_the_folder_learns_of_it(tmp_path: Path) -> None:
         path.unlink()
         time.sleep(0.2)
         assert not path.exists(), "it is not made again"
+        with pytest.raises(Failed, match="the file server has lost 'claim-000001'") as failed:
+            held.check()
+        assert not isinstance(failed.value, Disagreement) and "sync" in failed.value.hint
+        path.with_name("claim-000002").touch()
         with pytest.raises(Disagreement, match="taken over by another machine"):
             held.check()
+        path.with_name("claim-000002").unlink()
         path.write_text("somebody else's")
         with pytest.raises(Disagreement, match="taken over"):
             held.check()
