@@ -1,7 +1,8 @@
 """Programs that hang: which do nothing any more, neither compute nor have reads or writes done.
 
 A program that is slow is none of these: its processor time, or the bytes that it reads and writes, or requests to a
-disk that are in flight tell so. While the share does not answer the clock stands still, too (shares.patience).
+disk that are in flight tell so; of one that waits until all is written, such as sync, the pages that are written
+meanwhile, by the kernel. While the share does not answer the clock stands still, too (shares.patience).
 """
 
 import time
@@ -16,6 +17,8 @@ HUNG_SECONDS = 600.0
 # Where a program hangs that cannot even be killed, what cleans up after it may hang as well: it gets less time each.
 HUNG_AGAIN_SECONDS = 60.0
 LOOK_SECONDS = 5.0
+# Pages that are written back count from so many KiB on: the claim to a journal is rewritten each few seconds.
+WRITTEN_KIB = 64
 
 PROC = Path("/proc")
 
@@ -28,6 +31,7 @@ class Idleness:
         self._looked = time.monotonic()
         self._found: object = None
         self._seconds = 0.0
+        self._unwritten = 0, 0
 
     def hangs(self) -> bool:
         """Look, if it is time, and return whether the program hangs."""
@@ -37,7 +41,8 @@ class Idleness:
             return False
         self._looked, before = now, self._found
         self._found = activity(self._pid)
-        if self._found != before:
+        unwritten_before, self._unwritten = self._unwritten, unwritten()
+        if self._found != before or is_written(unwritten_before, self._unwritten):
             self._seconds = 0.0
         elif not excused():
             # A look that comes late says nothing of the time between: the machine may have stood still.
@@ -53,6 +58,20 @@ def limit_seconds() -> float:
 def excused() -> bool:
     """Return whether there is what a program may wait for: the share is out, or requests to disks are in flight."""
     return places.AWAY.exists() or in_flight((PROC / "diskstats").read_text())
+
+
+def unwritten() -> tuple[int, int]:
+    """Return how many KiB of pages wait to be written, and how many are being written, also to the share.
+
+    proc_meminfo(5): Dirty and Writeback; since Linux 5.8 the latter has what an NFS server has not committed.
+    """
+    found = dict(line.split(":", 1) for line in (PROC / "meminfo").read_text().splitlines())
+    return int(found["Dirty"].split()[0]), int(found["Writeback"].split()[0])
+
+
+def is_written(before: tuple[int, int], now: tuple[int, int]) -> bool:
+    """Return whether pages were written between two answers of unwritten(): fewer are left, or others are under way."""
+    return sum(before) - sum(now) >= WRITTEN_KIB or abs(before[1] - now[1]) >= WRITTEN_KIB
 
 
 def in_flight(diskstats: str) -> bool:

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(places, "HUNG", tmp_path / "hung")
     # Disks of the machine that tests are busy, too.
     monkeypatch.setattr(hangs, "in_flight", lambda text: False)
+    monkeypatch.setattr(hangs, "unwritten", lambda: (0, 0))
     yield
 
 
@@ -82,6 +84,40 @@ def test_the_clock_stands_still_while_the_share_is_out() -> None:
 def test_the_clock_stands_still_while_requests_to_disks_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hangs, "in_flight", lambda text: True)
     run(["sleep", "1.5"])
+
+
+@pytest.mark.parametrize(
+    ("step", "hung"),
+    [
+        ((-64, 0), False),  # sync, while a slow share takes what is in the cache
+        ((-10, 64), False),  # as much is written to the cache meanwhile
+        ((-4, 0), True),  # a claim that is rewritten
+        ((64, 0), True),  # what is only written to the cache
+        ((0, 0), True),  # a server that answers, and takes nothing
+    ],
+)
+def test_what_waits_for_pages_to_be_written_does_not_hang_while_they_are(
+    step: tuple[int, int], hung: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count()
+
+    def unwritten() -> tuple[int, int]:
+        number = next(looks)
+        return 10_000 + number * step[0], 1_000 + number * step[1]
+
+    monkeypatch.setattr(hangs, "unwritten", unwritten)
+    if hung:
+        with pytest.raises(Failed, match="sleep did nothing"):
+            run(["sleep", "60"])
+    else:
+        run(["sleep", "1.5"])
+
+
+def test_the_pages_that_are_to_be_written_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("Dirty:    4104 kB\nWriteback:    520 kB\nHugePages_Total:    0\n")
+    monkeypatch.undo()
+    monkeypatch.setattr(hangs, "PROC", tmp_path)
+    assert hangs.unwritten() == (4104, 520)
 
 
 def test_a_program_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
