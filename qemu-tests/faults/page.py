@@ -11,8 +11,8 @@ _HEAD = """# What fails, and what comes of it
 Made by `make faults` from the table in `qemu-tests/faults/rows.py`; each row is played in a guest, with real disks, a
 real NFS server and real tools. A row names the moment by what the console said just before. Whatever fails: the source
 is untouched (in place: the next boot finishes it), the share has a whole set or none and says why (`NAME.failed.log`),
-a target has all that belongs to it or no partition table. The last column has the day on which a row last passed; without
-one it has not been played since it was written, or did not pass.
+a target has all that belongs to it or no partition table. The last column has the day on which a row last passed;
+without one it has not been played since it was written, or did not pass.
 
 | job | what fails | when | the run ends | it says | the run after it | last passed |
 |---|---|---|---|---|---|---|

@@ -223,7 +223,7 @@ class Unclean(Failed):
 
 
 def check(device: str, tick: Tick = None) -> None:
-    """Check without writing. Raises Unclean with e2fsck's words if it is not clean, another Failed if it does not read."""
+    """Check without writing. Raises Unclean with e2fsck's words if it is damaged, another Failed if it is unread."""
     answer = _e2fsck(["-n"], device, (0, UNCORRECTED, UNCORRECTED | CORRECTED), tick)
     if answer.status:
         raise Unclean(f"cannot trust the filesystem on '{device}': {_findings(answer)}")
