@@ -10,6 +10,9 @@ from lvpack_agent.printable import printable
 from lvpack_agent.progress import clock, ticking
 from lvpack_agent.report import Report, Sizes, Timings
 
+# What to do about an error that has no hint of its own, as most of tools have none.
+LOOK = "the lines before it say what was being done; with lvpack.action=shell you can try it by hand"
+
 # A line at least each five seconds is promised, on busy machines, too.
 SILENCE_SECONDS = 3.0
 
@@ -97,8 +100,8 @@ class Session:
         return self._report("ok", message, "")
 
     def stopped(self, error: LvpackError) -> Report:
-        """Return the report of a refused or failed run."""
-        return self._report(error.status, error.message, error.hint)
+        """Return the report of a refused or failed run; it always says what to do."""
+        return self._report(error.status, error.message, error.hint or LOOK)
 
     def _report(self, status: str, message: str, hint: str) -> Report:
         return Report(

@@ -66,3 +66,9 @@ def test_that_the_run_was_told_to_end_is_said_once(monkeypatch: pytest.MonkeyPat
     with run.speaking():
         time.sleep(0.2)
     assert ["told to end" in line for line in said] == [True]
+
+
+def test_a_result_that_is_not_ok_always_says_what_to_do() -> None:
+    run = session([])
+    assert run.stopped(Refused("cannot run 'e2fsck'")).hint
+    assert run.stopped(Refused("cannot run 'e2fsck'", hint="look")).hint == "look"
