@@ -100,9 +100,10 @@ def test_lost_progress_is_not_taken_for_no_progress(begun: Journal) -> None:
 
 def test_a_folder_that_another_machine_took_is_not_written(begun: Journal) -> None:
     [path] = begun.folder.glob("claim-*")
-    path.unlink()
+    other = path.rename(path.with_name("claim-000002"))
     with pytest.raises(Disagreement, match="another machine"):
         begun.advance(done=1)
+    other.unlink()
     found = found_again(begun)
     assert found and found.progress.done == 0
 
