@@ -96,6 +96,9 @@ def test_a_share_that_was_given_up_by_it_is_not_its_cause(tmp_path: Path, monkey
     class GivenUp(AbstractContextManager[Any]):
         is_given_up = True
 
+        def failure(self) -> Failed:
+            return Failed("cannot reach share")
+
         def __enter__(self) -> Any:
             return self
 
@@ -109,7 +112,7 @@ def test_a_share_that_was_given_up_by_it_is_not_its_cause(tmp_path: Path, monkey
     session = Session(action="backup", out=print)
     url: Any = "nfs://h/e"
     with (
-        pytest.raises(Ended),
+        pytest.raises(Ended, match="told to end; cannot reach share"),
         mounted.mounted(url, tmp_path, network, session, read_only=False, patience=9),
     ):
         end()

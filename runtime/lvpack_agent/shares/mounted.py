@@ -43,13 +43,16 @@ def mounted(
         try:
             yield folder
         except Exception as error:
-            if isinstance(error, Ended) or not watch.is_given_up:
+            if not watch.is_given_up:
                 raise
             raise _given_up(watch.failure(), error) from error
 
 
-def _given_up(failure: Failed, came_of_it: Exception) -> Failed:
+def _given_up(failure: Failed, came_of_it: Exception) -> LvpackError:
     """Return the error of a share that was given up, with what people must know of what came of it."""
+    if isinstance(came_of_it, Ended):  # why it was given up
+        message = f"{came_of_it.message}; {failure.message}"
+        return Ended(message, hint=came_of_it.hint, remains=came_of_it.remains)
     remains = came_of_it.remains if isinstance(came_of_it, LvpackError) else ""
     return Failed("; ".join(filter(None, [failure.message, remains])), hint=failure.hint, remains=remains)
 
