@@ -6,12 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lvpack_agent.devices import blockdev, ioerrors, lsblk, sfdisk
+from lvpack_agent.devices import blockdev, direct, ioerrors, lsblk, sfdisk
+from lvpack_agent.devices.direct import DirectReader
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import check, losses
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.network.up import Network
+from lvpack_agent.pipes import is_zero
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
@@ -159,6 +161,15 @@ def _verify(manifest: Manifest, targets: Sequence[BlockDevice], session: Session
         run(["blockdev", "--flushbufs", disk.path])
 
 
+def _begins_with_zeros(fd: int) -> bool:
+    """Return whether an open disk, by what is on it, has no partition table."""
+    try:
+        with DirectReader(f"/proc/self/fd/{fd}") as reader:
+            return is_zero(reader.read(0, direct.MOST))
+    except OSError:
+        return False
+
+
 @contextmanager
 def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[None]:
     """If the restore ends early, remove the disks' partition tables, and raise an error that says so.
@@ -174,8 +185,9 @@ def unusable_if_cut_off(fds: Sequence[int], paths: Sequence[str]) -> Iterator[No
             try:
                 os.pwrite(fd, zeros, 0)
                 os.fsync(fd)
-            except OSError:  # a disk that takes no write is the error that is reported already
-                left = True
+            except OSError:
+                # That is the error that is reported already. It may be of another place: what is on the disk tells.
+                left = left or not _begins_with_zeros(fd)
         if not isinstance(error, LvpackError):
             raise
         names = "' and '".join(paths)

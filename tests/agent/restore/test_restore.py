@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.devices import ioerrors
+from lvpack_agent.devices.direct import DirectReader
 from lvpack_agent.devices.ioerrors import DiskError
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed
@@ -84,9 +85,9 @@ def test_a_damaged_image_leaves_no_disk_that_looks_good(tmp_path: Path) -> None:
     assert first[:MIB] == second[:MIB] == bytes(MIB)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.ENXIO])
+@pytest.mark.parametrize(("number", "gone"), [(errno.EIO, False), (errno.ENOSPC, False), (errno.ENXIO, True)])
 def test_a_target_that_takes_no_write_is_at_fault_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, gone: bool
 ) -> None:
     manifest, _ = a_set(tmp_path)
     targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
@@ -99,10 +100,14 @@ def test_a_target_that_takes_no_write_is_at_fault_itself(
     monkeypatch.setattr(os, "fsync", failing)
     monkeypatch.setattr(ioerrors, "read", lambda: tuple(said))
     monkeypatch.setattr(ioerrors, "of_disks", lambda errors, paths, operation: said)
+    told = "table was removed"
+    if gone:
+        monkeypatch.setattr(DirectReader, "read", lambda *_: failing(0))
+        told = "table could not be removed"
     with pytest.raises(Failed) as caught:
         written(tmp_path, manifest, targets)
     assert caught.value.message.startswith(
         f"cannot write '{targets[1].path}' from sector 4096 (byte 2,097,152) on: {os.strerror(number)}; "
     )
-    assert "partition table could not be removed" in caught.value.message
+    assert told in caught.value.message, "by what is on the disk, whatever fsync says of other places"
     assert "defect" not in caught.value.hint and "dmesg" in caught.value.hint
