@@ -70,7 +70,7 @@ def test_a_run_that_is_told_to_end_ends_as_by_an_error(
                 assert_ended(report, "failed", "cannot reach share")
             else:
                 assert_ended(report, "failed", "cannot finish backup", "told to end")
-                assert [path.name for path in lab.share.iterdir()] == []
+                assert [path.name for path in lab.share.iterdir()] == ["one.failed.log"]
             if how == "signal":
                 answer = console.shell("dmsetup ls; grep -c lvpack/share /proc/mounts", 60)
                 assert answer.output.split()[-1] == "0" and "lvpack-" not in answer.output, answer.output
