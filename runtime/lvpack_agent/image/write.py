@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from lvpack_agent import guarded
@@ -64,12 +65,25 @@ class Writer:
                 return
         except OSError as late:
             error = late
+        _let_go(self._partial)
         shutil.rmtree(self._partial, ignore_errors=True)
         if isinstance(error, OSError):
             raise Failed(
                 f"cannot write image set '{self._partial.name}' to the share: {error.strerror}",
                 hint="check the space on the share and the network, and try again",
             ) from error
+
+
+def _let_go(folder: Path) -> None:
+    """Close what is still open below a folder, when all that writes there has ended.
+
+    A signal that comes while a file is being made is heard as open() returns, and its descriptor is lost. NFS keeps the
+    name of a file that is open, and the folder with it.
+    """
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if link.readlink().is_relative_to(folder):
+                os.close(int(link.name))
 
 
 def refuse_taken(share: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 and that it does not contradict itself.
 """
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -256,3 +257,14 @@ def test_data_that_the_map_leaves_out_is_found_while_the_image_is_read(tmp_path:
         check.check_files(tmp_path, made)
         with pytest.raises(Failed, match=rf"{made.image} has data in bytes {found}"):
             check.check_images(tmp_path, made, silent)
+
+
+def test_a_file_whose_descriptor_was_lost_does_not_keep_the_folder(tmp_path: Path) -> None:
+    """As by a signal that comes while a file is being made; NFS would keep the name of an open file."""
+    with pytest.raises(Failed, match="told to end"), write.Writer(tmp_path) as writer:
+        folder = writer.begin("one")
+        lost = os.open(folder / "disk.img", os.O_CREAT | os.O_WRONLY)
+        raise Failed("cannot finish: told to end")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(lost)
+    assert [*tmp_path.iterdir()] == []
