@@ -230,7 +230,7 @@ def set_damage(part: str) -> Fault:
 
 def interrupt(console: Console) -> None:
     """End the agent as the power button does."""
-    console.send("pkill -TERM -f lvpack_agent")
+    console.send("pkill -TERM -f 'lvpack_agent --cmdline'")
 
 
 def terminated() -> Fault:

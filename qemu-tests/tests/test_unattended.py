@@ -62,7 +62,7 @@ def test_a_run_that_is_told_to_end_ends_as_by_an_error(
                 proxy.stall()
                 console.expect("does not answer; the run waits", 60)
             if how == "signal":
-                console.send("pkill -TERM -f lvpack_agent")
+                console.send("pkill -TERM -f 'lvpack_agent --cmdline'")
             else:
                 ask(monitor, "system_powerdown")
             report = console.result(120)
