@@ -12,7 +12,6 @@ from lab.nbd import Served, served
 from lab.runs import Lab, fingerprint
 from lvpack_agent.errors import Failed
 from lvpack_agent.image import check
-from lvpack_agent.pipes import file_blocks
 from lvpack_agent.processes import run
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper
@@ -96,7 +95,6 @@ class Bench:
     servers: ExitStack
     trigger: Path
     nbd: Served | None
-    monitor: Path | None = None
 
     def start(self, words: Sequence[str]) -> None:
         """Start a run in the guest; SHARE in its words is the share's URL. Its shell takes commands meanwhile."""
@@ -168,8 +166,3 @@ def head_is_gone(disk: Path) -> bool:
     """Tell whether nothing of a partition table is at a disk's start, so that no machine boots it."""
     with disk.open("rb") as file:
         return not file.read(1 << 20).strip(b"\0")
-
-
-def content_of(folder: Path) -> int:
-    """Return how many bytes are in a folder of the share."""
-    return sum(len(block) for path in folder.rglob("*") if path.is_file() for block in file_blocks(path))

@@ -10,7 +10,6 @@ from pathlib import Path
 from faults.bench import DISK, Bench
 from lvpack_agent.image.files import MANIFEST, SUMS
 from lvpack_agent.sizes import MIB
-from lvpack_builder.lab.console import Console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +203,7 @@ def set_damage(part: str) -> Fault:
             case "hole frame":
                 data = image.read_bytes()
                 # zstd.hole(): content size 4 bytes, a window of one block, then one RLE block after another.
-                at = data.find(b"\x28\xb5\x2f\xfd\x80\x38")
+                at = data.index(b"\x28\xb5\x2f\xfd\x80\x38")
                 _flip(image, at + 8)
             case "seek table":
                 _flip(image, size - 9 - 8 * 3)
@@ -228,10 +227,5 @@ def set_damage(part: str) -> Fault:
     return Fault(name=f"set: {part}", damage=damage)
 
 
-def interrupt(console: Console) -> None:
-    """End the agent as the power button does."""
-    console.send("pkill -TERM -f 'lvpack_agent --cmdline'")
-
-
 def terminated() -> Fault:
-    return Fault(name="SIGTERM", strike=lambda b: interrupt(b.console))
+    return Fault(name="SIGTERM", strike=lambda b: b.console.send("pkill -TERM -f 'lvpack_agent --cmdline'"))

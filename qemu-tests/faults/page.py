@@ -12,7 +12,7 @@ Made by `make faults` from the table in `qemu-tests/faults/rows.py`; each row is
 real NFS server and real tools. A row names the moment by what the console said just before. Whatever fails: the source
 is untouched (in place: the next boot finishes it), the share has a whole set or none and says why (`NAME.failed.log`),
 a target has all that belongs to it or no partition table. The last column has the day on which a row last passed;
-without one it has not been played since it was written, or did not pass.
+without one `make faults` has not played it since it was written, or it did not pass. The core tests play six of them.
 
 | job | what fails | when | the run ends | it says | the run after it | last passed |
 |---|---|---|---|---|---|---|

@@ -54,7 +54,6 @@ from tests.fuzz.mutate import damaged, damaged_json
 
 DATA = Path(__file__).parents[1] / "data"
 BLOG, LAYOUTS, OVMF = DATA / "blog", DATA / "layouts", DATA / "efi-ovmf"
-ZSTD = Compression(method="zstd", level=3)
 _LEVEL = 3
 # Of the image that a sample of a manifest names, and that is not there.
 DIGEST = "0" * 64
