@@ -11,6 +11,7 @@ from pathlib import Path
 from lvpack_agent import VERSION, guarded, places
 from lvpack_agent.backup.dump import set_name
 from lvpack_agent.backup.job import Job
+from lvpack_agent.image.files import FOLDER_MODES
 from lvpack_agent.outcome import as_ours, say_notes
 from lvpack_agent.report import Report
 from lvpack_agent.session import Session
@@ -20,7 +21,6 @@ SUFFIX = ".failed.log"
 FIRST = "lvpack: the log of a backup that ended without an image set"
 # What a set is called by, if its host is not known yet.
 NOBODY = "lvpack"
-_MODES = {"owner": 0o600, "group": 0o640}
 
 
 @contextmanager
@@ -75,7 +75,9 @@ def leave(share: Path, wanted: str, readers: str, session: Session, report: Repo
                 path = share / f"{set_name(share, '', name)}{SUFFIX}"
         new = share / f".{secrets.token_hex(8)}{SUFFIX}"
         try:
-            guarded.write(new, _text(session.logged(), report).encode(errors="replace"), mode=_MODES[readers])
+            guarded.write(
+                new, _text(session.logged(), report).encode(errors="replace"), mode=FOLDER_MODES[readers] & 0o666
+            )
             new.rename(path)
         except BaseException:
             with suppress(OSError):
