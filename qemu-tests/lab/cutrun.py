@@ -11,18 +11,14 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
+from lab.cutjobs import Job
 from lab.markers import RESULT, Marker, Reader
-from lab.rotation import FIRST_WRITE, Aim, Rotation
+from lab.rotation import Aim, Rotation
 from lab.runs import age_claims, fingerprint, give_back_claims, started
 from lab.volatile import KINDS, cut, powered
 from lvpack_agent.errors import Failed
-from lvpack_agent.processes import run
-from lvpack_builder.image.build import LiveImage
-from lvpack_builder.lab import inventory
-from lvpack_builder.lab.demo import sparse_copy
-from lvpack_builder.lab.inventory import Inventory
 from lvpack_builder.lab.nfs import nfs_share
-from lvpack_builder.lab.qemu import Drive, accelerator, live
+from lvpack_builder.lab.qemu import accelerator, live
 from lvpack_builder.lab.runs import shared_arguments
 
 # How many cuts a run has at least, if so many steps are left after each, and at most.
@@ -76,14 +72,10 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What all runs share: the pristine disk, its fingerprint and inventory, and the cuts so far."""
+    """What all runs share: their job, a folder, and the cuts so far."""
 
-    image: LiveImage
+    job: Job
     folder: Path
-    pristine: Path
-    untouched: str
-    before: Inventory
-    arguments: tuple[str, ...]
     say: Callable[[str], None]
     cuts: list[Cut] = field(default_factory=list)
 
@@ -98,20 +90,20 @@ class Boot:
 
 
 class Run:
-    """A copy of the pristine disk and an empty share in a folder of their own; close() ends the share's server."""
+    """A disk and a share in a folder of their own; close() ends the share's server."""
 
     def __init__(self, bench: Bench, name: str, dice: Random) -> None:
         self.folder = bench.folder / name
         self.cuts: list[Cut] = []
-        self._bench, self._dice = bench, dice
+        self._bench, self._job, self._dice = bench, bench.job, dice
         self._share = self.folder / "share"
         self._share.mkdir(parents=True)
-        self._disk = sparse_copy(bench.pristine, self.folder / "disk.img")
+        self._disk = self._job.prepare(self.folder, self._share)
         self._counts: Counter[str] = Counter()
         self._numbers = count(1)
         self._served = ExitStack()
         share = self._served.enter_context(nfs_share(self._share))
-        self._port, self._words = share.port, shared_arguments(bench.arguments, share)
+        self._port, self._words = share.port, shared_arguments(bench.job.arguments, share)
 
     def close(self) -> None:
         self._served.close()
@@ -119,7 +111,7 @@ class Run:
     def without_cut(self) -> list[Marker]:
         """Run to the end, check the disk, return the markers. Raises Failed if anything is not as it must be."""
         boot = self._boot(None)
-        self._check_end(boot)
+        self._job.check_end(self._disk, self._share, boot.reader.report)
         return boot.reader.seen
 
     def with_cuts(self, number: int, aim: Aim, rotation: Rotation) -> None:
@@ -140,14 +132,14 @@ class Run:
                 self._record(number, wanted, boot)
             if boot.reader.report:
                 break
-            self._check_early_cut()
+            self._job.check_cut(self._disk, self._share, self._counts.keys())
             if self._dice.randrange(SHARE_AWAY) == 0:
                 self.cuts[-1].away = self._boot_without_share()
             wanted = rotation.take(self._counts, self._dice) if len(self.cuts) < most else None
         if boot.was_cut:
             self.cuts[-1].resume = "the run was done"
             self._bench.say(self.cuts[-1].line())
-        self._check_end(boot)
+        self._job.check_end(self._disk, self._share, boot.reader.report)
 
     def with_moments(self, moments: Sequence[Moment]) -> None:
         """Run with a cut at each of these moments, in their order, and check the disk.
@@ -162,21 +154,21 @@ class Run:
                 ended = f"{report.status}: {report.message}" if (report := boot.reader.report) else "without a result"
                 raise Failed(f"cannot cut the power at '{moment.kind}': the run ended before that, {ended}")
             self._record(1, aim, boot)
-            self._check_early_cut()
+            self._job.check_cut(self._disk, self._share, self._counts.keys())
             if moment.share_away:
                 self.cuts[-1].away = self._boot_without_share()
         boot = self._boot(None)
         self._say_how_it_went_on(boot)
-        self._check_end(boot)
+        self._job.check_end(self._disk, self._share, boot.reader.report)
 
     def _say_how_it_went_on(self, boot: Boot) -> None:
         if self.cuts:
-            self.cuts[-1].resume = boot.reader.resume or "no word of resuming"
+            self.cuts[-1].resume = boot.reader.resume or ("no word of resuming" if self._job.goes_on else "")
             self._bench.say(self.cuts[-1].line())
 
     def _boot(self, aim: Aim | None, kind: str = "") -> Boot:
         kind = kind or self._dice.choice(KINDS)
-        image, log = self._bench.image, self.folder / f"boot-{next(self._numbers)}.log"
+        image, log = self._job.image, self.folder / f"boot-{next(self._numbers)}.log"
         with powered(self._disk, kind) as disk:
             machine = live(image, self._words, drives=(disk.drive,))
             with started(machine, accelerator(image), log) as console:
@@ -212,22 +204,6 @@ class Run:
         self._bench.cuts.append(made)
         made.number = len(self._bench.cuts)
         self.cuts.append(made)
-
-    def _check_early_cut(self) -> None:
-        if FIRST_WRITE not in self._counts and fingerprint(self._disk) != self._bench.untouched:
-            raise Failed(f"cannot accept a disk that was written to before '== {FIRST_WRITE}'")
-
-    def _check_end(self, boot: Boot) -> None:
-        report = boot.reader.report
-        if not report or report.status != "ok":
-            raise Failed(f"cannot accept a run that did not end ok: {report}")
-        after = inventory.take(self._bench.image, Drive(path=self._disk))
-        if lines := inventory.differing_files(self._bench.before, after):
-            raise Failed(f"cannot accept the disk: {len(lines)} files differ: {'; '.join(lines[:3])}")
-        if (found := after.identities()) != (wanted := self._bench.before.identities()):
-            raise Failed(f"cannot accept the disk: identities {wanted} became {found}")
-        for sums in self._share.glob("*/SHA256SUMS"):
-            run(["sha256sum", "--check", "--strict", "--quiet", sums.name], cwd=sums.parent)
 
 
 def _reached(reader: Reader, aim: Aim | None) -> bool:

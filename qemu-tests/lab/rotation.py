@@ -25,13 +25,16 @@ class Aim:
 class Rotation:
     """Hands out each kind of marker in turn until all cuts are made; several threads may ask."""
 
-    def __init__(self, reference: list[Marker], cuts: int, dice: Random) -> None:
-        """reference: the markers of a run without a cut; they say what comes when, and how long it takes."""
+    def __init__(self, reference: list[Marker], cuts: int, dice: Random, first_write: str = FIRST_WRITE) -> None:
+        """reference: the markers of a run without a cut; they say what comes when, and how long it takes.
+
+        first_write: the kind that the first of those has which do not come again in a boot after a cut; "" if all do.
+        """
         self._seconds = durations(reference)
         kinds = [marker.kind for marker in reference]
         self._first = {kind: kinds.index(kind) for kind in kinds}
         self._last = {kind: position for position, kind in enumerate(kinds)}
-        self._writes_from = self._first.get(FIRST_WRITE, len(reference))
+        self._writes_from = self._first.get(first_write, len(reference))
         self._queue = list(self._seconds)
         dice.shuffle(self._queue)
         self._left = cuts

@@ -16,6 +16,7 @@ from random import Random
 
 import pytest
 
+from lab.cutjobs import InPlace
 from lab.cutrun import Moment
 from lab.runs import IN_PLACE, Lab, assert_ended, cut_to_size, fingerprint
 from lab.volatile import PLAIN, VOLATILE
@@ -72,14 +73,16 @@ MOMENTS = (
 def test_power_cuts_at_each_kind_of_moment(image: LiveImage, tmp_path: Path) -> None:
     # What writes to the disk; `make cuts` has dump and regrow too.
     arguments = (*ARGUMENTS, "lvpack.dump=no")
-    cuts = run_moments(image, tmp_path, make_sample(image, "logical"), arguments, MOMENTS, new_seed(), print)
+    job = InPlace(image=image, pristine=make_sample(image, "logical"), arguments=arguments)
+    cuts = run_moments(job, tmp_path, MOMENTS, new_seed(), print)
     assert len(cuts) == len(MOMENTS)
 
 
 @full
 def test_five_power_cuts_by_the_dice(image: LiveImage, tmp_path: Path) -> None:
     arguments = (*ARGUMENTS, "lvpack.dump=no")
-    assert len(run_cuts(image, tmp_path, make_sample(image, "logical"), arguments, 5, new_seed(), print)) == 5
+    job = InPlace(image=image, pristine=make_sample(image, "logical"), arguments=arguments)
+    assert len(run_cuts(job, tmp_path, 5, new_seed(), print)) == 5
 
 
 @full
@@ -128,7 +131,8 @@ def striped(image: LiveImage, lab: Lab) -> Path:
 def test_power_cuts_spare_a_striped_lv(image: LiveImage, lab: Lab, striped: Path) -> None:
     """With regrow, which has a step of its own for it: one commit of the VG's metadata."""
     arguments = (*ARGUMENTS, "lvpack.margin=24M", "lvpack.regrow=yes")
-    assert len(run_cuts(image, lab.folder, striped, arguments, 6, new_seed(), print)) == 6
+    job = InPlace(image=image, pristine=striped, arguments=arguments)
+    assert len(run_cuts(job, lab.folder, 6, new_seed(), print)) == 6
 
 
 @full

@@ -1,6 +1,8 @@
-"""Power cuts at every step of a run that writes to its source disk: whatever is cut, the disk ends up whole and packed.
+"""Power cuts at every step of a run: whatever is cut, a disk in place ends up whole and packed, a source is untouched,
+a target has all of a set or no partition table.
 
-In qemu-tests/: ../.venv/bin/python -m tools.powercuts --cuts 50 [--seed 7] [--recipe NAME] [-a KEY=VALUE …] [--jobs 2]
+In qemu-tests/: ../.venv/bin/python -m tools.powercuts [--job inplace|backup|restore] --cuts 50 [--seed 7]
+[--recipe NAME] [-a KEY=VALUE …] [--jobs 2]
 """
 
 import secrets
@@ -17,13 +19,12 @@ from random import Random
 
 import click
 
+from faults.bench import samples
+from lab.cutjobs import Backup, InPlace, Job, Restore
 from lab.cutrun import Bench, Cut, Moment, Run
 from lab.rotation import Rotation
-from lab.runs import fingerprint
 from lvpack_agent.errors import Failed, LvpackError
 from lvpack_builder.image.build import LiveImage, built_image
-from lvpack_builder.lab import inventory
-from lvpack_builder.lab.qemu import Drive
 from lvpack_builder.lab.sample.server import FOLDER, make_sample
 from lvpack_builder.paths import cache_dir
 
@@ -33,35 +34,27 @@ MOST_IN_VAIN = 5
 
 
 def run_cuts(
-    image: LiveImage,
-    folder: Path,
-    pristine: Path,
-    arguments: tuple[str, ...],
-    cuts: int,
-    seed: int,
-    say: Callable[[str], None],
-    *,
-    jobs: int = 1,
+    job: Job, folder: Path, cuts: int, seed: int, say: Callable[[str], None], *, at_once: int = 1
 ) -> list[Cut]:
-    """Cut the power so many times in runs on copies of a disk; jobs: how many runs at a time.
+    """Cut the power so many times in runs of a job, each on a disk of its own; at_once: how many runs at a time.
 
     say gets a line per cut and a table at the end. Raises Failed at the first disk that is not as it must be; then
     it, its share and the consoles' logs stay in folder.
     """
-    bench = _bench(image, folder, pristine, arguments, seed, say)
+    bench = _bench(job, folder, seed, say)
     reference = Run(bench, "reference", Random(seed))
     with _passing(reference, f"the run without a cut, seed {seed}"):
         markers = reference.without_cut()
-    rotation = Rotation(markers, cuts, Random(seed))
+    rotation = Rotation(markers, cuts, Random(seed), job.first_write)
     seconds = markers[-1].at - markers[0].at
     say(f"uncut: {len(markers)} markers of {len(rotation.kinds())} kinds in {seconds:.0f} s")
 
     numbers = count(1)
-    if jobs == 1:
+    if at_once == 1:
         runs = _runs(bench, rotation, seed, numbers)
     else:
-        with ThreadPoolExecutor(jobs) as pool:
-            started = [pool.submit(_runs, bench, rotation, seed, numbers) for _ in range(jobs)]
+        with ThreadPoolExecutor(at_once) as pool:
+            started = [pool.submit(_runs, bench, rotation, seed, numbers) for _ in range(at_once)]
         runs = sum(future.result() for future in started)
 
     hits = Counter(made.marker.kind for made in bench.cuts)
@@ -71,36 +64,18 @@ def run_cuts(
     return bench.cuts
 
 
-def run_moments(
-    image: LiveImage,
-    folder: Path,
-    pristine: Path,
-    arguments: tuple[str, ...],
-    moments: Sequence[Moment],
-    seed: int,
-    say: Callable[[str], None],
-) -> list[Cut]:
-    """Cut the power at each of these moments of one run on a copy of a disk; all else is as for run_cuts()."""
-    bench = _bench(image, folder, pristine, arguments, seed, say)
+def run_moments(job: Job, folder: Path, moments: Sequence[Moment], seed: int, say: Callable[[str], None]) -> list[Cut]:
+    """Cut the power at each of these moments of one run of a job; all else is as for run_cuts()."""
+    bench = _bench(job, folder, seed, say)
     one = Run(bench, "run", Random(seed))
     with _passing(one, f"the run of seed {seed}"):
         one.with_moments(moments)
     return bench.cuts
 
 
-def _bench(
-    image: LiveImage, folder: Path, pristine: Path, arguments: tuple[str, ...], seed: int, say: Callable[[str], None]
-) -> Bench:
-    say(f"seed {seed}, disk {pristine.name}, {' '.join(arguments)}")
-    return Bench(
-        image=image,
-        folder=folder,
-        pristine=pristine,
-        untouched=fingerprint(pristine),
-        before=inventory.take(image, Drive(path=pristine)),
-        arguments=arguments,
-        say=say,
-    )
+def _bench(job: Job, folder: Path, seed: int, say: Callable[[str], None]) -> Bench:
+    say(f"seed {seed}, disk {job.on}, {' '.join(job.arguments)}")
+    return Bench(job=job, folder=folder, say=say)
 
 
 def _runs(bench: Bench, rotation: Rotation, seed: int, numbers: "count[int]") -> int:
@@ -137,24 +112,40 @@ def _passing(one: Run, what: str) -> Iterator[None]:
     shutil.rmtree(one.folder)
 
 
+def _job(kind: str, image: LiveImage, recipe: str, extra: tuple[str, ...]) -> Job:
+    if kind == "backup":
+        return Backup(image=image, samples=samples(image), extra=extra)
+    if kind == "restore":
+        return Restore(image=image, samples=samples(image), extra=extra)
+    given = {word.partition("=")[0] for word in extra}
+    arguments = (*(word for word in ARGUMENTS if word.partition("=")[0] not in given), *extra)
+    return InPlace(image=image, pristine=make_sample(image, recipe), arguments=arguments)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--job", "kind", type=click.Choice(["inplace", "backup", "restore"]), default="inplace", show_default=True
+)
 @click.option("--cuts", type=click.IntRange(min=1), default=50, show_default=True, help="Power cuts to make.")
 @click.option("--seed", type=int, default=None, help="Where and when they fall.  [default: a new one]")
 @click.option(
-    "--recipe", type=click.Choice(sorted(p.stem for p in FOLDER.glob("*.toml"))), default="logical", show_default=True
+    "--recipe",
+    type=click.Choice(sorted(p.stem for p in FOLDER.glob("*.toml"))),
+    default="logical",
+    show_default=True,
+    help="Of the disk that is packed in place.",
 )
 @click.option("-a", "--argument", "extra", multiple=True, help="Kernel argument, e.g. lvpack.regrow=…")
 @click.option("--jobs", type=click.IntRange(1, 2), default=1, show_default=True, help="Runs at a time.")
 @click.option("--image", type=click.Path(path_type=Path), help="Folder of the live image.  [default: out]")
-def main(cuts: int, seed: int | None, recipe: str, extra: tuple[str, ...], jobs: int, image: Path | None) -> None:
-    """Run the live image that was built in place on copies of a sample disk, and cut the power."""
-    given = {word.partition("=")[0] for word in extra}
-    arguments = (*(word for word in ARGUMENTS if word.partition("=")[0] not in given), *extra)
+def main(
+    kind: str, cuts: int, seed: int | None, recipe: str, extra: tuple[str, ...], jobs: int, image: Path | None
+) -> None:
+    """Run the live image that was built on copies of a sample disk, or on a target, and cut the power."""
     folder = Path(tempfile.mkdtemp(prefix="powercuts-", dir=cache_dir()))
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     try:
-        live_image = built_image(image)
-        run_cuts(live_image, folder, make_sample(live_image, recipe), arguments, cuts, seed, click.echo, jobs=jobs)
+        run_cuts(_job(kind, built_image(image), recipe, extra), folder, cuts, seed, click.echo, at_once=jobs)
     except LvpackError as error:
         click.echo(f"powercuts: {error.message}\n  {error.hint}", err=True)
         sys.exit(1)
