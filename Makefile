@@ -51,10 +51,12 @@ e2e: $(VENV)/ready $(PACKAGES)  ## end-to-end tests in virtual machines, the cor
 full: $(VENV)/ready $(PACKAGES)  ## all end-to-end tests; GO_ON=yes goes on with a run that was stopped
 	$(BIN)/pytest qemu-tests -v $(AT_ONCE) $(if $(GO_ON),--go-on)
 
-# Power cuts in in-place mode: as many as CUTS, from SEED if it is given.
+# Power cuts: as many as CUTS, from SEED if it is given, in one JOB: inplace, backup (overlay mode) or restore.
 CUTS ?= 50
-cuts: build  ## power cuts in in-place mode: CUTS=50 SEED=…
-	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.powercuts --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) -a lvpack.regrow=yes --jobs 2
+JOB ?= inplace
+cuts: build  ## power cuts in a job: CUTS=50 SEED=… JOB=inplace|backup|restore
+	cd qemu-tests && $(CURDIR)/$(BIN)/python -m tools.powercuts --job $(JOB) --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(filter inplace,$(JOB)),-a lvpack.regrow=yes) --jobs 2
 
 # docs/faults.md is made from what comes of it.
 faults: build  ## each row of the table of faults, in guests; GO_ON=yes goes on with a run that was stopped

@@ -8,10 +8,10 @@ SHRINK, DUMP, READ_BACK, WRITE, CHECK = "== shrink", "== dump", "== read back", 
 
 def _disks() -> list[Row]:
     rows = [
-        Row(job=BACKUP, fault=kinds.disk_error("pread"), when=when, says=("Input/output error",))
-        for when in ("== probe", DUMP)
+        Row(job=BACKUP, fault=fault, when=when, says=(says,))
+        for fault in (kinds.disk_error("pread"), kinds.disk_gone())
+        for when, says in (("== probe", "could not be read"), (DUMP, "Input/output error"))
     ]
-    rows += [Row(job=BACKUP, fault=kinds.disk_gone(), when=when) for when in ("== probe", DUMP)]
     rows += [Row(job=job, fault=kinds.disk_slow(), status="ok") for job in (BACKUP, RESTORE)]
     rows += [Row(job=RESTORE, fault=kinds.disk_error("pwrite"), when=when) for when in ("== probe", WRITE)]
     rows += [Row(job=RESTORE, fault=kinds.disk_error("pwrite", "ENOSPC"), when=WRITE)]

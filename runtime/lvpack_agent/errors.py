@@ -45,6 +45,10 @@ class Refused(LvpackError):
     status = "refused"
 
 
+class Absent(Refused):
+    """What lvpack works on is not there, as far as the disks can be read."""
+
+
 # What readers raise that trust what they read: a number that is none, a key that is missing, an assertion.
 _NOT_UNDERSTOOD = (
     ValueError,

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lvpack_agent.backup import tables
-from lvpack_agent.devices import blockdev, lsblk
+from lvpack_agent.devices import blockdev, ioerrors, lsblk
+from lvpack_agent.devices.ioerrors import DiskError
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Refused
+from lvpack_agent.errors import Absent, Failed, LvpackError, Refused
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.lvm.tags import MERGE_TAG, TAG
 from lvpack_agent.plan.fitting import fitted
@@ -43,13 +44,17 @@ def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple
     """Return all disks of the machine, and what is found of the server that is to be packed.
 
     All disks but the one with the scratch device are read-only until undo. Raises Refused if it is not clear what to
-    pack, or lvpack does not support it.
+    pack, or lvpack does not support it, and Failed if nothing is found on disks that cannot be read.
     """
     all_disks = lsblk.read()
     spared = lsblk.holding(all_disks, settings.scratch)
     blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
     named = settings.disk != lsblk.AUTO
-    found = find(lsblk.select(all_disks, settings.disk), settings.vg, collapse=settings.collapse, named=named)
+    candidates = lsblk.select(all_disks, settings.disk)
+    try:
+        found = find(candidates, settings.vg, collapse=settings.collapse, named=named)
+    except Absent as absent:
+        raise unread(absent, ioerrors.of_disks(ioerrors.read(), [disk.path for disk in candidates])) from absent
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     vgs = ", ".join(vg.name for vg in found.vgs)
     session.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
@@ -59,6 +64,19 @@ def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple
             f"disk {other.describe()} shares no VG with what is packed: left out, as lvpack.disk= does not name it"
         )
     return all_disks, replace(found, others=others)
+
+
+def unread(absent: Absent, errors: Sequence[DiskError]) -> LvpackError:
+    """Return the error to raise where something is absent from disks; errors are those of their reads.
+
+    LVM passes over a PV that it cannot read, so that what is not found on a broken disk may be there all the same.
+    """
+    if not errors:
+        return absent
+    return Failed(
+        f"{absent.message}; the kernel says: {errors[0]}",
+        hint=f"the disk, its cable or its power is at fault (dmesg): what it holds cannot be told. {absent.hint}",
+    )
 
 
 def refuse_several(found: Found) -> None:

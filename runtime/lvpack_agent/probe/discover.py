@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Refused
+from lvpack_agent.errors import Absent, Refused
 from lvpack_agent.layout.content import PV_TYPE
 from lvpack_agent.lvm import vgreport
 from lvpack_agent.probe import supported
@@ -70,15 +70,15 @@ def find(
     wanted is the name of a VG, or auto: the only VG, or all VGs if they share disks. named: lvpack.disk names disks, so
     that all of them are packed, also without a VG or with one that shares no disk with the wanted one; auto is then the
     VG of the first disk. report returns the VGs on devices. With collapse the disks of a VG become one, and only one of
-    them may have partitions beside its PVs. Raises Refused if others have, if no VG or more than one could be meant, or
-    if a PV is missing.
+    them may have partitions beside its PVs. Raises Refused if others have, or more than one VG could be meant, and
+    Absent if there is no VG that could be, or a PV is missing.
     """
     holders = {part.path: disk for disk in disks for part in (disk, *disk.parts) if part.fstype == PV_TYPE}
     _refuse_clones(disks)
     vgs = [vg for vg in report(tuple(holders)) if vg.name]
     if not vgs:
         seen = ", ".join(f"{p.path}: {p.fstype or 'nothing'}" for d in disks for p in (d, *d.parts)) or "no disk"
-        raise Refused(
+        raise Absent(
             "cannot find an LVM server: no VG on "
             + (", ".join(d.path for d in disks) or "this machine")
             + _inside(disks),
@@ -89,7 +89,7 @@ def find(
     described = "; ".join(f"{vg.name} ({vg.uuid}) on {', '.join(pv.device for pv in vg.pvs)}" for vg in vgs)
     chosen = [vg for vg in vgs if wanted in ("auto", vg.name)]
     if not chosen:
-        raise Refused(f"cannot find VG '{wanted}': there is none of that name", hint=f"the VGs are {described}")
+        raise Absent(f"cannot find VG '{wanted}': there is none of that name", hint=f"the VGs are {described}")
     packed = [*chosen, *(vg for vg in vgs if vg not in chosen)] if named else chosen
     names = [vg.name for vg in packed]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -101,7 +101,7 @@ def find(
         if vg.clustered:
             supported.refuse_unsupported(vg)
         if any(pv.missing or pv.device not in holders for pv in vg.pvs):
-            raise Refused(
+            raise Absent(
                 f"cannot pack VG '{vg.name}': a PV of it is missing",
                 hint="attach its disk (lvpack.disk= must name it too), or run vgreduce --removemissing",
             )

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.backup import survey
-from lvpack_agent.errors import Refused
+from lvpack_agent.devices import ioerrors
+from lvpack_agent.errors import Absent, Failed, Refused
 from lvpack_agent.lvm.tags import MERGE_TAG, TAG, merges
 from lvpack_agent.probe.discover import Found, find
 from tests.agent.builders.recordings import listed, reported
@@ -29,6 +30,16 @@ def test_in_place_mode_takes_one_pv_on_one_disk() -> None:
     one = found("whole-disk-pv")
     with pytest.raises(Refused, match="in place: that is for one disk"):
         survey.refuse_several(replace(one, disks=(*one.disks, replace(one.disk, path="/dev/vdz"))))
+
+
+def test_nothing_on_a_disk_that_cannot_be_read_is_a_failure() -> None:
+    with pytest.raises(Absent) as absent:
+        find(listed("whole-disk-pv"), "auto", lambda _: ())
+    assert survey.unread(absent.value, []) is absent.value
+    [error] = ioerrors.parse("I/O error, dev vda, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2\n")
+    told = survey.unread(absent.value, [error])
+    assert isinstance(told, Failed) and told.hint.endswith(absent.value.hint)
+    assert told.message == f"{absent.value.message}; the kernel says: {error}"
 
 
 def test_a_vg_that_an_in_place_run_left_marked_is_refused() -> None:
