@@ -4,7 +4,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import results
@@ -27,6 +27,7 @@ SAMPLE = "faults"
 # The sets that restores and checks start from; the name of the set that backups make is the first's.
 SETS = {"one": "zstd", "gz": "gzip"}
 DISK = "/dev/vda"
+RESULT_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ def _make(image: LiveImage, source: Path, folder: Path) -> None:
 class Bench:
     """A guest for one row. trigger: while this file exists, a disk with nbdkit's error filter fails."""
 
+    image: LiveImage
     folder: Path
     share: Path
     disk: Path
@@ -95,9 +97,11 @@ class Bench:
     servers: ExitStack
     trigger: Path
     nbd: Served | None
+    words: Sequence[str] = ()
 
     def start(self, words: Sequence[str]) -> None:
         """Start a run in the guest; SHARE in its words is the share's URL. Its shell takes commands meanwhile."""
+        self.words = words
         line = " ".join(words).replace("SHARE", f"nfs://{HOST_FROM_GUEST}:{self.proxy.port}{PSEUDO}")
         self.console.send(f"python3 -m lvpack_agent --cmdline {shlex.quote(line)} > /dev/null 2>&1 &")
 
@@ -112,6 +116,22 @@ class Bench:
         """Serve the share by another server, which knows no client."""
         self.servers.close()
         self.proxy.resume(self.servers.enter_context(nfs_share(self.share)).port)
+
+    @contextmanager
+    def clone(self) -> Iterator["Bench"]:
+        """Yield another guest, with a copy of the source and the same share."""
+        folder = self.folder / "clone"
+        folder.mkdir()
+        disk = source_copy(self.samples, folder)
+        with _guest(self.image, Drive(path=disk), folder) as console:
+            yield replace(self, folder=folder, disk=disk, console=console, nbd=None)
+
+
+@contextmanager
+def _guest(image: LiveImage, drive: Drive, folder: Path) -> Iterator[Console]:
+    machine = live(image, [helper.SHELL], drives=(drive,))
+    with helper.at_shell(machine, accelerator(image), folder / "console.log") as console:
+        yield console
 
 
 @contextmanager
@@ -136,10 +156,9 @@ def bench(
         servers = undo.enter_context(ExitStack())
         port = servers.enter_context(nfs_share(share)).port
         proxy = undo.enter_context(Proxy(port))
-        drive = nbd.drive if nbd else Drive(path=disk)
-        machine = live(image, [helper.SHELL], drives=(drive,))
-        console = undo.enter_context(helper.at_shell(machine, accelerator(image), folder / "console.log"))
+        console = undo.enter_context(_guest(image, nbd.drive if nbd else Drive(path=disk), folder))
         yield Bench(
+            image=image,
             folder=folder,
             share=share,
             disk=disk,

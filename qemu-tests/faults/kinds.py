@@ -4,10 +4,12 @@ import json
 import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from faults.bench import DISK, Bench
+from faults.bench import DISK, RESULT_SECONDS, Bench
+from lvpack_agent import places
+from lvpack_agent.errors import Failed
 from lvpack_agent.image.files import MANIFEST, SUMS
 from lvpack_agent.sizes import MIB
 
@@ -114,6 +116,19 @@ def share_stale() -> Fault:
     return Fault(name="share: stale", strike=replace, gone=True)
 
 
+def second_writer() -> Fault:
+    """A clone of the machine writes a set of the same name at the same time, and is refused; the first one goes on."""
+
+    def strike(bench: Bench) -> None:
+        with bench.clone() as clone:
+            clone.start(bench.words)
+            report = clone.console.result(RESULT_SECONDS)
+        if report.status != "refused" or "'one'" not in report.message or not report.hint:
+            raise Failed(f"cannot accept how the second writer ended: {report.status}: {report.message}")
+
+    return Fault(name="share: a second writer of the name", strike=strike)
+
+
 # ---- Tools
 
 _STAND_IN = """#!/bin/sh
@@ -139,6 +154,18 @@ def tool(name: str, how: str) -> Fault:
         )
 
     return Fault(name=f"{name} {how}", before=before, strike=lambda b: b.console.send("touch /run/faults/on"))
+
+
+def tool_hangs(name: str) -> Fault:
+    """A tool hangs. One that did so before this has a minute instead of ten; so it is taken that one did."""
+    hanging = tool(name, "hangs")
+
+    def before(bench: Bench) -> None:
+        assert hanging.before
+        hanging.before(bench)
+        bench.shell(f"mkdir -p {places.RUN} && touch {places.HUNG}")
+
+    return replace(hanging, before=before)
 
 
 # ---- The machine

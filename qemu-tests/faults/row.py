@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.bench import Bench, Samples, bench, copied_sets, head_is_gone, source_copy
+from faults.bench import RESULT_SECONDS, Bench, Samples, bench, copied_sets, head_is_gone, source_copy
 from faults.kinds import Fault
 from lab.runs import fingerprint
 from lvpack_agent.errors import LvpackError
@@ -14,7 +14,7 @@ from lvpack_agent.report import Report
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab.qemu import create_disk
 
-MOMENT_SECONDS, RESULT_SECONDS = 300.0, 900.0
+MOMENT_SECONDS = 300.0
 BACKUP, IN_PLACE, RESTORE, VERIFY = "backup", "in place", "restore", "verify"
 _BACKUP = ("lvpack.action=backup", "lvpack.name=one", "lvpack.target=SHARE", "lvpack.onerror=shell")
 _RESTORE = ("lvpack.action=restore", "lvpack.disk=/dev/vda", "lvpack.overwrite=yes", "lvpack.onerror=shell")
@@ -144,7 +144,7 @@ def _of_backup(row: Row, last: str, share: Path) -> Iterator[str]:
         yield "there is a set of a run that did not end well"
     if last == "cut" or row.fault.gone:
         return
-    if any(name.endswith(PARTIAL) for name in names):
+    if any(name.endswith(PARTIAL) for name in names) and not row.fault.cuts:
         yield f"the share has what is left of a set: {names}"
     if "one.failed.log" not in names:
         yield f"the share does not say why: {names}"

@@ -39,6 +39,7 @@ def _shares() -> list[Row]:
         Row(job=IN_PLACE, fault=kinds.share_gone(), when="-- resize", words=little, says=("reach share",), again="ok")
     )
     rows += [Row(job=BACKUP, fault=kinds.share_stale(), when=when) for when in (SHRINK, DUMP)]
+    rows += [Row(job=BACKUP, fault=kinds.second_writer(), when=when, status="ok") for when in (SHRINK, DUMP)]
     return rows
 
 
@@ -63,11 +64,22 @@ def _tools() -> list[Row]:
         ]
         rows += [Row(job=RESTORE, fault=kinds.tool(name, how), when=WRITE) for name in ("sfdisk", "lvm", "e2fsck")]
     rows.append(Row(job=BACKUP, fault=kinds.tool("e2fsck", "crashes"), when=SHRINK))
+    rows += [
+        Row(job=job, fault=kinds.tool_hangs(name), when=when, says=(f"'{name}", "it hangs"))
+        for job, name, when in (
+            (BACKUP, "lsblk", ""),
+            (BACKUP, "resize2fs", SHRINK),
+            (BACKUP, "lvm", SHRINK),
+            (RESTORE, "sfdisk", WRITE),
+            (RESTORE, "e2fsck", WRITE),
+        )
+    ]
     return rows
 
 
 def _machine() -> list[Row]:
-    rows = [Row(job=BACKUP, fault=kinds.power_cut(), when=when, status="", again="ok") for when in (SHRINK, DUMP)]
+    # The name is refused until somebody has looked, and removed what is left.
+    rows = [Row(job=BACKUP, fault=kinds.power_cut(), when=when, status="", again="refused") for when in (SHRINK, DUMP)]
     rows += [Row(job=RESTORE, fault=kinds.power_cut(), when=when, status="") for when in (WRITE, CHECK)]
     rows += [
         Row(job=job, fault=kinds.clock("back", "2001-01-01"), when=when, status="ok")

@@ -1,5 +1,6 @@
 """Jobs whose power is cut: what each starts from, what must hold after each cut, and at the end."""
 
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,15 +117,17 @@ class Backup:
             raise Failed("cannot accept a source that was written to")
         if (share / NAME).exists():
             _check_set(share)
+        # A name that a run was cut off with is refused until somebody has removed what is left.
+        shutil.rmtree(share / (NAME + PARTIAL), ignore_errors=True)
 
     def check_end(self, disk: Path, share: Path, report: Report | None) -> None:
         # Of a cut after the set had got its name, the next boot says that there is one.
         if not (report and report.status == "refused" and f"'{NAME}'" in report.message):
             _check_ok(report)
-        self.check_cut(disk, share, ())
-        _check_set(share)
         if left := [path.name for path in share.iterdir() if path.name.endswith(PARTIAL)]:
             raise Failed(f"cannot accept a share with what is left of sets: {left}")
+        self.check_cut(disk, share, ())
+        _check_set(share)
 
 
 @dataclass(frozen=True, kw_only=True)
