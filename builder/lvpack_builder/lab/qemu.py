@@ -84,6 +84,8 @@ class Drive:
         words = [*logged, f"{where}={_escaped(self.path)}", f"format={self.format}", "if=none"]
         # writeback: a flush of the guest reaches the image file, so a kill of QEMU is a power cut and no worse.
         words += ["cache=writeback", "discard=unmap"]
+        # QEMU would let a guest stand still whose disk has no room, until somebody makes some.
+        words += ["werror=report"] if self.nbd else []
         words += ["snapshot=on"] if self.temporary else []
         words += ["readonly=on"] if self.read_only else []
         return ",".join(words)
