@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from faults.bench import DISK, RESULT_SECONDS, Bench
+from lab.runs import blocks
 from lvpack_agent import places
 from lvpack_agent.errors import Failed
 from lvpack_agent.image.files import MANIFEST, SUMS
-from lvpack_agent.sizes import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +65,9 @@ def disk_slow() -> Fault:
 
 
 def _flip_on_target(bench: Bench) -> None:
-    """Change a byte that is on the target, as a disk that lies."""
-    size = bench.disk.stat().st_size
-    with bench.disk.open("r+b") as file:
-        # The start of the first filesystem.
-        file.seek(min(2 * MIB + 4096, size - 1))
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 0xFF]))
+    """Change the last byte of the target that is none of a hole: what was written is read again in its order."""
+    *_, (at, data) = blocks(bench.samples.restored)
+    _flip(bench.disk, at + len(data.rstrip(b"\0")) - 1)
 
 
 def target_lies() -> Fault:

@@ -125,7 +125,7 @@ def _complaints(row: Row, reports: list[Report], made: Samples, disk: Path, shar
         case "restore":
             if last == "ok" and fingerprint(disk) != made.packed:
                 yield "the target is not what the set has"
-            if last != "ok" and fingerprint(disk) != before and not head_is_gone(disk):
+            if last != "ok" and fingerprint(disk) not in (before, made.packed) and not head_is_gone(disk):
                 yield "the target has a partition table, and not all that belongs to it"
         case _:
             if fingerprint(disk) != before:

@@ -17,7 +17,7 @@ def _disks() -> list[Row]:
     rows += [Row(job=RESTORE, fault=kinds.disk_error("pwrite", "ENOSPC"), when=WRITE)]
     rows += [Row(job=RESTORE, fault=kinds.disk_error("pread"), when=when) for when in (WRITE, CHECK)]
     rows += [Row(job=RESTORE, fault=kinds.disk_gone(), when=when) for when in (WRITE, CHECK)]
-    rows += [Row(job=RESTORE, fault=kinds.target_lies(), when=WRITE)]
+    rows += [Row(job=RESTORE, fault=kinds.target_lies(), when=CHECK, says=("does not read back",))]
     for when in ("-- resize", "-- move", DUMP):
         rows.append(Row(job=IN_PLACE, fault=kinds.disk_error("pread"), when=when, again="ok"))
         rows.append(Row(job=IN_PLACE, fault=kinds.disk_error("pwrite"), when=when, again="ok"))

@@ -44,7 +44,7 @@ def fingerprint(path: Path) -> str:
     Where the host's filesystem keeps holes and where zeros plays no part; it may change its mind about that.
     """
     digest = hashlib.sha256(b"%d" % path.stat().st_size)
-    for at, data in _blocks(path):
+    for at, data in blocks(path):
         digest.update(b"%d %d" % (at, len(data)))
         digest.update(data)
     return digest.hexdigest()
@@ -53,7 +53,7 @@ def fingerprint(path: Path) -> str:
 def holds(path: Path, text: bytes) -> bool:
     """Tell whether a text stands anywhere in a sparse file."""
     end, last = 0, b""
-    for at, data in _blocks(path):
+    for at, data in blocks(path):
         last = (last[-len(text) :] if at == end else b"") + data
         end = at + len(data)
         if text in last:
@@ -61,7 +61,7 @@ def holds(path: Path, text: bytes) -> bool:
     return False
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the blocks of a file that are not all zeros, and where they are."""
     with path.open("rb") as file:
         at = 0
