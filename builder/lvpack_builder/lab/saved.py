@@ -18,7 +18,7 @@ from lvpack_builder.paths import cache_dir
 # So many files stay, the last ones used: one for each image and kind of machine, 300 MB each.
 KEPT = 6
 SAVE_SECONDS = 120.0
-RESUME_SECONDS = 60.0
+RESUME_SECONDS = 180.0
 POLL_SECONDS = 0.2
 # What most guests need of the kernel: 4 s of an emulated processor that each would spend anew.
 LOADED = "modprobe -a virtio_blk 9pnet_virtio 9p nfsv4 ext4 xfs vfat && udevadm settle"
