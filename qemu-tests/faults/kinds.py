@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,15 +101,16 @@ def _interrupted(bench: Bench, begin: Callable[[], None], seconds: float) -> Non
 
 
 def share_stale() -> Fault:
-    """The server forgets the file handles of the share: another folder is there now."""
+    """The server comes back without what it had: its folder was made anew, and the file handles are stale."""
 
-    def replace(bench: Bench) -> None:
+    def made_anew(bench: Bench) -> None:
         bench.proxy.drop()
-        bench.share.rename(bench.share.with_name("former"))
+        bench.servers.close()
+        shutil.rmtree(bench.share)
         bench.share.mkdir()
         bench.restart_server()
 
-    return Fault(name="share: stale", strike=replace, gone=True)
+    return Fault(name="share: stale", strike=made_anew, gone=True)
 
 
 def second_writer() -> Fault:

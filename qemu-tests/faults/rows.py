@@ -32,10 +32,13 @@ def _shares() -> list[Row]:
         rows += [Row(job=BACKUP, fault=fault, when=when, status="ok") for when in (SHRINK, DUMP, READ_BACK)]
         rows += [Row(job=RESTORE, fault=fault, when=when, status="ok") for when in ("== probe", WRITE)]
     little = ("lvpack.patience=15s",)
-    for when in (SHRINK, DUMP):
-        rows.append(
-            Row(job=BACKUP, fault=kinds.share_gone(), when=when, words=little, says=("cannot reach share",), again="ok")
+    # What is left on a share that was gone keeps its name until somebody has looked, and removed it.
+    rows += [
+        Row(
+            job=BACKUP, fault=kinds.share_gone(), when=when, words=little, says=("cannot reach share",), again="refused"
         )
+        for when in (SHRINK, DUMP)
+    ]
     rows.append(Row(job=RESTORE, fault=kinds.share_gone(), when=WRITE, words=little, says=("cannot reach share",)))
     rows.append(
         Row(job=IN_PLACE, fault=kinds.share_gone(), when="-- resize", words=little, says=("reach share",), again="ok")
