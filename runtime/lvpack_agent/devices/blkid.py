@@ -31,7 +31,7 @@ def identify_all(devices: Sequence[str]) -> dict[str, dict[str, str]]:
 def identify(device: str) -> dict[str, str]:
     """Return blkid's facts (TYPE, UUID, LABEL, …) of a device, {} if it knows nothing on it.
 
-    Raises Failed if it finds signatures that exclude each other.
+    Raises Failed if it finds signatures that exclude each other, or does not say of which device it speaks.
     """
     answer = run(["blkid", "--probe", "--output", "export", device], ok=(0, NOTHING, AMBIVALENT))
     if answer.status == AMBIVALENT:
@@ -39,4 +39,11 @@ def identify(device: str) -> dict[str, str]:
             f"cannot tell what '{device}' holds: it has the signatures of several filesystems",
             hint=f"look with `wipefs {Path(device).name}` and remove the wrong one",
         )
-    return parse(answer.stdout)
+    facts = parse(answer.stdout)
+    # What is not recognised is kept whole: no answer must not pass for "nothing".
+    if answer.status != NOTHING and "DEVNAME" not in facts:
+        raise Failed(
+            f"cannot understand what blkid says of '{device}': {answer.stdout.strip()[:200]!a}",
+            hint="lvpack.action=shell lets you look",
+        )
+    return facts
