@@ -94,7 +94,7 @@ def _machine() -> list[Row]:
         for job, when in ((BACKUP, SHRINK), (BACKUP, DUMP), (IN_PLACE, "-- resize"), (RESTORE, WRITE))
     ]
     rows += [Row(job=BACKUP, fault=kinds.clock("ahead", "2037-01-01"), when=DUMP, status="ok")]
-    rows += [Row(job=BACKUP, fault=kinds.memory(), when=when) for when in (SHRINK, DUMP)]
+    rows += [Row(job=BACKUP, fault=kinds.memory(), when=when, status="ok") for when in (SHRINK, DUMP)]
     rows += [Row(job=BACKUP, fault=kinds.device_renamed(), when=when) for when in ("== plan", SHRINK)]
     rows += [Row(job=job, fault=kinds.terminated(), when=DUMP) for job in (BACKUP,)]
     rows += [Row(job=RESTORE, fault=kinds.terminated(), when=WRITE)]
