@@ -12,7 +12,7 @@ from lvpack_agent.backup import tables
 from lvpack_agent.devices import blockdev, ioerrors, lsblk
 from lvpack_agent.devices.ioerrors import DiskError
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.errors import Absent, Failed, LvpackError, Refused
+from lvpack_agent.errors import Absent, Failed, Refused
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.lvm.tags import MERGE_TAG, TAG
 from lvpack_agent.plan.fitting import fitted
@@ -54,7 +54,8 @@ def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple
     try:
         found = find(candidates, settings.vg, collapse=settings.collapse, named=named)
     except Absent as absent:
-        raise unread(absent, ioerrors.of_disks(ioerrors.read(), [disk.path for disk in candidates])) from absent
+        refuse_unread(absent, ioerrors.of_disks(ioerrors.read(), [disk.path for disk in candidates]))
+        raise
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     vgs = ", ".join(vg.name for vg in found.vgs)
     session.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
@@ -66,17 +67,16 @@ def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple
     return all_disks, replace(found, others=others)
 
 
-def unread(absent: Absent, errors: Sequence[DiskError]) -> LvpackError:
-    """Return the error to raise where something is absent from disks; errors are those of their reads.
+def refuse_unread(absent: Absent, errors: Sequence[DiskError]) -> None:
+    """Raise Failed if what is absent from disks may be there all the same; errors are those of the disks' reads.
 
-    LVM passes over a PV that it cannot read, so that what is not found on a broken disk may be there all the same.
+    LVM passes over a PV that it cannot read.
     """
-    if not errors:
-        return absent
-    return Failed(
-        f"{absent.message}; the kernel says: {errors[0]}",
-        hint=f"the disk, its cable or its power is at fault (dmesg): what it holds cannot be told. {absent.hint}",
-    )
+    if errors:
+        raise Failed(
+            f"{absent.message}; the kernel says: {errors[0]}",
+            hint=f"the disk, its cable or its power is at fault (dmesg): what it holds cannot be told. {absent.hint}",
+        ) from absent
 
 
 def refuse_several(found: Found) -> None:

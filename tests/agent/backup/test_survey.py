@@ -35,11 +35,12 @@ def test_in_place_mode_takes_one_pv_on_one_disk() -> None:
 def test_nothing_on_a_disk_that_cannot_be_read_is_a_failure() -> None:
     with pytest.raises(Absent) as absent:
         find(listed("whole-disk-pv"), "auto", lambda _: ())
-    assert survey.unread(absent.value, []) is absent.value
+    survey.refuse_unread(absent.value, [])
     [error] = ioerrors.parse("I/O error, dev vda, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2\n")
-    told = survey.unread(absent.value, [error])
-    assert isinstance(told, Failed) and told.hint.endswith(absent.value.hint)
-    assert told.message == f"{absent.value.message}; the kernel says: {error}"
+    with pytest.raises(Failed) as failed:
+        survey.refuse_unread(absent.value, [error])
+    assert failed.value.message == f"{absent.value.message}; the kernel says: {error}"
+    assert failed.value.hint.endswith(absent.value.hint)
 
 
 def test_a_vg_that_an_in_place_run_left_marked_is_refused() -> None:
