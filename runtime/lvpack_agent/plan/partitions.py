@@ -28,7 +28,8 @@ def packed_disk(disk: Disk, sizes: Mapping[int, int]) -> Disk:
     if not disk.rows and not sizes:
         return disk
     rows = _placed(disk, sizes)
-    end, old_end = (max((row.end for row in ends), default=sizes.get(0, 0)) for ends in (rows, disk.rows))
+    end = max((row.end for row in rows), default=sizes.get(0, 0))
+    old_end = max((row.end for row in disk.rows), default=disk.size)
     # A partition that cannot be read in whole MiB would make some firmware and `dd bs=1M` unhappy.
     size = round_up(end, MIB) + gpt_tail(disk)
     if size > disk.size and end <= old_end:

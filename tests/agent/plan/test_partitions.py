@@ -7,8 +7,12 @@ import pytest
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.layout.content import Content
+from lvpack_agent.layout.disks import Disk
+from lvpack_agent.layout.extents import Segment
 from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
 from lvpack_agent.plan.make import make_plan
+from lvpack_agent.plan.stretches import stretches
 from lvpack_agent.sizes import GIB, MIB
 from tests.agent.builders.layouts import MARGIN, blog_layout, with_partition
 
@@ -54,3 +58,19 @@ def test_extended_partition_holds_what_moves_with_it(blog: Path) -> None:
     assert packed.partition(6).start == packed.partition(5).end + MIB
     assert packed.extended.end == packed.partition(6).end
     assert [(s.verb, s.object) for s in plan.rows if s.verb == "move"] == [("move", "partition 6")]
+
+
+def test_a_disk_that_is_a_pv_gets_larger_when_it_takes_what_another_one_has() -> None:
+    """A server whose two disks are PVs as a whole, with more on both than the first one has room for."""
+    pvs = tuple(
+        PhysicalVolume(uuid=uuid, disk=index, partition=0, size=101 * MIB, pe_start=MIB, extents=25)
+        for index, uuid in enumerate("ab")
+    )
+    lvs = tuple(
+        LogicalVolume(name=uuid, uuid=uuid, segments=(Segment(le=0, pv=uuid, pe=0, count=20),)) for uuid in "ab"
+    )
+    vg = VolumeGroup(name="vg", uuid="vg", extent_size=4 * MIB, pvs=pvs, lvs=lvs)
+    disks = tuple(Disk(path=f"/dev/vd{index}", size=102 * MIB, sector_size=512, table=None) for index in range(2))
+    plan = make_plan(Layout(disks=disks, vgs=(vg,)), MARGIN)
+    assert plan.target.disks[0].size == 161 * MIB
+    assert sum(stretch.size for stretch in stretches(plan)) == 161 * MIB
