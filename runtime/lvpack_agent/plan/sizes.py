@@ -56,7 +56,8 @@ def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple
             )
         reason = f"{'made anew: ' if content.rebuilt else ''}minimum {human(content.minimum)} + {margin}"
         reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
-        return replace(new, content=small), reason
+        # An XFS that is made anew has other groups.
+        return replace(new, content=replace(small, groups=0) if content.rebuilt else small), reason
     if content.type == "swap" and content.block_size:
         new = truncated(lv, whole_stripes(lv, 1))
         return replace(
