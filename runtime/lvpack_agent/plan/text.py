@@ -1,26 +1,20 @@
 """A plan for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from lvpack_agent.layout.volumes import LogicalVolume
-from lvpack_agent.plan.values import Plan
+from lvpack_agent.plan.grow import Growth
+from lvpack_agent.plan.values import Plan, Row
 from lvpack_agent.printable import printable
 from lvpack_agent.sizes import human
 
 
 def as_text(plan: Plan, costs: str = "") -> str:
     """Return the plan as a table for people, closed by a line about its costs."""
-    rows = [("", "what", "holds", "now", "packed", "why")]
-    rows += [(s.verb, s.object, s.type, human(s.before), human(s.after), s.reason) for s in plan.rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
     what = " and ".join(f"{d.path} ({d.model or 'no model'}, {human(d.size)})" for d in plan.source.disks)
     names = " and ".join(vg.name for vg in plan.source.vgs)
     lines = [f"Plan: pack disk {what} with VG {names} into {human(plan.packed_size)}"]
-    for verb, name, holds, now, packed, why in rows:
-        lines.append(
-            f"  {verb:<{widths[0]}}  {name:<{widths[1]}}  {holds:<{widths[2]}}"
-            f"  {now:>{widths[3]}}  {packed:>{widths[4]}}  {why}".rstrip()
-        )
+    lines += _table(plan.rows, "now", "packed")
     for old_vg, new_vg in zip(plan.source.vgs, plan.target.vgs, strict=True):
         where = "of the PV" if len(old_vg.pvs) == 1 else "of the PVs"
         lines.append(f"  Extents {where}, {human(old_vg.extent_size)} each, as they are and as they will be:")
@@ -29,6 +23,26 @@ def as_text(plan: Plan, costs: str = "") -> str:
         for old, new in zip(old_vg.lvs, new_vg.lvs, strict=True):
             lines.append(f"    LV {old.name:<{width}}  {_extents(old, labels)} -> {_extents(new, labels)}")
     return "\n".join(map(printable, [*lines, f"  {costs or overlay_costs(plan)}"]))
+
+
+def restore_text(growth: Growth, name: str) -> str:
+    """Return the plan of a restore of the image set of that name as a table for people."""
+    what = " and ".join(f"{d.path} ({d.model or 'no model'}, {human(d.size)})" for d in growth.target.disks)
+    packed = sum(disk.size for disk in growth.packed.disks)
+    lines = [f"Plan: restore image set {name} ({human(packed)} packed) to {what}"]
+    return "\n".join(map(printable, [*lines, *_table(growth.rows, "packed", "on this disk")]))
+
+
+def _table(plan_rows: Sequence[Row], before: str, after: str) -> Iterator[str]:
+    """Yield the lines of a table of rows; before and after head the columns of sizes."""
+    rows = [("", "what", "holds", before, after, "why")]
+    rows += [(s.verb, s.object, s.type, human(s.before), human(s.after), s.reason) for s in plan_rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    for verb, name, holds, old, new, why in rows:
+        yield (
+            f"  {verb:<{widths[0]}}  {name:<{widths[1]}}  {holds:<{widths[2]}}"
+            f"  {old:>{widths[3]}}  {new:>{widths[4]}}  {why}".rstrip()
+        )
 
 
 def _extents(lv: LogicalVolume, labels: Mapping[str, str]) -> str:

@@ -35,6 +35,38 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrowRule:
+    """A rule of lvpack.grow: what it names, and how large that LV becomes; text is the rule as it was given.
+
+    how is SIZE, PLUS, SHARE, MAX, SOURCE, PACKED or RAM; size is in bytes for the first two, percent for SHARE.
+    """
+
+    text: str
+    name: str
+    how: str
+    size: int = 0
+    percent: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grow:
+    """What a restore does with the space that a target has beyond the packed disk.
+
+    policy is SOURCE, FILL or NONE, what is done with all LVs that no rule names; with rules it is SOURCE.
+    """
+
+    policy: str
+    rules: tuple[GrowRule, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join(rule.text for rule in self.rules) or self.policy
+
+
+SIZE, PLUS, SHARE, MAX, SOURCE, PACKED, RAM = "size", "plus", "share", "max", "source", "packed", "ram"
+FILL, NONE = "fill", "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the kernel command line asks for; one field for each row of OPTIONS."""
 
