@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lvpack_agent import VERSION, resources
-from lvpack_agent.backup import badsectors
+from lvpack_agent.backup import badsectors, tables
 from lvpack_agent.backup.badsectors import Origin
 from lvpack_agent.backup.job import Job
 from lvpack_agent.devices import ioerrors
@@ -126,6 +126,7 @@ def dump(
     with session.phase("check"):
         with verified(packed, planned.target, session.say) as checked:
             free = _free(checked, session)
+            mounts = tables.mounts(checked)
             block_maps = [
                 blockmap.of_disk(checked.layout, planned.shrunk_lvs(), free, index) for index in range(len(packed))
             ]
@@ -170,6 +171,7 @@ def dump(
         further=tuple(further),
         run=run,
         unreadable=tuple(lost),
+        mounts=mounts,
     )
     write_manifest(folder, manifest)
     for image in images:

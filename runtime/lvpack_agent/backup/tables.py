@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lvpack_agent.backup import fstab
 from lvpack_agent.devices.blkid import AMBIVALENT, NOTHING
 from lvpack_agent.filesystems import ext, xfs
 from lvpack_agent.image.files import write_text
@@ -16,10 +17,22 @@ LONGEST_HOST = 64
 
 
 def host_name(source: Opened) -> str:
-    """Return the name in /etc/hostname of the source's root filesystem, made fit for a folder; "" if there is none.
+    """Return the name in /etc/hostname of the source's root filesystem, made fit for a folder; "" if there is none."""
+    name, _ = _of_root(source)
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name).strip(".-_")[:LONGEST_HOST].rstrip(".-_")
 
-    The root filesystem is the one that has /etc/fstab too, of several the one on the first disk. Only ext filesystems
-    and XFS are searched.
+
+def mounts(source: Opened) -> dict[str, str]:
+    """Return the mount points of LVs, and the UUIDs of these, by /etc/fstab of the root filesystem."""
+    _, text = _of_root(source)
+    return fstab.mounts(text, source.layout)
+
+
+def _of_root(source: Opened) -> tuple[str, str]:
+    """Return the first line of /etc/hostname, and /etc/fstab, of the root filesystem; "" if there is none.
+
+    The root filesystem is the one that has both, of several the one on the first disk. Only ext filesystems and XFS are
+    searched.
     """
     where = {lv.uuid: min(pv.disk for pv in vg.pvs) for vg in source.layout.vgs for lv in vg.lvs}
 
@@ -33,9 +46,9 @@ def host_name(source: Opened) -> str:
             continue
         read_file = ext.read_file if volume.content.is_ext else xfs.read_file
         name = read_file(volume.device, "/etc/hostname").strip()
-        if name and read_file(volume.device, "/etc/fstab"):
-            return re.sub(r"[^A-Za-z0-9._-]", "-", name.splitlines()[0]).strip(".-_")[:LONGEST_HOST].rstrip(".-_")
-    return ""
+        if name and (table := read_file(volume.device, "/etc/fstab")):
+            return name.splitlines()[0], table
+    return "", ""
 
 
 def write(folder: Path, source: Opened, vg_texts: Mapping[str, str], plan_text: str) -> None:

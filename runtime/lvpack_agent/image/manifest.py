@@ -1,7 +1,7 @@
 """manifest.json: what an image set says of itself."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvpack_agent.image.checksums import Checksums
@@ -42,7 +42,8 @@ class Manifest:
     packed.disks), in the order of the entries; there are none if the source booted by BIOS. sizes and timings are those
     of the report, as far as they were known when the manifest was written. run is a random word for the run that made
     the set, in place over all its boots; "" in sets of older versions. unreadable: what of the source could not be
-    read, and is zeros (lvpack.errors=skip).
+    read, and is zeros (lvpack.errors=skip). mounts: the mount points of LVs by the server's /etc/fstab, and the UUIDs
+    of these; empty in sets of older versions.
     """
 
     schema: int
@@ -64,6 +65,7 @@ class Manifest:
     further: tuple[Image, ...] = ()
     run: str = ""
     unreadable: tuple[Loss, ...] = ()
+    mounts: dict[str, str] = field(default_factory=dict)
 
     @property
     def images(self) -> tuple[Image, ...]:

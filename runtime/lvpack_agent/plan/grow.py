@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.layout.disks import Disk
@@ -16,6 +17,8 @@ from lvpack_agent.plan.grow_sizes import Wanted, wanted
 from lvpack_agent.plan.values import Plan, Row
 from lvpack_agent.settings.values import MAX, NONE, SHARE, Grow, GrowRule
 from lvpack_agent.sizes import human, round_down
+
+NO_MOUNTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +50,23 @@ class Growth:
                 yield before[packed.uuid], packed, grown
 
 
-def grown(plan: Plan, packed: Layout, targets: Sequence[Disk], grow: Grow, memory: int | None) -> Growth:
+def grown(
+    plan: Plan,
+    packed: Layout,
+    targets: Sequence[Disk],
+    grow: Grow,
+    memory: int | None,
+    mounts: Mapping[str, str] = NO_MOUNTS,
+) -> Growth:
     """Return what the packed layout of a set becomes on targets, one for each of its disks and none smaller.
 
-    plan is that of the set. memory is that of the machine in bytes, None if it is not known. Raises Refused for rules
-    that name nothing, or that there is no room for, Failed if the set contradicts itself.
+    plan is that of the set. memory is that of the machine in bytes, None if it is not known; mounts has the mount
+    points of LVs, and the UUIDs of these. Raises Refused for rules that name nothing, or that there is no room for,
+    Failed if the set contradicts itself.
     """
     source = plan.source
     packed = replace(packed, vgs=by_place(packed.vgs))
-    rules = by_lv(grow, packed)
+    rules = by_lv(grow, packed, mounts)
     whys: dict[str, Wanted] = {}
     warnings: list[str] = []
     if grow.policy == NONE:
@@ -105,6 +116,15 @@ def _check(source: Layout, packed: Layout) -> None:
 
 
 def _check_pvs(layout: Layout, vg: VolumeGroup) -> None:
+    numbers = [n for pv in vg.pvs for n in (pv.pe_start, pv.extents, pv.area_size)]
+    counts = [n for lv in vg.lvs for s in lv.segments for n in (s.length, s.count)]
+    if (
+        vg.extent_size < 1
+        or min(numbers, default=0) < 0
+        or min(counts, default=1) < 1
+        or not all(lv.segments for lv in vg.lvs)
+    ):
+        raise _contradiction(f"VG '{vg.name}' has sizes that there are not")
     if sum(lv.extents for lv in vg.lvs) > sum(pv.extents for pv in vg.pvs):
         raise _contradiction(f"VG '{vg.name}' has more extents in LVs than on PVs")
     for pv in vg.pvs:

@@ -16,11 +16,14 @@ def rule_of(rule: GrowRule) -> str:
     return f"lvpack.grow={rule.text}"
 
 
-def by_lv(grow: Grow, packed: Layout) -> dict[str, GrowRule]:
-    """Return the rules by the UUIDs of the LVs that they name. Raises Refused for a name that is not one LV's."""
+def by_lv(grow: Grow, packed: Layout, mounts: Mapping[str, str]) -> dict[str, GrowRule]:
+    """Return the rules by the UUIDs of the LVs that they name. Raises Refused for a name that is not one LV's.
+
+    mounts has the mount points of LVs, and the UUIDs of these.
+    """
     found: dict[str, GrowRule] = {}
     for rule in grow.rules:
-        lv = _named(rule, packed)
+        lv = _named(rule, packed, mounts)
         if lv.uuid in found:
             raise Refused(
                 f"cannot use '{rule_of(rule)}': LV '{lv.name}' is also what '{found[lv.uuid].text}' names",
@@ -34,10 +37,10 @@ def by_lv(grow: Grow, packed: Layout) -> dict[str, GrowRule]:
     return found
 
 
-def _named(rule: GrowRule, packed: Layout) -> LogicalVolume:
+def _named(rule: GrowRule, packed: Layout, mounts: Mapping[str, str]) -> LogicalVolume:
     several = len(packed.vgs) > 1
     lvs = [(vg, lv) for vg in packed.vgs for lv in vg.lvs]
-    matches = [(vg, lv) for vg, lv in lvs if rule.name in _names(vg, lv)]
+    matches = [(vg, lv) for vg, lv in lvs if rule.name in _names(vg, lv) or mounts.get(rule.name) == lv.uuid]
     if len(matches) == 1:
         return matches[0][1]
     if matches:
@@ -47,7 +50,8 @@ def _named(rule: GrowRule, packed: Layout) -> LogicalVolume:
         )
     labels = (row.content.label for disk in packed.disks for row in disk.rows)
     if rule.name.startswith("/"):
-        cause = "image sets do not know mount points"
+        known = f"it knows {', '.join(sorted(mounts)[:NAMED])}" if mounts else "it knows no mount points"
+        cause = f"no LV of the image set is mounted at '{rule.name}': {known}"
     elif rule.name in labels:
         cause = f"'{rule.name}' is on a partition, and only what is on LVs grows"
     else:
