@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.sizes import MIB, TIB, round_up
+from lvpack_agent.plan.grow_contents import packed_groups
+from lvpack_agent.sizes import MIB, round_up
 
 # mkfs.xfs(8) makes nothing smaller, and no smaller log, without --unsupported.
 LEAST, LEAST_LOG = 300 * MIB, 64 * MIB
 # The part of a large filesystem that is log (xfsprogs: mkfs/xfs_mkfs.c, calculate_log_size(), has the same).
 LOG_PART = 2048
-# Allocation groups, of a TiB at most, as mkfs.xfs makes them on one disk. On RAID it makes more of them, too small for
-# the log of a small filesystem, and then less than the size that it was given.
-GROUPS = 4
-
 # The kernel keeps 8192 blocks for itself (xfs_mount.c, xfs_default_resblks()), and in each allocation group what the
 # trees of owners and of shared extents can grow to (xfs_ag_resv.c), together some 4 %.
 RESERVED_BLOCKS, RESERVED = 8192, 0.05
@@ -149,7 +146,9 @@ class Superblock:
                 f"lazy-count={bool(self.features2 & _LAZY):d}",
                 f"size={self._new_log(size)}",
             ],
-            "-d": [f"size={size}", f"agcount={max(GROUPS, round_up(size, TIB) // TIB)}"],
+            # On RAID mkfs.xfs makes more groups, too small for the log of a small filesystem, and then less than the
+            # size that it was given.
+            "-d": [f"size={size}", f"agcount={packed_groups(self.size, size)}"],
         }
         if self.stripe_blocks:
             sectors = self.block_size // 512

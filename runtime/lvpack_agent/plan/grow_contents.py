@@ -32,6 +32,16 @@ def xfs_most(group: int, size: int, source_groups: int) -> int:
     return group * max(source_groups, 2 * xfs_groups(size), XFS_MOST_GROUPS)
 
 
+def packed_groups(source: int, size: int) -> int:
+    """Return how many allocation groups an XFS of source bytes gets when it is made anew, smaller, in size bytes.
+
+    Two, which are larger, if with those that mkfs.xfs makes it could not grow back to what it was; mkfs.xfs makes none
+    with a single one, as xfs_repair compares the superblocks of two.
+    """
+    usual = xfs_groups(size)
+    return usual if xfs_most(size // usual, source, 0) >= source else max(2, round_up(size, XFS_GROUP) // XFS_GROUP)
+
+
 def grown_content(lv: LogicalVolume, source: LogicalVolume, extent: int, extents: int) -> tuple[Content, str]:
     """Return what a packed LV holds when it has so many extents of extent bytes; and a warning if it cannot fill them.
 

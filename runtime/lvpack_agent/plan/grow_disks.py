@@ -131,9 +131,8 @@ def grown_pv(pv: PhysicalVolume, source: PhysicalVolume, extent_size: int, room:
     A second metadata area ends the PV, also if a part of an extent is left. The source's PV had its area where another
     one might not fit any more: if that is what there is room for, it is as it was.
     """
-    extents = max(0, room - pv.pe_start - pv.tail) // extent_size
-    while extents > pv.extents and replace(pv, extents=extents, second_area=None).least_size(extent_size) > room:
-        extents -= 1
+    end = round_down(room - pv.tail, MIB) if pv.tail else room
+    extents = max(0, end - pv.pe_start) // extent_size
     new = replace(pv, extents=max(extents, pv.extents), second_area=None)
     if new.extents <= pv.extents:
         return pv if pv.tail or not pv.partition else replace(pv, size=max(pv.size, room))

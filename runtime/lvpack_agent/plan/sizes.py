@@ -6,6 +6,7 @@ from dataclasses import replace
 from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
 from lvpack_agent.plan.compact import truncated, whole_stripes
+from lvpack_agent.plan.grow_contents import packed_groups
 from lvpack_agent.plan.values import Plan, Row
 from lvpack_agent.settings.values import Margin
 from lvpack_agent.sizes import MIB, human, round_down, round_up
@@ -56,8 +57,8 @@ def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple
             )
         reason = f"{'made anew: ' if content.rebuilt else ''}minimum {human(content.minimum)} + {margin}"
         reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
-        # An XFS that is made anew has other groups.
-        return replace(new, content=replace(small, groups=0) if content.rebuilt else small), reason
+        groups = packed_groups(content.size, small.size) if content.rebuilt else content.groups
+        return replace(new, content=replace(small, groups=groups)), reason
     if content.type == "swap" and content.block_size:
         new = truncated(lv, whole_stripes(lv, 1))
         return replace(

@@ -14,7 +14,7 @@ from lvpack_agent.layout.extents import Area, Segment
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.volumes import LogicalVolume, PhysicalVolume, VolumeGroup
 from lvpack_agent.plan.grow import Growth, grown
-from lvpack_agent.plan.grow_contents import xfs_most
+from lvpack_agent.plan.grow_contents import packed_groups, xfs_most
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.plan.text import restore_text
 from lvpack_agent.plan.values import BIOS_BOOT, Plan
@@ -230,7 +230,7 @@ def test_shares_are_of_what_was_free_before_any_rule(server: Plan) -> None:
     ("rules", "words"),
     [
         ("nowhere=5G", "there is no LV 'nowhere'"),
-        ("/var=5G", "mount points"),
+        ("/var=5G", "no LV of the image set is mounted at '/var': it knows no mount points"),
         ("root=1M", "is packed into 576 MiB"),
         ("root=100G", "want 99.* more than is packed, and there are 10"),
         ("root=60%,var=41%", "share out 101%"),
@@ -245,6 +245,14 @@ def test_rules_that_cannot_be_are_refused_with_the_figures(server: Plan, rules: 
     with pytest.raises(Refused, match=words) as refused:
         growth_of(server, 12 * GIB, rules=rules)
     assert refused.value.message.startswith("cannot ") and refused.value.hint
+
+
+def test_a_mount_point_names_what_is_mounted_there(server: Plan) -> None:
+    mounts = {"/var": next(lv.uuid for lv in server.target.vgs[0].lvs if lv.name == "var")}
+    growth = grown(server, server.target, disks_of(server, 24 * GIB), read("/var=10G"), None, mounts)
+    assert extents(growth.target)["var"] == 320
+    with pytest.raises(Refused, match="is mounted at '/srv': it knows /var"):
+        grown(server, server.target, disks_of(server, 24 * GIB), read("/srv=10G"), None, mounts)
 
 
 def test_an_ambiguous_name_is_refused(server: Plan) -> None:
@@ -374,7 +382,7 @@ def test_xfs_gets_no_geometry_that_hurts() -> None:
     growth = growth_of(plan, 60002 * MIB)
     [after] = growth.target.vgs[0].lvs
     assert after.extents == big, "the LV is as large as it was"
-    assert after.content.size == packed * 8
+    assert after.content.size == packed * 16, "of two groups, 32"
     [said] = growth.warnings
     assert "the XFS on LV data grows to" in said and "allocation groups" in said
     many = replace(plan.source.vgs[0].lvs[0].content, groups=700)
@@ -382,6 +390,7 @@ def test_xfs_gets_no_geometry_that_hurts() -> None:
     grown_again = growth_of(replace(plan, source=source), 60002 * MIB)
     assert grown_again.target.vgs[0].lvs[0].content.size == big * 4 * MIB, "the source had as many"
     assert xfs_most(GIB, 100 * TIB, 4) == 200 * GIB, "twice what mkfs.xfs makes"
+    assert [packed_groups(n * GIB, GIB) for n in (1, 8, 9, 16, 99)] == [4, 4, 2, 2, 2], "where four would be too small"
 
 
 def test_ext_with_small_blocks_has_a_limit() -> None:
