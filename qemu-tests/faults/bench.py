@@ -13,6 +13,7 @@ from lab.runs import Lab, fingerprint
 from lvpack_agent.errors import Failed
 from lvpack_agent.image import check
 from lvpack_agent.processes import run
+from lvpack_agent.restore import mark
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import helper
 from lvpack_builder.lab.console import Console
@@ -184,4 +185,4 @@ def source_copy(made: Samples, folder: Path) -> Path:
 def head_is_gone(disk: Path) -> bool:
     """Tell whether nothing of a partition table is at a disk's start, so that no machine boots it."""
     with disk.open("rb") as file:
-        return not file.read(1 << 20).strip(b"\0")
+        return mark.stands_alone(file.read(1 << 20))

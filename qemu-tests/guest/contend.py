@@ -237,7 +237,9 @@ def race(contest: Contest) -> None:
         with opened([("/dev/vda", None)], "bench") as source_disk:
             contest.floor(source_disk.volumes(), level)
             contest.peers(source_disk.volumes(), level)
-        restore = ("lvpack.action=restore", "lvpack.disk=/dev/vdb", "lvpack.overwrite=yes", f"{source}/{SET}")
+        # As the others, which restore the image and no more.
+        as_packed = ("lvpack.disk=/dev/vdb", "lvpack.overwrite=yes", "lvpack.grow=none")
+        restore = ("lvpack.action=restore", *as_packed, f"{source}/{SET}")
         contest.lvpack("restore: lvpack, read again", *restore)
         contest.lvpack("restore: lvpack", *restore, "lvpack.readback=no")
         size = row["sizes"]["packed_disk"]

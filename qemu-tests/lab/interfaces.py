@@ -56,6 +56,8 @@ def promised(heading: str, kind: str) -> dict[str, str]:
 
 def kind_of(report: Report, arguments: Sequence[str]) -> str:
     """Return the column that a run belongs to."""
+    if report.action == "plan" and any(word.startswith("lvpack.source=") for word in arguments):
+        return "restore plan"
     in_place = report.action == "backup" and "lvpack.mode=inplace" in arguments
     return "in place" if in_place else report.action
 

@@ -62,6 +62,7 @@ def test_disk_comes_back(
             file.seek(at)
             file.write(b"old" * SECTOR)
     words = ["lvpack.action=restore", "lvpack.source=one", "lvpack.disk=TARGET", "lvpack.overwrite=yes"]
+    words.append("lvpack.grow=none")
     report = lab.run([Drive(path=other), Drive(path=target, serial="TARGET")], *words, nfs=nfs)
     assert report.status == "ok", report
 
@@ -131,7 +132,7 @@ def assert_comes_back(image: LiveImage, lab: Lab, recipe: str, sources: list[Pat
 
     target = create_disk(lab.folder / "target.img", packed.size + 5 * MIB)
     restored = drives_of(recipe, [target])
-    report = lab.run(restored, "lvpack.action=restore", "lvpack.source=one")
+    report = lab.run(restored, "lvpack.action=restore", "lvpack.source=one", "lvpack.grow=none")
     assert report.status == "ok", report
     after = inventory.take(image, *restored)
     assert inventory.differing_files(before, after) == []
@@ -187,7 +188,7 @@ def test_each_disk_is_packed_by_itself(image: LiveImage, lab: Lab) -> None:
     with targets[1].open("r+b") as file:
         file.write(b"old" * SECTOR)
     named = [Drive(path=path, serial=f"T{n}") for n, path in enumerate(targets)]
-    restore = ["lvpack.action=restore", "lvpack.source=one", "lvpack.disk=T0", "lvpack.disk=T1"]
+    restore = ["lvpack.action=restore", "lvpack.source=one", "lvpack.grow=none", "lvpack.disk=T0", "lvpack.disk=T1"]
     empty = fingerprint(targets[0])
     assert_ended(lab.run(named, *restore), "refused", "not empty")
     assert fingerprint(targets[0]) == empty, "no disk is written before all are checked"
@@ -255,7 +256,7 @@ def test_further_disks_come_too(image: LiveImage, lab: Lab) -> None:
     targets = [create_disk(lab.folder / f"target{n}.img", size + 5 * MIB) for n, size in enumerate(sizes)]
     restored = [Drive(path=path, serial=f"T{n}") for n, path in enumerate(targets)]
     words = [f"lvpack.disk=T{n}" for n in range(4)]
-    report = lab.run(restored, "lvpack.action=restore", "lvpack.source=one", *words)
+    report = lab.run(restored, "lvpack.action=restore", "lvpack.source=one", "lvpack.grow=none", *words)
     assert report.status == "ok", report
     after = inventory.take(image, *restored)
     assert inventory.differing_files(before, after) == []

@@ -32,6 +32,10 @@ def perform(settings: Settings, network: Network, session: Session) -> str:
             return restore(settings, network, session, places.RUN)
         case "verify":
             return verify(settings.source, network, session, settings.patience)
+        case "plan" if settings.source:
+            from lvpack_agent.restore.restore import only_plan as plan_of_restore
+
+            return plan_of_restore(settings, network, session, places.RUN)
         case "plan":
             from lvpack_agent.overlay.pack import only_plan
 

@@ -53,6 +53,7 @@ class Timings:
     read_back: float = field(default=UNKNOWN, metadata=_IF_KNOWN | {"name": "read back"})
     regrow: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
     write: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
+    grow: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
     verify: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
     boot: float = field(default=UNKNOWN, metadata=_IF_KNOWN)
 

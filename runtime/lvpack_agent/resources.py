@@ -9,10 +9,19 @@ from lvpack_agent.sizes import MIB
 
 def available_memory() -> int:
     """Return the bytes of memory that programs may still use (kernel: filesystems/proc.rst, MemAvailable)."""
+    return _memory("MemAvailable")
+
+
+def total_memory() -> int:
+    """Return the bytes of memory of this machine, without what the kernel took at its start (MemTotal)."""
+    return _memory("MemTotal")
+
+
+def _memory(key: str) -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
-    raise Failed("cannot read how much memory is free: /proc/meminfo has no MemAvailable")
+    raise Failed(f"cannot read how much memory there is: /proc/meminfo has no {key}")
 
 
 # Bytes of memory for each thread that compresses: its piece, its frame, what waits to be written, and zstd's tables up

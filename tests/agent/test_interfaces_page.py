@@ -95,7 +95,7 @@ def test_each_size_is_measured() -> None:
 @pytest.mark.parametrize("heading", ["Sizes", "Timings"])
 def test_each_cell_is_a_promise(heading: str) -> None:
     kinds = tables()[heading][0][1:-1]
-    assert kinds == ["backup", "in place", "plan", "restore", "verify"]
+    assert kinds == ["backup", "in place", "plan", "restore", "restore plan", "verify"]
     assert {when for kind in kinds for when in promised(heading, kind).values()} == {interfaces.ALWAYS, interfaces.MAY}
     for key in rows(heading):
         assert any(key in promised(heading, kind) for kind in kinds), f"'{key}' is in no result"

@@ -1,11 +1,16 @@
 """An image set in words: a summary, and the plan that it was packed by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from lvpack_agent.errors import Refused, understood
 from lvpack_agent.image import losses
 from lvpack_agent.image.manifest import Image, Manifest
-from lvpack_agent.plan.text import as_text
+from lvpack_agent.layout.disks import Disk
+from lvpack_agent.plan.grow import grown
+from lvpack_agent.plan.text import as_text, restore_text
 from lvpack_agent.printable import printable
+from lvpack_agent.settings.read import parse
+from lvpack_agent.settings.table import PREFIX
 from lvpack_agent.sizes import human
 
 
@@ -37,6 +42,40 @@ def _image_lines(image: Image, manifest: Manifest) -> Iterator[str]:
     size, data = image.checksums.raw_size, sum(part.count for part in image.block_map)
     yield f"packed     {human(size)} ({size:,} bytes), {human(data)} of it data"
     yield f"stored     {human(image.checksums.stored_size)} in {image.image} ({manifest.compression})"
+
+
+def restore_plan(
+    manifest: Manifest, sizes: Sequence[int], words: Sequence[str], memory: int | None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the plan of a restore to disks of such sizes in bytes, and its warnings.
+
+    words are those of the kernel command line, of which lvpack.grow counts; memory is that of the machine in bytes.
+    Raises Refused if the disks are too small or too few, or if there is no room for a rule.
+    """
+    packed = manifest.packed.disks
+    if len(sizes) != len(packed):
+        raise Refused(
+            f"cannot plan a restore: the set has {len(packed)} disk{'s' if len(packed) > 1 else ''}, and "
+            f"{len(sizes)} sizes are given",
+            hint="give --target-size for each disk of the set, in its order",
+        )
+    for disk, size in zip(packed, sizes, strict=True):
+        if size < disk.size:
+            raise Refused(
+                f"cannot plan a restore to {size:,} bytes: the image needs {disk.size:,}",
+                hint=f"give at least {human(disk.size)}",
+            )
+    targets = [
+        Disk(
+            path=f"target {number}" if len(sizes) > 1 else "target", size=size, sector_size=disk.sector_size, table=None
+        )
+        for number, (disk, size) in enumerate(zip(packed, sizes, strict=True))
+    ]
+    settings = parse([*words, f"{PREFIX}action=plan"])
+    assert settings
+    with understood("the layouts in the image set"):
+        growth = grown(manifest.plan, manifest.packed, targets, settings.grow, memory, manifest.mounts)
+    return restore_text(growth, manifest.name), growth.warnings
 
 
 def plan_text(manifest: Manifest) -> str:

@@ -35,8 +35,13 @@ def what_is_known(disk: BlockDevice) -> str:
     """Return what a disk holds by its partitions and by signatures that wipefs(8) knows, in words; "" if neither."""
     if disk.parts:
         return f"{len(disk.parts)} partition{'s' if len(disk.parts) > 1 else ''}"
-    signatures = run(["wipefs", "--noheadings", "--output", "TYPE", disk.path]).stdout.split()
-    return "the signature of " + ", ".join(dict.fromkeys(signatures)) if signatures else ""
+    found = signatures(disk)
+    return "the signature of " + ", ".join(found) if found else ""
+
+
+def signatures(disk: BlockDevice) -> list[str]:
+    """Return the names of the signatures on a disk that wipefs(8) knows, each once."""
+    return list(dict.fromkeys(run(["wipefs", "--noheadings", "--output", "TYPE", disk.path]).stdout.split()))
 
 
 def what_uses(disk: BlockDevice) -> str:

@@ -42,8 +42,9 @@ def _text(manifest: Manifest) -> str:
         "With lvpack: boot its image with lvpack.action=restore lvpack.source=URL-OF-THIS-FOLDER"
         f"{with_disks}\n\n"
         f"{_left_out(manifest)}"
-        "The swap areas are small now, and the filesystems have little free space. To grow them by hand: enlarge the\n"
-        "PV's partition, pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
+        "lvpack gives LVs, filesystems and swap the sizes back that they had (lvpack.grow). Restored by hand, swap is\n"
+        "small, and filesystems have little free space. To grow them by hand: enlarge the PV's partition, then\n"
+        "pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
     )
 
 

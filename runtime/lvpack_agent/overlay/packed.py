@@ -5,8 +5,7 @@ from pathlib import Path
 
 from lvpack_agent.devices import dmsetup, sfdisk
 from lvpack_agent.devices.dmsetup import Linear
-from lvpack_agent.lvm import commands as lvm
-from lvpack_agent.lvm.rewrite import rewrite
+from lvpack_agent.lvm.install import install
 from lvpack_agent.plan.stretches import stretches
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.undo import Undo
@@ -31,12 +30,5 @@ def packed_disks(
         devices.append(dmsetup.create(f"lvpack-packed{index or ''}", packed_table(plan, sources, index), undo))
         if disk.table:
             sfdisk.write(devices[-1], disk.table, disk.sector_size)
-    for vg in plan.target.vgs:
-        with Undo() as pvs_only:
-            pvs = {}
-            for pv in vg.pvs:
-                whole = Linear(device=devices[pv.disk], offset=plan.target.pv_start(pv), size=pv.size)
-                name = f"lvpack-packed{pv.disk or ''}-pv{pv.partition}"
-                pvs[pv] = dmsetup.create(name, dmsetup.linear_table([whole]), pvs_only)
-            lvm.restore_metadata(vg.name, pvs, rewrite(vg_texts[vg.name], vg), folder)
+    install(plan.target, devices, "packed", vg_texts, folder)
     return tuple(devices)

@@ -9,6 +9,7 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.machine import dmi
+from lvpack_agent.restore import mark
 from lvpack_agent.sizes import human
 
 
@@ -41,7 +42,7 @@ def choose_targets(
             f"cannot choose the target disk: there are {len(candidates)}", hint=f"name one with lvpack.disk=: {known}"
         )
     for target, packed in zip(candidates, wanted, strict=True):
-        _refuse_unfit(target, packed, overwrite)
+        _refuse_unfit(target, packed, manifest, overwrite, say)
     return candidates
 
 
@@ -77,7 +78,9 @@ def _origin(disk: BlockDevice, sources: Sequence[Disk], same_machine: bool) -> s
     return ""
 
 
-def _refuse_unfit(target: BlockDevice, packed: Disk, overwrite: bool) -> None:
+def _refuse_unfit(
+    target: BlockDevice, packed: Disk, manifest: Manifest, overwrite: bool, say: Callable[[str], object]
+) -> None:
     if target.size < packed.size:
         raise Refused(
             f"cannot restore to '{target.path}': it has {target.size:,} bytes, the image needs {packed.size:,}",
@@ -92,7 +95,9 @@ def _refuse_unfit(target: BlockDevice, packed: Disk, overwrite: bool) -> None:
     if target.read_only:
         raise Refused(f"cannot restore to '{target.path}': it is read-only", hint="remove its write protection")
     held = what_holds(target)
-    if held and not overwrite:
+    if held and not overwrite and mark.is_left_by(target, manifest):
+        say(f"{target.path} is what an earlier restore of this image set has left unfinished: it is written again")
+    elif held and not overwrite:
         raise Refused(
             f"cannot restore to '{target.path}': it is not empty, it holds {held}",
             hint="lvpack.overwrite=yes writes over it; everything on it is lost then",

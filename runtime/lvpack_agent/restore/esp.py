@@ -14,6 +14,7 @@ from lvpack_agent import guarded
 from lvpack_agent.devices import blockdev
 from lvpack_agent.errors import Ended, LvpackError, Refused
 from lvpack_agent.image.manifest import Manifest
+from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.machine import efi_boot, firmware
 from lvpack_agent.machine.efi_entries import Loader, astray, esps
 from lvpack_agent.probe.open import mapped
@@ -45,15 +46,16 @@ def refuse_astray(manifest: Manifest, name: str, how: str) -> None:
             )
 
 
-def make_bootable(disk: str, manifest: Manifest, how: str, session: Session, folder: Path) -> None:
+def make_bootable(
+    disk: str, manifest: Manifest, table: PartitionTable | None, how: str, session: Session, folder: Path
+) -> None:
     """Do what lvpack.efi says (how), so that firmware finds the boot loader on a disk that was restored and verified.
 
-    disk is the path of the manifest's boot_disk. What fails becomes a warning, for the data is there. folder is where
-    partitions are mounted meanwhile.
+    disk is the path of the manifest's boot_disk, table its partition table. What fails becomes a warning, for the data
+    is there. folder is where partitions are mounted meanwhile.
     """
     entry, fallback = how in ("entry", "both"), how in ("fallback", "both")
     here, there = firmware.firmware().uefi, manifest.machine.get("firmware", "").startswith("UEFI")
-    table = manifest.packed.disks[manifest.boot_disk].table
     numbers = dict.fromkeys([loader.partition for loader in manifest.boot] + (esps(table) if table else []))
     if table is None or not numbers:
         if fallback or (entry and here and there):

@@ -7,7 +7,7 @@ import struct
 import threading
 import zlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
@@ -15,6 +15,7 @@ from lvpack_agent.image.pieces import PIECE, Piece
 from lvpack_agent.layout.ranges import Lookup, Range
 from lvpack_agent.parallel import Window
 from lvpack_agent.pipes import is_zero
+from lvpack_agent.plan.grow_disks import Place, whole_image
 from lvpack_agent.resources import worker_count
 from lvpack_agent.sizes import KIB, MIB
 
@@ -34,17 +35,26 @@ BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F
 class Target:
     """An open disk that gets the pieces of an image of size bytes; done gets the bytes of each that is written.
 
-    Holes become zeros where the disk has a command for that; else they are discarded, or stay as they are but for
-    their ends, as with bmaptool(1). Raises OSError as the disk does.
+    places says where on the disk the image's bytes go; by default where they are in the image. Holes become zeros where
+    the disk has a command for that; else they are discarded, or stay as they are but for their ends, as with
+    bmaptool(1). Raises OSError as the disk does.
     """
 
     def __init__(
-        self, fd: int, queue: Path, block_map: Sequence[Range], size: int, done: Callable[[int], object]
+        self,
+        fd: int,
+        queue: Path,
+        block_map: Sequence[Range],
+        size: int,
+        done: Callable[[int], object],
+        places: Sequence[Place] = (),
     ) -> None:
         self._fd, self.size, self._done = fd, size, done
+        self._places = places or whole_image(size)
         self._map = Lookup([Range(start=0, count=min(HEAD, size)), *block_map])
         self._zeroes, self._discards = (_limit(queue / f"{name}_max_bytes") > 0 for name in ("write_zeroes", "discard"))
         self._head = bytearray(min(HEAD, size))
+        self._finished = False
         self._lock = threading.Lock()
         self._unsynced = 0
         # Of each piece that was written: where it is, how long, and its checksum.
@@ -60,16 +70,18 @@ class Target:
             raise Failed(f"cannot restore: the image is longer than the {self.size:,} bytes that were promised")
         data = None if isinstance(piece, int) else memoryview(piece)
         checksum = 0
-        end = at
-        for where in self._to_write(at, count):
-            self._hole(end, where.start - end)
-            end = where.end
-            part = data[where.start - at : where.end - at] if data else bytes(where.count)
-            checksum = zlib.crc32(part, checksum)
-            head = max(0, min(HEAD, where.end) - where.start)
-            self._head[where.start : where.start + head] = part[:head]
-            self._write(part[head:], where.start + head)
-        self._hole(end, at + count - end)
+        for place in self._placed(at, count):
+            shift, end = place.to - place.start, place.start
+            for where in self._to_write(place.start, place.count):
+                self._hole(end + shift, where.start - end)
+                end = where.end
+                part = data[where.start - at : where.end - at] if data else bytes(where.count)
+                checksum = zlib.crc32(part, checksum)
+                offset = where.start + shift
+                head = _in_head(offset, where.count)
+                self._head[offset : offset + head] = part[:head]
+                self._write(part[head:], offset + head)
+            self._hole(end + shift, place.start + place.count - end)
         with self._lock:
             for column, value in zip(self._written, (at, count, checksum), strict=True):
                 column.append(value)
@@ -80,11 +92,21 @@ class Target:
             os.fdatasync(self._fd)  # keeps progress honest, and dirty pages few
         self._done(count)
 
+    @property
+    def head(self) -> bytes:
+        """The first bytes of the disk, which are not written before finish()."""
+        return bytes(self._head)
+
+    def flush(self) -> None:
+        """Wait until all that was written is on the medium."""
+        os.fdatasync(self._fd)
+
     def finish(self) -> None:
         """Write the head, and wait until all is on the medium."""
-        os.fdatasync(self._fd)
+        self.flush()
         os.pwrite(self._fd, self._head, 0)
         os.fsync(self._fd)
+        self._finished = True
 
     def read_again(self, path: str, done: Callable[[int], object]) -> None:
         """Read what was written from the disk. Raises Failed if that is not what was written."""
@@ -99,12 +121,11 @@ class Target:
     def _compare(self, fd: int, path: str, at: int, count: int, checksum: int, done: Callable[[int], object]) -> None:
         found = 0
         try:
-            for where in self._to_write(at, count):
-                for start in range(where.start, where.end, PIECE):
-                    length = min(PIECE, where.end - start)
-                    data = os.pread(fd, length, start)
-                    os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
-                    found = zlib.crc32(data, found)
+            for place in self._placed(at, count):
+                for where in self._to_write(place.start, place.count):
+                    for start in range(where.start, where.end, PIECE):
+                        length = min(PIECE, where.end - start)
+                        found = zlib.crc32(self._read(fd, start + place.to - place.start, length), found)
         except OSError as error:
             raise Failed(
                 f"cannot read disk '{path}' near byte {at:,}: {error.strerror}", hint="look at dmesg: is it sound?"
@@ -115,6 +136,20 @@ class Target:
                 hint="the disk, its cable or the memory is faulty: test them before using this machine",
             )
         done(count)
+
+    def _read(self, fd: int, offset: int, length: int) -> bytes:
+        """Return bytes of the disk; a head that is not written yet is taken as it will be."""
+        data = os.pread(fd, length, offset)
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
+        head = 0 if self._finished else _in_head(offset, length)
+        return bytes(self._head[offset : offset + head]) + data[head:]
+
+    def _placed(self, at: int, count: int) -> Iterator[Place]:
+        """Yield where on the disk count bytes of the image go, from byte at on."""
+        for place in self._places:
+            start, end = max(at, place.start), min(at + count, place.start + place.count)
+            if start < end:
+                yield Place(start=start, count=end - start, to=place.to + start - place.start)
 
     def _to_write(self, at: int, count: int) -> list[Range]:
         """Return what to write of a piece: mapped ranges, with short gaps between them."""
@@ -152,6 +187,11 @@ class Target:
 
     def _call(self, command: int, start: int, count: int) -> None:
         fcntl.ioctl(self._fd, command, struct.pack("QQ", start, count))
+
+
+def _in_head(offset: int, count: int) -> int:
+    """Return how many of count bytes from an offset on are in the disk's head."""
+    return min(count, max(0, HEAD - offset))
 
 
 def _limit(path: Path) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lvpack_agent.settings.growing import grow
 from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, patience, scratch, url, yes_no
 
 PREFIX = "lvpack."
@@ -50,11 +51,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="source",
         group="where",
-        brief="restore, verify: the set, nfs://HOST/PATH/NAME",
+        brief="restore, verify, plan: a set, nfs://HOST/PATH/NAME",
         values="nfs://HOST[:PORT]/PATH/NAME",
         default="",
         read=url,
-        meaning="restore, verify: the image set to read",
+        meaning="restore, verify: the image set to read; plan: the set whose restore is planned, instead of a backup",
     ),
     Option(
         name="name",
@@ -190,11 +191,15 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="grow",
         group="how",
-        brief="restore: none, the layout stays as it was packed",
-        values="none",
-        default="none",
-        read=one_of("none", later=("fs", "original")),
-        meaning="restore: the layout is written as it was packed",
+        brief="restore: source, fill, none, or rules NAME=SIZE",
+        values="source, fill, none, or rules NAME=SIZE, +SIZE, N%, max, source, packed (swap also ram) with commas "
+        "between them",
+        default="source",
+        read=grow,
+        meaning="restore: what becomes of the space that the target has beyond the packed disk. source: LVs, with what "
+        "is on them, get the sizes back that they had, the VG its free space; on a smaller disk each a share in "
+        "proportion to what it lost. fill: what is left then is shared out, too, but not to swap. none: the layout "
+        "stays as it was packed. A rule sets the size of one LV, that of all others follows source",
     ),
     Option(
         name="efi",

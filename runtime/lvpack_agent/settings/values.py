@@ -86,7 +86,7 @@ class Settings:
     readback: bool
     errors: str
     regrow: bool
-    grow: str
+    grow: Grow
     efi: str
     overwrite: bool
     patience: int

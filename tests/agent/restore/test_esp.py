@@ -174,5 +174,5 @@ def test_nothing_that_an_entry_holds_fails_a_restore(
     made = manifest_of((disk,), (empty_image(4 * MIB, "disk.img"),))
     made = replace(made, boot=(loader,), machine={"firmware": "UEFI"})
     session = Session(action="restore", out=print)
-    esp.make_bootable("/dev/vda", made, "entry", session, tmp_path / "esp")
+    esp.make_bootable("/dev/vda", made, table, "entry", session, tmp_path / "esp")
     assert session.warnings

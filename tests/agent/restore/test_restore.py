@@ -17,8 +17,11 @@ from lvpack_agent.image import files, write
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.plan.grow_disks import whole_image
+from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
-from lvpack_agent.restore.restore import opened, unusable_if_cut_off, write_disks
+from lvpack_agent.restore import mark
+from lvpack_agent.restore.write import opened, unusable_if_cut_off, write_disks, write_heads
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
@@ -30,12 +33,21 @@ def test_the_disk_that_was_written_is_wiped_and_not_what_has_its_name_now(tmp_pa
     """A disk that goes away and comes back gets another name."""
     path, renamed = tmp_path / "sda", tmp_path / "sdb"
     path.write_bytes(b"x" * 2 * MIB)
-    with opened([str(path)], ["sda"]) as fds, pytest.raises(type(error)), unusable_if_cut_off(fds, [str(path)]):
+    with (
+        opened([str(path)], ["sda"]) as fds,
+        pytest.raises(type(error)),
+        unusable_if_cut_off(fds, [str(path)], two_disks()),
+    ):
         path.rename(renamed)
         path.write_bytes(b"y" * 2 * MIB)
         raise error
     assert path.read_bytes() == b"y" * 2 * MIB
-    assert renamed.read_bytes() == bytes(MIB) + b"x" * MIB
+    assert renamed.read_bytes() == marked(two_disks()) + b"x" * MIB
+
+
+def marked(manifest: Manifest) -> bytes:
+    """Return the first MiB of a disk whose restore was cut off."""
+    return mark.of(manifest).ljust(MIB, b"\0")
 
 
 def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
@@ -59,8 +71,10 @@ def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
 def written(folder: Path, manifest: Manifest, targets: list[BlockDevice]) -> None:
     """Write the targets as a restore does."""
     paths = [target.path for target in targets]
-    with opened(paths, paths) as fds, unusable_if_cut_off(fds, paths):
-        write_disks(fds, folder, manifest, targets, Session(action="restore", out=silent))
+    with opened(paths, paths) as fds, unusable_if_cut_off(fds, paths, manifest):
+        places = [whole_image(image.checksums.raw_size) for image in manifest.images]
+        done = write_disks(fds, folder, manifest, targets, places, Session(action="restore", out=silent))
+        write_heads(done, targets)
 
 
 def test_each_image_goes_to_its_disk(tmp_path: Path) -> None:
@@ -82,7 +96,24 @@ def test_a_damaged_image_leaves_no_disk_that_looks_good(tmp_path: Path) -> None:
         written(tmp_path, manifest, targets)
     first, second = (Path(target.path).read_bytes() for target in targets)
     assert first[MIB : SIZES[0]] == contents[0][MIB:], "it was written"
-    assert first[:MIB] == second[:MIB] == bytes(MIB)
+    assert first[:MIB] == second[:MIB] == marked(manifest)
+    assert mark.stands_alone(first[:MIB]) and not mark.stands_alone(contents[0][:MIB])
+
+
+@pytest.mark.starts_processes
+def test_only_the_same_restore_takes_an_unfinished_disk_again(tmp_path: Path) -> None:
+    manifest, _ = a_set(tmp_path)
+    target = disk(tmp_path, "A", 8 * MIB)
+    assert not mark.is_left_by(target, manifest)
+    with Path(target.path).open("r+b") as file:
+        file.write(mark.of(manifest))
+        file.seek(2 * MIB)
+        file.write(b"what had arrived")
+    other = replace(manifest, checksums=replace(manifest.checksums, stored_sha256="0" * 64))
+    assert mark.is_left_by(target, manifest) and not mark.is_left_by(target, other)
+    assert not mark.is_left_by(replace(target, parts=(target,)), manifest)
+    run(["mkswap", target.path])
+    assert not mark.is_left_by(target, manifest)
 
 
 @pytest.mark.parametrize(("number", "gone"), [(errno.EIO, False), (errno.ENOSPC, False), (errno.ENXIO, True)])

@@ -12,6 +12,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.image import pieces
 from lvpack_agent.layout import ranges
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.plan.grow_disks import Place
 from lvpack_agent.restore import target
 from lvpack_agent.restore.target import Target
 from lvpack_agent.sizes import KIB, MIB
@@ -21,10 +22,17 @@ SIZE = 5 * MIB + UNIT
 OLD = b"\xaa"
 
 
-def restored(folder: Path, block_map: tuple[Range, ...], image: bytes, seed: int = 0) -> tuple[Path, Target]:
+def restored(
+    folder: Path,
+    block_map: tuple[Range, ...],
+    image: bytes,
+    seed: int = 0,
+    places: tuple[Place, ...] = (),
+    finish: bool = True,
+) -> tuple[Path, Target]:
     """Restore an image over old data, its pieces in any order."""
     path = folder / "disk"
-    path.write_bytes(OLD * SIZE)
+    path.write_bytes(OLD * max([SIZE, *(place.to + place.count for place in places)]))
     device = folder / "image"
     device.write_bytes(image)
     parts, at = [], 0
@@ -35,12 +43,13 @@ def restored(folder: Path, block_map: tuple[Range, ...], image: bytes, seed: int
     fd = os.open(path, os.O_RDWR)
     try:
         done: list[int] = []
-        disk = Target(fd, folder, block_map, SIZE, done.append)
+        disk = Target(fd, folder, block_map, SIZE, done.append, places)
         for at, piece in parts:
             disk.put(at, piece)
         assert sum(done) == SIZE
         assert path.read_bytes()[: target.HEAD] == OLD * target.HEAD, "the head is written last"
-        disk.finish()
+        if finish:
+            disk.finish()
     finally:
         os.close(fd)
     return path, disk
@@ -81,3 +90,29 @@ def test_an_image_that_is_too_long_is_refused(tmp_path: Path) -> None:
         disk = Target(file.fileno(), tmp_path, (), MIB, lambda _: None)
         with pytest.raises(Failed, match="longer"):
             disk.put(MIB - 512, b"x" * 1024)
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_partitions_that_move_are_written_where_they_go(tmp_path: Path, finish: bool) -> None:
+    """What is in no place is not written; and what was written reads back before the head is on the disk, too."""
+    image = random.Random(2).randbytes(SIZE)
+    places = (
+        Place(start=0, count=2 * MIB + UNIT, to=0),
+        Place(start=3 * MIB, count=MIB, to=7 * MIB + UNIT),
+        Place(start=4 * MIB, count=MIB, to=9 * MIB),
+    )
+    whole = (Range(start=0, count=SIZE),)
+    path, disk = restored(tmp_path, whole, image, seed=3, places=places, finish=finish)
+    found, expected = path.read_bytes(), bytearray(OLD * (10 * MIB))
+    for place in places:
+        expected[place.to : place.to + place.count] = image[place.start : place.start + place.count]
+    assert disk.head == expected[: target.HEAD]
+    if not finish:
+        expected[: target.HEAD] = OLD * target.HEAD
+    assert found == bytes(expected)
+    disk.read_again(str(path), lambda _: None)
+    with path.open("r+b") as file:
+        file.seek(9 * MIB + 7)
+        file.write(b"zz")
+    with pytest.raises(Failed, match="does not read back"):
+        disk.read_again(str(path), lambda _: None)

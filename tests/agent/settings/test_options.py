@@ -7,7 +7,7 @@ from lvpack_agent.errors import Refused
 from lvpack_agent.settings import table
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import OPTIONS
-from lvpack_agent.settings.values import Compression, Settings
+from lvpack_agent.settings.values import Compression, Grow, Settings
 from lvpack_agent.shares.url import parse_url
 
 
@@ -66,6 +66,18 @@ def test_defaults_are_readable_and_last_wins() -> None:
         "lvpack.mode=in-place",
         "lvpack.scratch=disk",
         "lvpack.disk=",
+        "lvpack.grow=original",
+        "lvpack.grow=",
+        "lvpack.grow=root",
+        "lvpack.grow==5G",
+        "lvpack.grow=root=",
+        "lvpack.grow=root=5X",
+        "lvpack.grow=root=101%",
+        "lvpack.grow=root=-5G",
+        "lvpack.grow=root=5G,",
+        "lvpack.grow=root=5G,root=max",
+        "lvpack.grow=root=fill",
+        "lvpack.grow=fill,root=5G",
     ],
 )
 def test_wrong_words_are_refused_by_name(word: str) -> None:
@@ -73,6 +85,28 @@ def test_wrong_words_are_refused_by_name(word: str) -> None:
         parse(["lvpack.action=plan", word])
     assert word.partition("=")[0] in refused.value.message
     assert refused.value.hint
+
+
+def grown(text: str) -> Grow:
+    settings = parse(words(f"lvpack.action=plan {text}"))
+    assert settings
+    return settings.grow
+
+
+def test_policies_and_rules_of_growing() -> None:
+    assert grown("") == grown("lvpack.grow=source") == Grow(policy="source")
+    assert [grown(f"lvpack.grow={policy}").policy for policy in ("fill", "none")] == ["fill", "none"]
+    found = grown('"lvpack.grow=/var=20G,vg-1/a=b=+1.5G,home=12.5%,swap=ram,x=max,y=source,z=packed"')
+    assert found.policy == "source" and str(found).startswith("/var=20G,vg-1/a=b=+1.5G")
+    assert [(rule.name, rule.how, rule.size, rule.percent) for rule in found.rules] == [
+        ("/var", "size", 20 << 30, 0),
+        ("vg-1/a=b", "plus", 3 << 29, 0),
+        ("home", "share", 0, 12.5),
+        ("swap", "ram", 0, 0),
+        ("x", "max", 0, 0),
+        ("y", "source", 0, 0),
+        ("z", "packed", 0, 0),
+    ]
 
 
 def test_addresses_of_servers_that_there_are() -> None:
