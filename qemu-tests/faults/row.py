@@ -16,12 +16,15 @@ from lvpack_builder.lab.qemu import create_disk
 
 MOMENT_SECONDS = 300.0
 BACKUP, IN_PLACE, RESTORE, VERIFY = "backup", "in place", "restore", "verify"
+# A restore to a disk twice as large as the packed one, as a job of its own.
+GROW = "restore that grows"
 _BACKUP = ("lvpack.action=backup", "lvpack.name=one", "lvpack.target=SHARE", "lvpack.onerror=shell")
 _RESTORE = ("lvpack.action=restore", "lvpack.disk=/dev/vda", "lvpack.overwrite=yes", "lvpack.onerror=shell")
 WORDS = {
     BACKUP: _BACKUP,
     IN_PLACE: (*_BACKUP, "lvpack.mode=inplace"),
     RESTORE: _RESTORE,
+    GROW: _RESTORE,
     VERIFY: ("lvpack.action=verify", "lvpack.onerror=shell"),
 }
 OLD = b"what the target held before"
@@ -29,10 +32,11 @@ OLD = b"what the target held before"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """job: BACKUP, IN_PLACE, RESTORE or VERIFY. when: what the console says just before the fault strikes, "" at once.
+    """job: BACKUP, IN_PLACE, RESTORE, GROW or VERIFY. when: what the console says just before the fault strikes.
 
-    status is that of the result, "" if the run is cut; says are words of its message or its warnings. source is the
-    name of the set that is restored or checked. again: the status of the run that comes after the fault is mended.
+    Without when it strikes at once. status is that of the result, "" if the run is cut; says are words of its message
+    or its warnings. source is the name of the set that is restored or checked. again: the status of the run that comes
+    after the fault is mended.
     Whatever happens, and in every row: an untouched source, or one that the next run finishes in place; on the share a
     whole set or none, and the reason; on a target all that the set has, or no partition table.
     """
@@ -61,7 +65,7 @@ def play(row: Row, image: LiveImage, made: Samples, folder: Path) -> list[str]:
     if row.job in (BACKUP, IN_PLACE):
         disk = source_copy(made, folder)
     else:
-        disk = create_disk(folder / "target.img", made.size)
+        disk = create_disk(folder / "target.img", made.size * (2 if row.job == GROW else 1))
         with disk.open("r+b") as file:
             file.write(OLD)
         copied_sets(made, share)
@@ -75,7 +79,7 @@ def play(row: Row, image: LiveImage, made: Samples, folder: Path) -> list[str]:
 def _reports(row: Row, image: LiveImage, made: Samples, folder: Path, disk: Path, share: Path) -> list[Report]:
     """Return the results of the run, if it has one, and of the run after it, if there is one."""
     words = (*WORDS[row.job], *row.words)
-    if row.job in (RESTORE, VERIFY):
+    if row.job in (RESTORE, GROW, VERIFY):
         words += (f"lvpack.source=SHARE/{row.source}",)
     reports = []
     with bench(image, made, folder, disk, share, filters=row.fault.filters, words=row.fault.words) as one:
@@ -125,11 +129,20 @@ def _complaints(row: Row, reports: list[Report], made: Samples, disk: Path, shar
         case "restore":
             if last == "ok" and fingerprint(disk) != made.packed:
                 yield "the target is not what the set has"
-            if last != "ok" and fingerprint(disk) not in (before, made.packed) and not head_is_gone(disk):
-                yield "the target has a partition table, and not all that belongs to it"
+            yield from _of_target(last, disk, before, made.packed)
+        case "restore that grows":
+            if last == "ok" and (head_is_gone(disk) or fingerprint(disk) == made.packed):
+                yield "the target has no partition table, or has not grown"
+            yield from _of_target(last, disk, before)
         case _:
             if fingerprint(disk) != before:
                 yield "a check has written to a disk"
+
+
+def _of_target(last: str, disk: Path, *whole: str) -> Iterator[str]:
+    """Complain of the target of a run that did not end well; whole are fingerprints that it may have, too."""
+    if last != "ok" and fingerprint(disk) not in whole and not head_is_gone(disk):
+        yield "the target has a partition table, and not all that belongs to it"
 
 
 def _of_backup(row: Row, last: str, share: Path) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The table of faults."""
 
 from faults import kinds
-from faults.row import BACKUP, IN_PLACE, RESTORE, VERIFY, Row
+from faults.row import BACKUP, GROW, IN_PLACE, RESTORE, VERIFY, Row
 
 SHRINK, DUMP, READ_BACK, WRITE, CHECK = "== shrink", "== dump", "== read back", "== write", "== verify"
 
@@ -113,7 +113,19 @@ def _sets() -> list[Row]:
     return rows
 
 
-ROWS = (*_disks(), *_shares(), *_tools(), *_machine(), *_sets())
+def _growing() -> list[Row]:
+    when = "== grow"
+    rows = [Row(job=GROW, fault=kinds.disk_error(call), when=when) for call in ("pread", "pwrite")]
+    rows.append(Row(job=GROW, fault=kinds.disk_gone(), when=when))
+    for how in ("crashes", "talks nonsense"):
+        names = ("sfdisk", "lvm", "dmsetup", "e2fsck", "resize2fs", "mkswap")
+        rows += [Row(job=GROW, fault=kinds.tool(name, how), when=when) for name in names]
+    rows.append(Row(job=GROW, fault=kinds.power_cut(), when=when, status="", again="ok"))
+    rows.append(Row(job=GROW, fault=kinds.terminated(), when=when))
+    return rows
+
+
+ROWS = (*_disks(), *_shares(), *_tools(), *_machine(), *_sets(), *_growing())
 # The six that differ most, which the core plays.
 CORE = (
     "backup: disk: read error at '== dump'",

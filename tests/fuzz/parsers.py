@@ -43,7 +43,7 @@ from lvpack_agent.report import Report, Sizes, parse_result
 from lvpack_agent.settings import read
 from lvpack_agent.settings.values import Compression, Margin
 from lvpack_agent.shares.url import parse_url
-from lvpack_agent.sizes import KIB, MIB, parse_size
+from lvpack_agent.sizes import GIB, KIB, MIB, parse_size
 from lvpack_agent.snapshots import scratch_label
 from lvpack_builder.image import outputs
 from lvpack_builder.sets import describe, find
@@ -242,6 +242,7 @@ def _manifest_used(data: bytes, folder: Path) -> None:
     manifest = find.manifest_of("read", folder, silent)
     describe.describe(manifest)
     describe.plan_text(manifest)
+    describe.restore_plan(manifest, [disk.size + GIB for disk in manifest.packed.disks], ["lvpack.grow=fill"], None)
     restore_text.restore_text(manifest)
 
 
