@@ -1,11 +1,13 @@
 """A restore that grows: sizes by lvs, every file and identity, rules that are refused, and what a power cut leaves."""
 
 from collections.abc import Sequence
+from random import Random, SystemRandom
 
 import pytest
 from click.testing import CliRunner
 
 from lab.runs import Lab, assert_ended, fingerprint, started
+from lab.writelog import WriteLog
 from lvpack_agent.image import check
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.restore import mark
@@ -150,6 +152,41 @@ def test_a_cut_leaves_no_disk_that_looks_good(image: LiveImage, lab: Lab, when: 
     after = inventory.take(image, target)
     assert inventory.differing_files(before, after) == []
     assert sizes_of(after) == sizes_of(before)
+
+
+@full
+def test_any_write_may_be_the_last(image: LiveImage, lab: Lab) -> None:
+    """After each there is no partition table, or all that belongs to it; the same restore goes on from some of them."""
+    before = packed(image, lab, "faults")
+    [target] = targets_of(lab, "faults", [2 * parse_size(str(recipe_of("faults")["size"]))])
+    pristine, file = sparse_copy(target.path, lab.folder / "pristine.img"), lab.folder / "log"
+    file.touch()
+    report = lab.run([Drive(path=target.path, log=file)], *RESTORE)
+    assert report.status == "ok", report
+    log = WriteLog(file)
+    begin, head = bytearray(MIB), bytearray(MIB)
+    for table, entry in enumerate(log.entries):
+        part = log.data(entry)[: max(0, MIB - entry.at)]
+        head[entry.at : entry.at + len(part)] = part
+        # GPT counts with a first sector that says so (UEFI 2.10, 5.2.3).
+        if head[510:512] == b"\x55\xaa":
+            break
+        begin[:512] = head[:512]
+        assert mark.stands_alone(bytes(begin)), f"after entry {table}"
+    else:
+        pytest.fail("there is no partition table in the end")
+    flushed = max(number for number, entry in enumerate(log.entries[: table + 1]) if entry.flush)
+    assert not any(entry.size for entry in log.entries[flushed + 1 : table]), "all else is on the medium before"
+    assert not any(entry.size for entry in log.entries[table + 1 :]), "nothing comes after"
+    dice = Random(seed := SystemRandom().randrange(1 << 32))
+    for count in dice.sample(range(1, table), 3):
+        print(f"seed {seed}: after {count} of {len(log.entries)} entries")
+        left = log.replayed(pristine, count, lab.folder / "left.img")
+        report = lab.run([Drive(path=left)], *RESTORE)
+        assert report.status == "ok", report
+        after = inventory.take(image, Drive(path=left))
+        assert inventory.differing_files(before, after) == []
+        assert sizes_of(after) == sizes_of(before)
 
 
 @full

@@ -27,6 +27,7 @@ from lvpack_agent.plan.partitions import FIRST_LOGICAL
 from lvpack_agent.probe.open import opened
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run
+from lvpack_agent.restore.target import put_head
 from lvpack_agent.restore.write import naming
 from lvpack_agent.session import Session
 from lvpack_agent.snapshots.stores import attached
@@ -152,8 +153,7 @@ def write_heads(fds: Sequence[int], heads: Sequence[bytes], targets: Sequence[Bl
     for fd, head, disk in reversed(tuple(zip(fds, heads, targets, strict=True))):
         with naming(disk):
             os.fsync(fd)
-            os.pwrite(fd, head, 0)
-            os.fsync(fd)
+            put_head(fd, head)
         with DirectReader(disk.path) as reader:
             found = b"".join(reader.read(at, direct.MOST) for at in range(0, len(head), direct.MOST))
         if found != head:

@@ -22,6 +22,8 @@ from lvpack_agent.sizes import KIB, MIB
 # The first MiB holds the boot sector and the partition table. It is written last, when all the rest has arrived
 # unharmed: a restore that was cut off leaves a disk that nothing takes for a good one.
 HEAD = MIB
+# The boot sector, on disks with sectors of any size. Without it nothing looks for a GPT.
+BLOCK = 4 * KIB
 SYNC_EVERY = 64 * MIB
 # A gap that is shorter is written as the zeros that it holds: a call of its own would take longer.
 SHORT_GAP = 64 * KIB
@@ -104,8 +106,7 @@ class Target:
     def finish(self) -> None:
         """Write the head, and wait until all is on the medium."""
         self.flush()
-        os.pwrite(self._fd, self._head, 0)
-        os.fsync(self._fd)
+        put_head(self._fd, self.head)
         self._finished = True
 
     def read_again(self, path: str, done: Callable[[int], object]) -> None:
@@ -187,6 +188,14 @@ class Target:
 
     def _call(self, command: int, start: int, count: int) -> None:
         fcntl.ioctl(self._fd, command, struct.pack("QQ", start, count))
+
+
+def put_head(fd: int, head: bytes) -> None:
+    """Write the head of an open disk, its first block last of all: until then there is no partition table."""
+    os.pwrite(fd, head[BLOCK:], BLOCK)
+    os.fsync(fd)
+    os.pwrite(fd, head[:BLOCK], 0)
+    os.fsync(fd)
 
 
 def _in_head(offset: int, count: int) -> int:
