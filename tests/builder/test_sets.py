@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from lvpack_agent.errors import Refused
 from lvpack_agent.image import files, write
 from lvpack_agent.image.manifest import write_manifest
+from lvpack_agent.plan.make import make_plan
 from lvpack_agent.sizes import human
 from lvpack_builder.cli.main import main
 from lvpack_builder.image import outputs
+from lvpack_builder.sets import describe
+from tests.agent.builders.layouts import MARGIN, blog_layout
 from tests.agent.builders.oddities import ODD_JSON, spoil
 from tests.builder.builders import DATA, SIZE, write_set
 
@@ -112,6 +116,35 @@ def test_a_set_is_described(tmp_path: Path, blog: Path) -> None:
         "  LV       var: ext4, 224 MiB, was 1.50 GiB",
     ]
     assert done("plan", str(tmp_path / "one")).startswith("Plan: pack disk /dev/vda (no model, 12.0 GiB) with VG vg1")
+
+
+def test_a_restore_is_planned_for_a_disk_of_any_size(tmp_path: Path, blog: Path) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    manifest = replace(write_set(tmp_path / "one", blog), plan=plan, packed=plan.target)
+    text, warnings = describe.restore_plan(manifest, [24 << 30], ["lvpack.grow=var=max,swap=ram"], 2 << 30)
+    assert text.startswith("Plan: restore image set one (1.13 GiB packed) to target (no model, 24.0 GiB)")
+    rows = {line.split()[2]: line for line in text.splitlines() if " LV " in line}
+    assert "18.7 GiB" in rows["var"] and "all that is left: max" in rows["var"], text
+    assert "2.00 GiB" in rows["swap"] and "by the rule swap=ram" in rows["swap"], text
+    assert warnings == ()
+    for sizes, words in (([1 << 20], "the image needs"), ([1 << 40, 1 << 40], "the set has 1 disk, and 2 sizes")):
+        with pytest.raises(Refused, match=words):
+            describe.restore_plan(manifest, sizes, [], None)
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (("-a", "lvpack.grow=fill"), "the size of its disk is missing"),
+        (("--target-size", "40G", "-a", "lvpack.disk=sda"), "cannot plan with 'lvpack.disk=sda'"),
+        (("--target-size", "40G", "-a", "lvpack.grow=x"), "cannot use option 'lvpack.grow=x'"),
+        (("--target-size", "large"), "cannot use --target-size 'large'"),
+        (("--target-size", "40G", "--memory", "x"), "cannot use --memory 'x'"),
+    ],
+)
+def test_what_is_no_plan_of_a_restore(tmp_path: Path, blog: Path, words: tuple[str, ...], cause: str) -> None:
+    write_set(tmp_path / "one", blog)
+    assert cause in said("plan", str(tmp_path / "one"), *words)
 
 
 @pytest.mark.parametrize(("kind", "cause"), ODD_JSON.items())
