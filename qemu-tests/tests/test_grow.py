@@ -190,7 +190,9 @@ def test_any_write_may_be_the_last(image: LiveImage, lab: Lab) -> None:
 
 
 @full
-@pytest.mark.parametrize("recipe", ["gpt", "logical", "logicals", "whole", "areas", "odd", "sectors", "mixed", "three"])
+@pytest.mark.parametrize(
+    "recipe", ["gpt", "logical", "logicals", "whole", "areas", "odd", "sectors", "features", "mixed", "three"]
+)
 @pytest.mark.parametrize("factor", [1, 2])
 def test_each_layout_has_its_sizes_again(image: LiveImage, lab: Lab, recipe: str, factor: int) -> None:
     before = packed(image, lab, recipe)

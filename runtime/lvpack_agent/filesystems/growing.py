@@ -17,7 +17,8 @@ from lvpack_agent.undo import Undo
 # group; the upper half of the number of blocks counts with the feature 64bit.
 _SUPERBLOCK = 1024
 _BLOCKS, _BLOCK_SIZE, _GROUP_BLOCKS, _INCOMPATIBLE, _BLOCKS_HIGH = 0x4, 0x18, 0x20, 0x60, 0x150
-_64BIT = 0x80
+_RO_COMPATIBLE = 0x64
+_64BIT, _BIGALLOC = 0x80, 0x200
 # kernel: fs/xfs/libxfs/xfs_ag.h, XFS_MIN_AG_BLOCKS: a last group that is smaller is left out.
 _XFS_LEAST_GROUP = 64
 
@@ -40,6 +41,12 @@ def grow(
     """
     try:
         if wanted.size <= old.size:
+            return old
+        if wanted.is_ext and is_bigalloc(device):
+            warn(
+                f"the {wanted.type} on LV {name} keeps the {human(old.size)} that it is packed into: resize2fs takes a "
+                "growing filesystem with bigalloc for untested; resize2fs -f makes it larger, at your own risk"
+            )
             return old
         if wanted.is_ext:
             return _ext(device, name, wanted, folder, say)
@@ -103,13 +110,23 @@ def _made(wanted: Content, size: int, slack: int) -> Content:
 @understood("the superblock of an ext filesystem")
 def ext_sizes(device: str) -> tuple[int, int]:
     """Return the bytes of an ext filesystem and those of each of its block groups."""
+    size, low, high, group, incompatible = _numbers(
+        device, _BLOCK_SIZE, _BLOCKS, _BLOCKS_HIGH, _GROUP_BLOCKS, _INCOMPATIBLE
+    )
+    block = 1024 << size
+    return (low | (high << 32 if incompatible & _64BIT else 0)) * block, group * block
+
+
+@understood("the superblock of an ext filesystem")
+def is_bigalloc(device: str) -> bool:
+    """Return whether the blocks of an ext filesystem are allocated in clusters."""
+    [features] = _numbers(device, _RO_COMPATIBLE)
+    return bool(features & _BIGALLOC)
+
+
+def _numbers(device: str, *offsets: int) -> list[int]:
+    """Return 32-bit numbers of an ext superblock."""
     with Path(device).open("rb") as file:
         file.seek(_SUPERBLOCK)
         data = file.read(_SUPERBLOCK)
-
-    def number(offset: int) -> int:
-        return int(struct.unpack_from("<I", data, offset)[0])
-
-    block = 1024 << number(_BLOCK_SIZE)
-    blocks = number(_BLOCKS) | (number(_BLOCKS_HIGH) << 32 if number(_INCOMPATIBLE) & _64BIT else 0)
-    return blocks * block, number(_GROUP_BLOCKS) * block
+    return [int(struct.unpack_from("<I", data, offset)[0]) for offset in offsets]

@@ -66,6 +66,16 @@ def test_a_last_group_without_room_for_its_tables_is_left_out(tmp_path: Path) ->
     assert made.size == 384 * MIB
 
 
+def test_bigalloc_keeps_its_size_and_that_is_said(tmp_path: Path) -> None:
+    """resize2fs refuses to make it larger, unless it is forced."""
+    device = image(tmp_path / "fs", 200 * MIB, "mkfs.ext4", "-q", "-F", "-O", "bigalloc")
+    old = content(device, 200 * MIB)
+    enlarged(device, GIB)
+    made, said = grow(device, old, GIB, tmp_path)
+    assert made == old and growing.ext_sizes(device)[0] == 200 * MIB
+    assert "the ext4 on LV data keeps the 200 MiB" in said[0] and "resize2fs -f" in said[0]
+
+
 def test_a_damaged_ext_is_not_grown_and_named(tmp_path: Path) -> None:
     device = image(tmp_path / "fs", 200 * MIB, "mkfs.ext4", "-q", "-F")
     run(["debugfs", "-w", "-R", "clri <2>", device])
