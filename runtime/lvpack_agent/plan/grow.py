@@ -78,8 +78,9 @@ def grown(
         disks = [_disk(source, packed, index, target) for index, target in enumerate(targets)]
         vgs, whys, warnings = _vgs(before, packed, disks, grow.policy, rules, memory)
         disks = [_trimmed(disk, index, vgs) for index, disk in enumerate(disks)]
-        for disk, new in zip(packed.disks, disks, strict=True):
-            warnings += [f"{new.path}: {why}" for why in limits(disk, new.size)]
+        for index, (disk, new) in enumerate(zip(packed.disks, disks, strict=True)):
+            pvs = {pv.partition for vg in vgs for pv in vg.pvs if pv.disk == index}
+            warnings += [f"{new.path}: {why}" for why in limits(disk, source.disks[index], new.size, pvs)]
     target = Layout(disks=tuple(disks), vgs=tuple(vgs))
     return Growth(
         source=source,
@@ -173,7 +174,7 @@ def _vgs(
         pvs = tuple(grown_pv(pv, old.pv(pv.uuid), vg.extent_size, _room(disks[pv.disk], pv)) for pv in vg.pvs)
         total = sum(pv.extents for pv in pvs)
         wants = wanted(vg, old, total, policy, rules_in(vg, rules), memory)
-        new = extended(replace(vg, pvs=pvs), {uuid: want.extents for uuid, want in wants.items()})
+        new = extended(replace(vg, pvs=pvs), old, {uuid: want.extents for uuid, want in wants.items()})
         lvs = []
         for lv, was, grown_lv in zip(vg.lvs, old.lvs, new.lvs, strict=True):
             if grown_lv.extents < wants[lv.uuid].extents:

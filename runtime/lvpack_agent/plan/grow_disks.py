@@ -1,11 +1,12 @@
 """Where the partitions of a disk are after a restore that grows, and where the bytes of its image go; arithmetic."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from lvpack_agent.layout.disks import Disk, Partition
 from lvpack_agent.layout.volumes import PhysicalVolume
 from lvpack_agent.plan.partitions import FIRST_LOGICAL, LEAD, gpt_tail
+from lvpack_agent.plan.values import BIOS_BOOT
 from lvpack_agent.sizes import MIB, human, round_down, round_up
 
 # An msdos table counts sectors in 32 bits.
@@ -29,8 +30,9 @@ def whole_image(size: int) -> tuple[Place, ...]:
 def places(packed: Disk, grown: Disk) -> tuple[Place, ...]:
     """Return where the bytes of a packed disk go on a disk that has grown: each partition with the gap before it.
 
-    The gap before the first one has the partition table and may have a boot loader; of the others as much goes along
-    as there is on both disks, a MiB at most. Old backup GPTs go nowhere: a grown table brings its own.
+    The gap before the first one has the partition table and may have a boot loader. A gap that is as long on both disks
+    goes along as a whole: it may have a boot record of logical partitions, or what nobody knows of. Of another one as
+    much goes along as there is on both disks, a MiB at most. Old backup GPTs go nowhere: a grown table brings its own.
     """
     rows = packed.in_order()
     if not rows:
@@ -39,7 +41,7 @@ def places(packed: Disk, grown: Disk) -> tuple[Place, ...]:
     at = to = 0
     for row, new in zip(rows, grown.in_order(), strict=True):
         gap, room = row.start - at, new.start - to
-        lead = min(gap, room, LEAD) if found else gap
+        lead = gap if not found or gap == room else min(gap, room, LEAD)
         assert row.number == new.number and room >= lead, (row, new)
         found.append(Place(start=row.start - lead, count=lead + row.size, to=new.start - lead))
         at, to = row.end, new.end
@@ -53,9 +55,14 @@ def table_limit(packed: Disk, size: int) -> int:
     return round_down(size - gpt_tail(packed), MIB)
 
 
-def limits(packed: Disk, size: int) -> Iterator[str]:
-    """Yield, for people, why a partition table cannot use all of a disk of size bytes."""
+def limits(packed: Disk, source: Disk, size: int, pvs: Container[int]) -> Iterator[str]:
+    """Yield, for people, why not all of a disk of size bytes is used; pvs has the partitions of its PVs."""
     most = DOS_SECTORS * packed.sector_size
+    if (boot := holding(source, pvs)) and size - source.size >= MIB:
+        yield (
+            f"partition {boot.number}, a BIOS boot partition after the last PV, stays where GRUB was told to find it, "
+            f"so {human(size - source.size)} of the disk stay unused"
+        )
     if packed.table and packed.table.label == "dos" and size > most:
         yield (
             f"its msdos partition table ends at {human(most)}, so {human(size - most)} of the disk stay unused; a GPT "
@@ -63,12 +70,20 @@ def limits(packed: Disk, size: int) -> Iterator[str]:
         )
 
 
+def holding(disk: Disk, pvs: Container[int]) -> Partition | None:
+    """Return a BIOS boot partition after the last PV: GRUB has the number of its first sector, so it must not move."""
+    rows = disk.in_order()
+    last = max((at for at, row in enumerate(rows) if row.number in pvs), default=len(rows))
+    return next((row for row in rows[last + 1 :] if row.type.upper() == BIOS_BOOT), None)
+
+
 def grown_disk(packed: Disk, source: Disk, target: Disk, lost: Mapping[int, int], collapsed: bool) -> Disk:
     """Return what a packed disk becomes on a target: its last PV reaches the end, what stands after it the disk's end.
 
     lost has, by the partition of each PV, how many bytes smaller it is than what it stands for on the source; with
     collapsed that includes PVs of other disks. The table of a disk that is no smaller than its source is the source's
-    again, with the last PV larger. On another one the PVs share what there is in proportion to what they lost.
+    again, with the last PV larger, unless a BIOS boot partition stands after it. On another one the PVs share what
+    there is in proportion to what they lost.
     """
     whole = replace(
         packed, path=target.path, size=target.size, model=target.model, serial=target.serial, wwn=target.wwn
@@ -83,7 +98,7 @@ def grown_disk(packed: Disk, source: Disk, target: Disk, lost: Mapping[int, int]
     as_before = target.size >= source.size and fits and not collapsed
     base = source if as_before else packed
     # The source may use what is after the last whole MiB.
-    shift = max(end, _end(base)) - _end(base)
+    shift = max(end, _end(base)) - _end(base) if not (as_before and holding(base, lost)) else 0
     gains = dict.fromkeys(lost, 0) if as_before else _gains(lost, shift)
     last = [row.number for row in base.in_order() if row.number in lost][-1]
     gains[last] = shift - sum(gains[number] for number in lost if number != last)

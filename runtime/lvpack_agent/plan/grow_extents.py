@@ -1,5 +1,6 @@
 """Extents that LVs get when they grow: new segments at their ends, in what is free on the PVs; arithmetic."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -15,11 +16,12 @@ def stripes_of(lv: LogicalVolume) -> int:
     return len(lv.segments[-1].areas)
 
 
-def extended(vg: VolumeGroup, extents: Mapping[str, int]) -> VolumeGroup:
+def extended(vg: VolumeGroup, source: VolumeGroup, extents: Mapping[str, int]) -> VolumeGroup:
     """Return the VG with LVs that have as many extents as extents says by their UUIDs, where there is room for them.
 
-    Each LV keeps the segments that it has. Linear ones go on on the PV of their last segment, then on the others;
-    striped ones on the PVs of their stripes only, in whole stripes: where these have no room, they get fewer extents.
+    Each LV keeps the segments that it has. Linear ones get on each PV what they had there on the source; what they need
+    beyond that is on the PV of their last segment, then on the others. Striped ones grow on the PVs of their stripes
+    only, in whole stripes: where these have no room, they get fewer extents.
     Raises Failed if two LVs use one extent, or if linear ones find no room.
     """
     free = {pv.uuid: _free(vg, pv.uuid, pv.extents) for pv in vg.pvs}
@@ -28,8 +30,19 @@ def extended(vg: VolumeGroup, extents: Mapping[str, int]) -> VolumeGroup:
         more = extents.get(lv.uuid, lv.extents) - lv.extents
         if more <= 0:
             continue
-        new = _striped(lv, more, free) if stripes_of(lv) > 1 else _linear(vg, lv, more, free)
+        if stripes_of(lv) > 1:
+            new = _striped(lv, more, free)
+        else:
+            had = next((_counts(old) for old in source.lvs if old.uuid == lv.uuid), Counter())
+            new = _linear(vg, lv, more, free, had - _counts(lv))
         grown[lv.uuid] = replace(lv, segments=joined_segments((*lv.segments, *new)))
+    for uuid, lv in grown.items():
+        more = extents[uuid] - lv.extents
+        if more > 0 and stripes_of(lv) == 1:
+            new = _linear(vg, lv, more, free)
+            grown[uuid] = replace(lv, segments=joined_segments((*lv.segments, *new)))
+            if extents[uuid] > grown[uuid].extents:
+                raise Failed(f"cannot grow LV '{lv.name}': VG '{vg.name}' lacks extents for it")
     return replace(vg, lvs=tuple(grown.get(lv.uuid, lv) for lv in vg.lvs))
 
 
@@ -45,16 +58,30 @@ def _free(vg: VolumeGroup, pv: str, extents: int) -> list[Range]:
     return list(complement(used, extents))
 
 
-def _linear(vg: VolumeGroup, lv: LogicalVolume, more: int, free: dict[str, list[Range]]) -> list[Segment]:
+def _counts(lv: LogicalVolume) -> Counter[str]:
+    """Return how many extents an LV has on each PV."""
+    found: Counter[str] = Counter()
+    for segment in lv.segments:
+        for area in segment.areas:
+            found[area.pv] += segment.length
+    return found
+
+
+def _linear(
+    vg: VolumeGroup,
+    lv: LogicalVolume,
+    more: int,
+    free: dict[str, list[Range]],
+    most: Mapping[str, int] | None = None,
+) -> list[Segment]:
+    """Return segments of more extents, or of what is free; on no PV more than most has for it, if that is given."""
     home = lv.segments[-1].pv
     found: list[Segment] = []
     le = lv.extents
     for pv in (home, *(pv.uuid for pv in vg.pvs if pv.uuid != home)):
-        for part in _taken(free[pv], more):
+        for part in _taken(free[pv], more if most is None else min(more, most.get(pv, 0))):
             found.append(Segment(le=le, pv=pv, pe=part.start, count=part.count))
             le, more = le + part.count, more - part.count
-    if more:
-        raise Failed(f"cannot grow LV '{lv.name}': VG '{vg.name}' lacks {more} extents for it")
     return found
 
 

@@ -63,7 +63,8 @@ def wanted(
     greedy = [lv for lv in packed.lvs if lv.uuid in rules and rules[lv.uuid].how == MAX]
     if policy == FILL:
         rest -= max(0, sum(pv.extents for pv in source.pvs) - sum(lv.extents for lv in source.lvs))
-        greedy = [lv for lv in followers if lv.content.type in GROWING]
+        # What was kept whole when it was packed, such as an ext with its journal elsewhere, does not grow.
+        greedy = [lv for lv in followers if lv.content.type in GROWING and lv.content.minimum is not None]
     if greedy and rest > 0:
         more = _shared(greedy, {lv.uuid: before[lv.uuid] for lv in greedy}, rest)
         for lv in greedy:

@@ -94,11 +94,19 @@ def _refuse_unfit(
         )
     if target.read_only:
         raise Refused(f"cannot restore to '{target.path}': it is read-only", hint="remove its write protection")
-    held = what_holds(target)
-    if held and not overwrite and mark.is_left_by(target, manifest):
+    if overwrite:
+        return
+    held = what_is_in_the_way(target, manifest)
+    if not held and what_holds(target):
         say(f"{target.path} is what an earlier restore of this image set has left unfinished: it is written again")
-    elif held and not overwrite:
+    elif held:
         raise Refused(
             f"cannot restore to '{target.path}': it is not empty, it holds {held}",
             hint="lvpack.overwrite=yes writes over it; everything on it is lost then",
         )
+
+
+def what_is_in_the_way(target: BlockDevice, manifest: Manifest) -> str:
+    """Return what a disk holds, in words; "" if it is empty, or what an unfinished restore of that set has left."""
+    held = what_holds(target)
+    return "" if held and mark.is_left_by(target, manifest) else held

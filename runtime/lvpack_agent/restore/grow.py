@@ -108,7 +108,7 @@ def _write_table(device: str, packed: Disk, grown: Disk) -> None:
     )
     found, sector = sfdisk.read(device)
     if not chained and (found is None or found.bare() != packed.table.bare()):
-        raise Failed(f"cannot trust '{grown.path}': its partition table is not that of the image set: {found}")
+        raise Failed(f"cannot trust '{grown.path}': its partition table is not that of the image set")
     sfdisk.write(device, grown.table, sector)
 
 
@@ -150,10 +150,14 @@ def write_heads(fds: Sequence[int], heads: Sequence[bytes], targets: Sequence[Bl
     for disk in targets:
         # What was read of it by other ways is forgotten: mappings have written to it.
         run(["blockdev", "--flushbufs", disk.path])
-    for fd, head, disk in reversed(tuple(zip(fds, heads, targets, strict=True))):
+    disks = tuple(reversed(tuple(zip(fds, heads, targets, strict=True))))
+    for fd, _, disk in disks:
         with naming(disk):
             os.fsync(fd)
+    for fd, head, disk in disks:
+        with naming(disk):
             put_head(fd, head)
+    for _, head, disk in disks:
         with DirectReader(disk.path) as reader:
             found = b"".join(reader.read(at, direct.MOST) for at in range(0, len(head), direct.MOST))
         if found != head:

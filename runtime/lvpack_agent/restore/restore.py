@@ -13,7 +13,7 @@ from lvpack_agent.network.up import Network
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run
 from lvpack_agent.restore import esp, grow, plan
-from lvpack_agent.restore.choose import choose_targets
+from lvpack_agent.restore.choose import choose_targets, what_is_in_the_way
 from lvpack_agent.restore.write import flush, opened, read_again, unusable_if_cut_off, write_disks, write_heads
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
@@ -76,8 +76,12 @@ def only_plan(settings: Settings, network: Network, session: Session, folder: Pa
     """Say what a restore would make of its target disks; return the closing message. folder is for mounts."""
     with Undo() as undo:
         _, manifest = _opened_set(settings, network, session, folder, undo)
+        esp.refuse_astray(manifest, session.name, settings.efi)
         with session.phase("probe"):
             targets = choose_targets(lsblk.read(), manifest, named=settings.disk, overwrite=True, say=session.say)
+            for disk in targets:
+                if not settings.overwrite and (held := what_is_in_the_way(disk, manifest)):
+                    session.warn(f"'{disk.path}' is not empty, it holds {held}: the restore needs lvpack.overwrite=yes")
         plan.planned(manifest, targets, settings.grow, session)
     return f"planned: image set {session.name} can be restored to {' and '.join(disk.path for disk in targets)}"
 

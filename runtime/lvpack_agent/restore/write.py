@@ -52,6 +52,8 @@ def write_disks(
     for fd, image, disk, to in zip(fds, manifest.images, targets, places, strict=True):
         with naming(disk):
             os.pwrite(fd, mark.of(manifest).ljust(HEAD, b"\0"), 0)
+            # On the medium before anything else is: of what the disk had, nothing is left that makes a disk of it.
+            os.fsync(fd)
             written.append(_write_disk(fd, folder, image, disk, to, session))
     return written
 
@@ -65,6 +67,7 @@ def flush(written: Sequence[Target], targets: Sequence[BlockDevice]) -> None:
 
 def write_heads(written: Sequence[Target], targets: Sequence[BlockDevice]) -> None:
     """Write the heads of disks whose rest has arrived, the first disk's last of all."""
+    flush(written, targets)
     for target, disk in reversed(tuple(zip(written, targets, strict=True))):
         with naming(disk):
             target.finish()
@@ -92,8 +95,10 @@ def _write_disk(
     progress = Progress("restore", promised, session.say)
     queue = Path("/sys/block") / Path(disk.path).name / "queue"
     target = Target(fd, queue, image.block_map, promised, progress.add, places)
-    if disk.size > promised:  # an old backup GPT or md superblock may stand at the very end
-        tail = min(MIB, disk.size - promised)
+    # An old backup GPT or md superblock may stand at the very end.
+    end = max(place.to + place.count for place in places)
+    if disk.size > end:
+        tail = min(MIB, disk.size - end)
         os.pwrite(fd, bytes(tail), disk.size - tail)
     with progress.ticking():
         check.check_image(folder, image, lambda _: None, target.put)

@@ -313,7 +313,63 @@ def test_a_boot_partition_elsewhere_than_on_the_source_is_a_warning() -> None:
     root = lv("root", 200, ext(800 * MIB, 100 * MIB))
     rows = ((1, 1000, "pv"), (1001, 1, BIOS_BOOT))
     plan = make_plan(lone_server("gpt", *rows, size=1024 * MIB, lvs=(root,)), MARGIN)
-    assert [len(growth_of(plan, size * MIB).warnings) for size in (512, 1024, 2048)] == [1, 0, 1]
+    assert [len(growth_of(plan, size * MIB).warnings) for size in (512, 1024)] == [1, 0]
+    larger = growth_of(plan, 2048 * MIB)
+    assert larger.target.disks[0].rows == plan.source.disks[0].rows, "GRUB has the number of its sector"
+    assert extents(larger.target) == extents(plan.source)
+    [warning] = larger.warnings
+    assert "stays where GRUB was told to find it, so 1.00 GiB of the disk stay unused" in warning
+
+
+@pytest.mark.parametrize("label", ["dos", "gpt"])
+def test_a_gap_that_stays_goes_along_as_a_whole(label: str) -> None:
+    """In that of an msdos disk is the boot record of the extended partition; nobody knows what is in others."""
+    root = lv("root", 100, ext(400 * MIB, 50 * MIB))
+    layout = lone_server(label, (1, 64, "83"), (565, 450, "pv"), size=1024 * MIB, lvs=(root,))
+    plan = make_plan(layout, MARGIN)
+    first = plan.target.disks[0].rows[1].start
+    assert first == 565 * MIB
+    for size in (1024, 4096):
+        places = growth_of(plan, size * MIB).places[0]
+        assert [(place.start, place.to) for place in places] == [(0, 0), (65 * MIB, 65 * MIB)]
+
+
+def test_each_lv_grows_on_the_pvs_that_it_was_on() -> None:
+    """What is on one disk only must not die with another one."""
+    one = LogicalVolume(
+        name="one",
+        uuid="one",
+        segments=(Segment(le=0, pv="a", pe=0, count=100), Segment(le=100, pv="b", pe=0, count=900)),
+        content=ext(1000 * MIB, 50 * MIB),
+    )
+    two = LogicalVolume(
+        name="two", uuid="two", segments=(Segment(le=0, pv="a", pe=100, count=600),), content=ext(600 * MIB, 50 * MIB)
+    )
+    pvs = tuple(
+        PhysicalVolume(uuid=name, disk=n, partition=1, size=1001 * MIB, pe_start=MIB, extents=1000)
+        for n, name in enumerate("ab")
+    )
+    table = PartitionTable(
+        label="gpt", id="0x1", partitions=(Partition(number=1, start=MIB, size=1001 * MIB, type="8e"),)
+    )
+    disks = tuple(Disk(path=f"/dev/vd{n}", size=1003 * MIB, sector_size=512, table=table) for n in "ab")
+    vg = VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=pvs, lvs=(one, two))
+    plan = make_plan(Layout(disks=disks, vgs=(vg,)), MARGIN, kept=2)
+    [new] = growth_of(plan, 1003 * MIB, 1003 * MIB).target.vgs
+    on = [
+        {pv: sum(s.count for s in lv.segments if s.pv == pv) for pv in dict.fromkeys(s.pv for s in lv.segments)}
+        for lv in new.lvs
+    ]
+    assert on == [{"a": 100, "b": 900}, {"a": 600}]
+
+
+def test_fill_leaves_what_was_kept_whole() -> None:
+    kept = lv("kept", 50, replace(ext(200 * MIB, 50 * MIB), minimum=None), 200)
+    layout = lone_server(
+        "gpt", (1, 1022, "pv"), size=1024 * MIB, lvs=(lv("root", 200, ext(800 * MIB, 100 * MIB)), kept)
+    )
+    filled = growth_of(make_plan(layout, MARGIN), 4096 * MIB, rules="fill")
+    assert extents(filled.target)["kept"] == 50 and extents(filled.target)["root"] > 900
 
 
 def test_a_logical_pv_takes_its_extended_partition_along() -> None:
