@@ -36,7 +36,7 @@ for lv in $(lvs --noheadings -o lv_dm_path); do
             size=$(dumpe2fs -h $lv 2> /dev/null | sed -n "s/^Block size: *//p"); echo "$lv $((blocks * size)) 0" ;;
         xfs) xfs_repair -n $lv > /dev/null 2>&1
             xfs_db -r -c "sb 0" -c "p blocksize dblocks agcount" $lv | sed "s/.*= //" | tr "\n" " " |
-                (read size blocks groups; echo "$lv $((blocks * size)) $groups") ;;
+                (read size blocks groups || true; echo "$lv $((blocks * size)) $groups") ;;
         swap) swapon $lv; echo "$lv $(($(awk "END { print \$3 }" /proc/swaps) * 1024)) 0"; swapoff $lv ;;
     esac
 done

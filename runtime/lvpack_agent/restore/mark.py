@@ -26,8 +26,11 @@ def of(manifest: Manifest) -> bytes:
 
 
 def is_left_by(disk: BlockDevice, manifest: Manifest) -> bool:
-    """Return whether a disk is what a restore of that very set has left that did not come to its end."""
-    if disk.parts or not set(signatures(disk)) <= _LEFT:
+    """Return whether a disk is what a restore of that very set has left that did not come to its end.
+
+    The kernel shows the partitions of the copy of a GPT, if it was told to look for one (its option gpt).
+    """
+    if not set(signatures(disk)) <= _LEFT:
         return False
     with Path(disk.path).open("rb") as file:
         return file.read(_SECTOR) == of(manifest)
