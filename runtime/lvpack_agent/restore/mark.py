@@ -28,7 +28,8 @@ def of(manifest: Manifest) -> bytes:
 def is_left_by(disk: BlockDevice, manifest: Manifest) -> bool:
     """Return whether a disk is what a restore of that very set has left that did not come to its end.
 
-    The kernel shows the partitions of the copy of a GPT, if it was told to look for one (its option gpt).
+    Partitions that the kernel knows on a disk with a mark come from the copy of a GPT at its end, which the live image's
+    kernel goes by where there is nothing else (kernel parameter gpt). Who has made others has written over the mark.
     """
     if not set(signatures(disk)) <= _LEFT:
         return False

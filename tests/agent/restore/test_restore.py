@@ -111,7 +111,7 @@ def test_only_the_same_restore_takes_an_unfinished_disk_again(tmp_path: Path) ->
         file.write(b"what had arrived")
     other = replace(manifest, checksums=replace(manifest.checksums, stored_sha256="0" * 64))
     assert mark.is_left_by(target, manifest) and not mark.is_left_by(target, other)
-    assert mark.is_left_by(replace(target, parts=(target,)), manifest), "of the GPT's copy at the end"
+    assert mark.is_left_by(replace(target, parts=(target,)), manifest), "the kernel goes by a backup GPT"
     run(["mkswap", target.path])
     assert not mark.is_left_by(target, manifest)
 
@@ -138,7 +138,7 @@ def test_a_target_that_takes_no_write_is_at_fault_itself(
     with pytest.raises(Failed) as caught:
         written(tmp_path, manifest, targets)
     assert caught.value.message.startswith(
-        f"cannot write '{targets[0].path}' from sector 4096 (byte 2,097,152) on: {os.strerror(number)}; "
+        f"cannot write '{targets[1].path}' from sector 4096 (byte 2,097,152) on: {os.strerror(number)}; "
     )
     assert told in caught.value.message, "by what is on the disk, whatever fsync says of other places"
     assert "defect" not in caught.value.hint and "dmesg" in caught.value.hint
