@@ -23,11 +23,11 @@ from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.lvm import commands as lvm
 from lvpack_agent.lvm.install import install
 from lvpack_agent.plan.grow import Growth
-from lvpack_agent.plan.partitions import FIRST_LOGICAL
+from lvpack_agent.plan.partitions import FIRST_LOGICAL, gpt_tail
 from lvpack_agent.probe.open import opened
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run
-from lvpack_agent.restore.target import put_head
+from lvpack_agent.restore.target import HEAD, put_head
 from lvpack_agent.restore.write import naming
 from lvpack_agent.session import Session
 from lvpack_agent.snapshots.stores import attached
@@ -37,11 +37,12 @@ HINT = "lvpack.grow=none restores the layout as it was packed, to be grown by ha
 
 
 def grow(growth: Growth, heads: Sequence[bytes], folder: Path, session: Session) -> list[bytes]:
-    """Grow disks whose images were written but for their heads, the first bytes; return the heads that they shall get.
+    """Grow disks whose images were written but for their heads, the first bytes; return their ends (write_ends()).
 
-    All goes through mappings in which a file in memory stands for the head. The disks themselves have none all the
-    while: nothing takes one for a good one. What has grown is probed and checked like what was packed. folder is for
-    mounts and small files, in memory. Raises Failed, with what else could be done, if something does not grow.
+    All goes through mappings in which a file in memory stands for the head, and, of a disk with a GPT, for the last
+    bytes, where the table has its copy. The disks themselves have neither all the while: nothing takes one for a good
+    one. What has grown is probed and checked like what was packed. folder is for mounts and small files, in memory.
+    Raises Failed, with what else could be done, if something does not grow.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"head{index}" for index in range(len(heads))]
@@ -66,13 +67,24 @@ def _or_as_packed() -> Iterator[None]:
 
 
 def _with_head(disk: Disk, index: int, file: Path, head: bytes, undo: Undo) -> str:
-    """Map a disk with a file as its first bytes; return the mapping."""
-    file.write_bytes(head)
+    """Map a disk with a file as its first bytes, and as its last ones if it has a GPT; return the mapping."""
+    tail = _tail(disk)
+    file.write_bytes(head + tail)
+    loop, rest = attached(file, undo), disk.size - len(head) - len(tail)
     parts = [
-        Linear(device=attached(file, undo), offset=0, size=len(head)),
-        Linear(device=disk.path, offset=len(head), size=disk.size - len(head)),
+        Linear(device=loop, offset=0, size=len(head)),
+        Linear(device=disk.path, offset=len(head), size=rest),
+        *([Linear(device=loop, offset=len(head), size=len(tail))] if tail else []),
     ]
     return dmsetup.create(f"lvpack-grow{index or ''}", dmsetup.linear_table(parts), undo)
+
+
+def _tail(disk: Disk) -> bytes:
+    """Return the last bytes of a disk that stay in memory: those of a GPT's copy, and what else is there."""
+    count = gpt_tail(disk)
+    with Path(disk.path).open("rb") as file:
+        file.seek(disk.size - count)
+        return file.read(count)
 
 
 def _taken(file: Path) -> bytes:
@@ -145,24 +157,37 @@ def _grow_contents(growth: Growth, devices: Mapping[str, str], folder: Path, ses
     return dict(parallel.each(one, list(growth.lvs())))
 
 
-def write_heads(fds: Sequence[int], heads: Sequence[bytes], targets: Sequence[BlockDevice]) -> None:
-    """Write the heads of open disks on which all else is, the first disk's last of all, and read them again."""
+def write_ends(fds: Sequence[int], ends: Sequence[bytes], targets: Sequence[BlockDevice]) -> None:
+    """Write the ends of open disks on which all else is, the first disk's last of all, and read them again.
+
+    An end is what a disk's first bytes shall be (target.HEAD), and then its last ones, if these are not there yet; the
+    last bytes are written first.
+    """
     for disk in targets:
         # What was read of it by other ways is forgotten: mappings have written to it.
         run(["blockdev", "--flushbufs", disk.path])
-    disks = tuple(reversed(tuple(zip(fds, heads, targets, strict=True))))
-    for fd, _, disk in disks:
+    disks = tuple(reversed(tuple(zip(fds, ends, targets, strict=True))))
+    for fd, end, disk in disks:
         with naming(disk):
+            os.pwrite(fd, end[HEAD:], disk.size - len(end[HEAD:]))
             os.fsync(fd)
-    for fd, head, disk in disks:
+    for fd, end, disk in disks:
         with naming(disk):
-            put_head(fd, head)
-    for _, head, disk in disks:
-        with DirectReader(disk.path) as reader:
-            found = b"".join(reader.read(at, direct.MOST) for at in range(0, len(head), direct.MOST))
-        if found != head:
+            put_head(fd, end[:HEAD])
+    for _, end, disk in disks:
+        head, tail = end[:HEAD], end[HEAD:]
+        if _read(disk, 0, len(head)) != head or _read(disk, disk.size - len(tail), len(tail)) != tail:
             raise Failed(
-                f"cannot trust disk '{disk.path}': it does not read back what was written to it near byte 0",
+                f"cannot trust disk '{disk.path}': it does not read back what was written to its begin and its end",
                 hint="the disk, its cable or the memory is faulty: test them before using this machine",
             )
         run(["blockdev", "--flushbufs", disk.path])
+
+
+def _read(disk: BlockDevice, start: int, count: int) -> bytes:
+    """Return bytes of a disk itself; start and count are whole sectors."""
+    with DirectReader(disk.path) as reader:
+        ends = [min(at + direct.MOST, start + count) for at in range(start, start + count, direct.MOST)]
+        return b"".join(
+            reader.read(at, end - at) for at, end in zip(range(start, start + count, direct.MOST), ends, strict=True)
+        )

@@ -28,8 +28,8 @@ def of(manifest: Manifest) -> bytes:
 def is_left_by(disk: BlockDevice, manifest: Manifest) -> bool:
     """Return whether a disk is what a restore of that very set has left that did not come to its end.
 
-    Partitions that the kernel knows on a disk with a mark come from the copy of a GPT at its end, which the live image's
-    kernel goes by where there is nothing else (kernel parameter gpt). Who has made others has written over the mark.
+    Partitions that the kernel knows on a disk with a mark come from the copy of a GPT at its end, by which the live
+    image's kernel goes if there is nothing else (its parameter gpt). Who has made others has written over the mark.
     """
     if not set(signatures(disk)) <= _LEFT:
         return False

@@ -61,8 +61,8 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
                     _verify(manifest, targets, session)
             if not growth.is_none:
                 with session.phase("grow"):
-                    heads = grow.grow(growth, [target.head for target in written], folder / "grow", session)
-                    grow.write_heads(held, heads, targets)
+                    ends = grow.grow(growth, [target.head for target in written], folder / "grow", session)
+                    grow.write_ends(held, ends, targets)
         with session.phase("boot"):
             boot = manifest.boot_disk
             table = growth.target.disks[boot].table
