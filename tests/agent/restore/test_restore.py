@@ -138,7 +138,7 @@ def test_a_target_that_takes_no_write_is_at_fault_itself(
     with pytest.raises(Failed) as caught:
         written(tmp_path, manifest, targets)
     assert caught.value.message.startswith(
-        f"cannot write '{targets[1].path}' from sector 4096 (byte 2,097,152) on: {os.strerror(number)}; "
+        f"cannot write '{targets[0].path}' from sector 4096 (byte 2,097,152) on: {os.strerror(number)}; "
     )
     assert told in caught.value.message, "by what is on the disk, whatever fsync says of other places"
     assert "defect" not in caught.value.hint and "dmesg" in caught.value.hint
