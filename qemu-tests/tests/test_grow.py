@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(2400), pytest.mark.xd
 full = pytest.mark.full
 
 RESTORE = ("lvpack.action=restore", "lvpack.source=one")
-# Runs in the live image: what a restored system would see of its filesystems and swap.
+# Runs in the live image: what a restored system would see of its filesystems and swap, whose first page is its header.
 LOOK = r"""
 set -e
 for vg in $(vgs --noheadings -o vg_name); do vgchange --activate y $vg > /dev/null; done
@@ -37,7 +37,7 @@ for lv in $(lvs --noheadings -o lv_dm_path); do
         xfs) xfs_repair -n $lv > /dev/null 2>&1
             xfs_db -r -c "sb 0" -c "p blocksize dblocks agcount" $lv | sed "s/.*= //" | tr "\n" " " |
                 (read size blocks groups || true; echo "$lv $((blocks * size)) $groups") ;;
-        swap) swapon $lv; echo "$lv $(($(awk "END { print \$3 }" /proc/swaps) * 1024)) 0"; swapoff $lv ;;
+        swap) swapon $lv; echo "$lv $(($(awk "END { print \$3 }" /proc/swaps) * 1024 + 4096)) 0"; swapoff $lv ;;
     esac
 done
 """
