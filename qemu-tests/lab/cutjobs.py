@@ -92,14 +92,19 @@ class InPlace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backup:
-    """Overlay mode: the source never changes, and the share has a whole set under the name, or none."""
+class _OnSamples:
+    """A job that begins anew after a cut; extra are further kernel options."""
 
     image: LiveImage
     samples: Samples
     extra: tuple[str, ...] = ()
     first_write: str = ""
     goes_on: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup(_OnSamples):
+    """Overlay mode: the source never changes, and the share has a whole set under the name, or none."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -131,14 +136,8 @@ class Backup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restore:
+class Restore(_OnSamples):
     """A restore: the target has all that the set has, or no partition table."""
-
-    image: LiveImage
-    samples: Samples
-    extra: tuple[str, ...] = ()
-    first_write: str = ""
-    goes_on: bool = False
 
     @property
     def arguments(self) -> tuple[str, ...]:
