@@ -116,10 +116,11 @@ class Claim:
                 self._rewrite()
 
     def _rewrite(self, end: str = HELD) -> None:
-        # Not created again: when it is gone, the folder is somebody else's.
-        fd = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Not created again: when it is gone, or another one stands there, the folder is somebody else's.
+        fd = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            self._write(fd, end)
+            if os.pread(fd, len(self._text), 0) == self._text.encode():
+                self._write(fd, end)
         finally:
             os.close(fd)
 
