@@ -29,6 +29,7 @@ SAMPLE = "faults"
 SETS = {"one": "zstd", "gz": "gzip"}
 DISK = "/dev/vda"
 RESULT_SECONDS = 900.0
+OLD = b"what the target held before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +176,14 @@ def bench(
 def copied_sets(made: Samples, share: Path) -> None:
     """Copy the sets of the samples to a share."""
     shutil.copytree(made.sets, share, dirs_exist_ok=True)
+
+
+def target_disk(folder: Path, size: int) -> Path:
+    """Return a new disk of size bytes in a folder, on which something was."""
+    disk = create_disk(folder / "target.img", size)
+    with disk.open("r+b") as file:
+        file.write(OLD)
+    return disk
 
 
 def source_copy(made: Samples, folder: Path) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.bench import RESULT_SECONDS, Bench, Samples, bench, copied_sets, head_is_gone, source_copy
+from faults.bench import RESULT_SECONDS, Bench, Samples, bench, copied_sets, head_is_gone, source_copy, target_disk
 from faults.kinds import Fault
 from lab.runs import fingerprint
 from lvpack_agent.errors import LvpackError
@@ -12,7 +12,6 @@ from lvpack_agent.image import check
 from lvpack_agent.image.files import PARTIAL
 from lvpack_agent.report import Report
 from lvpack_builder.image.build import LiveImage
-from lvpack_builder.lab.qemu import create_disk
 
 MOMENT_SECONDS = 300.0
 BACKUP, IN_PLACE, RESTORE, VERIFY = "backup", "in place", "restore", "verify"
@@ -27,7 +26,6 @@ WORDS = {
     GROW: _RESTORE,
     VERIFY: ("lvpack.action=verify", "lvpack.onerror=shell"),
 }
-OLD = b"what the target held before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +63,7 @@ def play(row: Row, image: LiveImage, made: Samples, folder: Path) -> list[str]:
     if row.job in (BACKUP, IN_PLACE):
         disk = source_copy(made, folder)
     else:
-        disk = create_disk(folder / "target.img", made.size * (2 if row.job == GROW else 1))
-        with disk.open("r+b") as file:
-            file.write(OLD)
+        disk = target_disk(folder, made.size * (2 if row.job == GROW else 1))
         copied_sets(made, share)
     if row.fault.damage:
         row.fault.damage(share)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from faults.bench import Samples, copied_sets, head_is_gone, source_copy
+from faults.bench import OLD, Samples, copied_sets, head_is_gone, source_copy, target_disk
 from lab.rotation import FIRST_WRITE
 from lab.runs import fingerprint
 from lvpack_agent.errors import Failed, LvpackError
@@ -18,10 +18,9 @@ from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory
 from lvpack_builder.lab.demo import sparse_copy
 from lvpack_builder.lab.inventory import Inventory
-from lvpack_builder.lab.qemu import Drive, create_disk
+from lvpack_builder.lab.qemu import Drive
 
 NAME = "cut"
-OLD = b"what the target held before"
 
 
 class Job(Protocol):
@@ -131,8 +130,9 @@ class Backup(_OnSamples):
             _check_ok(report)
         if left := [path.name for path in share.iterdir() if path.name.endswith(PARTIAL)]:
             raise Failed(f"cannot accept a share with what is left of sets: {left}")
+        if not (share / NAME).exists():
+            raise Failed("cannot accept a share without the set")
         self.check_cut(disk, share, ())
-        _check_set(share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +150,7 @@ class Restore(_OnSamples):
 
     def prepare(self, folder: Path, share: Path) -> Path:
         copied_sets(self.samples, share)
-        disk = create_disk(folder / "target.img", self.samples.size)
-        with disk.open("r+b") as file:
-            file.write(OLD)
-        return disk
+        return target_disk(folder, self.samples.size)
 
     def check_cut(self, disk: Path, share: Path, seen: Collection[str]) -> None:
         with disk.open("rb") as file:

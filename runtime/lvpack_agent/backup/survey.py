@@ -13,7 +13,6 @@ from lvpack_agent.devices import blockdev, ioerrors, lsblk
 from lvpack_agent.devices.ioerrors import DiskError
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Absent, Failed, Refused
-from lvpack_agent.layout.disks import Disk
 from lvpack_agent.lvm.tags import MERGE_TAG, TAG
 from lvpack_agent.plan.fitting import fitted
 from lvpack_agent.plan.make import make_plan
@@ -134,19 +133,7 @@ def surveyed(
     margin is left free in each filesystem. With rebuild, XFS on LVs may be made anew. room returns the bytes that the
     overlay's store can still take; if it is given, the plan has to fit that. repair_all: as for opened().
     """
-    likes = (
-        Disk(
-            path=disk.path,
-            size=disk.size,
-            sector_size=disk.sector_size,
-            table=None,
-            model=disk.model,
-            serial=disk.serial,
-            wwn=disk.wwn,
-        )
-        for disk in found.disks
-    )
-    sources = tuple(zip(devices, likes, strict=True))
+    sources = tuple(zip(devices, (disk.without_table() for disk in found.disks), strict=True))
     with opened(sources, "source", repair=True, repair_all=repair_all, rebuild=rebuild) as source:
         for finding in (*source.corrected, *source.findings):
             session.warn(finding)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lvpack_agent.errors import Refused, understood
 from lvpack_agent.jsonform import checked
+from lvpack_agent.layout.disks import Disk
 from lvpack_agent.processes import run
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,LABEL,UUID"
@@ -37,6 +38,18 @@ class BlockDevice:
     def is_boot_medium(self) -> bool:
         """Whether this is a stick or the like that lvpack boots from."""
         return self.fstype == "iso9660" and self.label == BOOT_LABEL
+
+    def without_table(self) -> Disk:
+        """Return it as a disk of a layout, whose partition table is not known."""
+        return Disk(
+            path=self.path,
+            size=self.size,
+            sector_size=self.sector_size,
+            table=None,
+            model=self.model,
+            serial=self.serial,
+            wwn=self.wwn,
+        )
 
     def describe(self) -> str:
         """Return what a person recognises a disk by."""

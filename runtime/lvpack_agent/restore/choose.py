@@ -96,17 +96,17 @@ def _refuse_unfit(
         raise Refused(f"cannot restore to '{target.path}': it is read-only", hint="remove its write protection")
     if overwrite:
         return
-    held = what_is_in_the_way(target, manifest)
-    if not held and what_holds(target):
-        say(f"{target.path} is what an earlier restore of this image set has left unfinished: it is written again")
-    elif held:
+    if held := what_is_in_the_way(target, manifest, say):
         raise Refused(
             f"cannot restore to '{target.path}': it is not empty, it holds {held}",
             hint="lvpack.overwrite=yes writes over it; everything on it is lost then",
         )
 
 
-def what_is_in_the_way(target: BlockDevice, manifest: Manifest) -> str:
-    """Return what a disk holds, in words; "" if it is empty, or what an unfinished restore of that set has left."""
+def what_is_in_the_way(target: BlockDevice, manifest: Manifest, say: Callable[[str], object]) -> str:
+    """Return what a disk holds, in words; "" if it is empty, or, and that is said, what such a restore has left."""
     held = what_holds(target)
-    return "" if held and mark.is_left_by(target, manifest) else held
+    if held and mark.is_left_by(target, manifest):
+        say(f"{target.path} is what an earlier restore of this image set has left unfinished: it is written again")
+        return ""
+    return held

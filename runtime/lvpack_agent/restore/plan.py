@@ -6,7 +6,6 @@ from lvpack_agent import resources
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import understood
 from lvpack_agent.image.manifest import Manifest
-from lvpack_agent.layout.disks import Disk
 from lvpack_agent.plan.grow import Growth, grown
 from lvpack_agent.plan.text import restore_text
 from lvpack_agent.session import Session
@@ -16,18 +15,7 @@ from lvpack_agent.settings.values import Grow
 def planned(manifest: Manifest, targets: Sequence[BlockDevice], grow: Grow, session: Session) -> Growth:
     """Say, and return, what a set becomes on target disks. Raises Refused for rules that there is no room for."""
     with session.phase("plan"):
-        disks = [
-            Disk(
-                path=disk.path,
-                size=disk.size,
-                sector_size=disk.sector_size,
-                table=None,
-                model=disk.model,
-                serial=disk.serial,
-                wwn=disk.wwn,
-            )
-            for disk in targets
-        ]
+        disks = [disk.without_table() for disk in targets]
         with understood("the layouts in the image set", hint="take another copy of the set, or lvpack.grow=none"):
             growth = grown(manifest.plan, manifest.packed, disks, grow, resources.total_memory(), manifest.mounts)
         session.measured(

@@ -80,7 +80,7 @@ def only_plan(settings: Settings, network: Network, session: Session, folder: Pa
         with session.phase("probe"):
             targets = choose_targets(lsblk.read(), manifest, named=settings.disk, overwrite=True, say=session.say)
             for disk in targets:
-                if not settings.overwrite and (held := what_is_in_the_way(disk, manifest)):
+                if not settings.overwrite and (held := what_is_in_the_way(disk, manifest, session.say)):
                     session.warn(f"'{disk.path}' is not empty, it holds {held}: the restore needs lvpack.overwrite=yes")
         plan.planned(manifest, targets, settings.grow, session)
     return f"planned: image set {session.name} can be restored to {' and '.join(disk.path for disk in targets)}"
