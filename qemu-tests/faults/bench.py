@@ -54,9 +54,9 @@ def samples(image: LiveImage) -> Samples:
     folder = cache_dir() / f"faults-{results.state(results.ROOT)}"
     with locked("faults"):
         if not folder.exists():
-            for old in cache_dir().glob("faults-*"):
-                if old.is_dir():
-                    shutil.rmtree(old)
+            # The newest of others may be in use by a run that began with other files.
+            for old in sorted(cache_dir().glob("faults-*/share"), key=_changed)[:-1]:
+                shutil.rmtree(old.parent)
             _make(image, source, folder)
     restored = folder / "restored.img"
     return Samples(
@@ -66,6 +66,10 @@ def samples(image: LiveImage) -> Samples:
         restored=restored,
         packed=fingerprint(restored),
     )
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def _make(image: LiveImage, source: Path, folder: Path) -> None:

@@ -73,7 +73,7 @@ def _tools() -> list[Row]:
         rows.append(Row(job=RESTORE, fault=kinds.tool("e2fsck", how), when=WRITE, status=status))
     rows.append(Row(job=BACKUP, fault=kinds.tool("e2fsck", "crashes"), when=SHRINK))
     rows += [
-        Row(job=job, fault=kinds.tool_hangs(name), when=when, says=(f"'{name}", "it hangs"))
+        Row(job=job, fault=kinds.tool_hangs(name), when=when, says=(f"'{name}", "did nothing for"))
         for job, name, when in (
             (BACKUP, "lsblk", ""),
             (BACKUP, "resize2fs", SHRINK),
