@@ -4,6 +4,8 @@ from faults import kinds
 from faults.row import BACKUP, GROW, IN_PLACE, RESTORE, VERIFY, Row
 
 SHRINK, DUMP, READ_BACK, WRITE, CHECK = "== shrink", "== dump", "== read back", "== write", "== verify"
+# What e2fsck finds is its exit status, and a stand-in that ends with 0 has found nothing.
+FSCK = {"crashes": "failed", "talks nonsense": "ok"}
 
 
 def _disks() -> list[Row]:
@@ -68,9 +70,7 @@ def _tools() -> list[Row]:
             )
         ]
         rows += [Row(job=RESTORE, fault=kinds.tool(name, how), when=WRITE) for name in ("sfdisk", "lvm")]
-        # What e2fsck finds is its exit status, and a stand-in that ends with 0 has found nothing.
-        status = "failed" if how == "crashes" else "ok"
-        rows.append(Row(job=RESTORE, fault=kinds.tool("e2fsck", how), when=WRITE, status=status))
+        rows.append(Row(job=RESTORE, fault=kinds.tool("e2fsck", how), when=WRITE, status=FSCK[how]))
     rows.append(Row(job=BACKUP, fault=kinds.tool("e2fsck", "crashes"), when=SHRINK))
     rows += [
         Row(job=job, fault=kinds.tool_hangs(name), when=when, says=(f"'{name}", "did nothing for"))
@@ -119,7 +119,10 @@ def _growing() -> list[Row]:
     rows.append(Row(job=GROW, fault=kinds.disk_gone(), when=when))
     for how in ("crashes", "talks nonsense"):
         names = ("sfdisk", "lvm", "dmsetup", "e2fsck", "resize2fs", "mkswap")
-        rows += [Row(job=GROW, fault=kinds.tool(name, how), when=when) for name in names]
+        rows += [
+            Row(job=GROW, fault=kinds.tool(name, how), when=when, status=FSCK[how] if name == "e2fsck" else "failed")
+            for name in names
+        ]
     rows.append(Row(job=GROW, fault=kinds.power_cut(), when=when, status="", again="ok"))
     rows.append(Row(job=GROW, fault=kinds.terminated(), when=when))
     return rows
