@@ -77,7 +77,8 @@ class Manifest:
         if self.compression.method not in SUFFIXES:
             return f"there is no compression '{self.compression.method}'"
         planned, packed = ([lv.uuid for vg in one.vgs for lv in vg.lvs] for one in (self.plan.target, self.packed))
-        return self.plan.contradiction() or ("" if planned == packed else "it has other LVs than its plan")
+        other = "" if planned == packed else "it has other LVs than its plan"
+        return self.plan.contradiction() or other or self.packed.contradiction()
 
     @property
     def packed_size(self) -> int:

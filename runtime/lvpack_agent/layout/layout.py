@@ -25,6 +25,16 @@ class Layout:
             return where
         return f"partition {number}" + (f" of {where}" if disk else "")
 
+    def contradiction(self) -> str:
+        """Return what makes this no layout at all, "" if nothing does: one that was read may say anything."""
+        for pv in (pv for vg in self.vgs for pv in vg.pvs):
+            places = (
+                [number for number, _, _ in self.disks[pv.disk].places()] if pv.disk in range(len(self.disks)) else []
+            )
+            if pv.partition not in places:
+                return f"PV {pv.uuid} is on a disk or a partition that is not there"
+        return ""
+
     def pv_start(self, pv: PhysicalVolume) -> int:
         """Return the byte of its disk where a PV begins."""
         return self.disks[pv.disk].start_of(pv.partition)

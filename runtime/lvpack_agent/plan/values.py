@@ -78,7 +78,7 @@ class Plan:
             for old, new in zip(*disks, strict=False)
         ):
             return "its disks and partitions are not those of the source"
-        return ""
+        return self.source.contradiction() or self.target.contradiction()
 
     def shrunk_lvs(self) -> frozenset[str]:
         """Return the UUIDs of the LVs that lose extents."""

@@ -11,6 +11,7 @@ import pytest
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image import check, files, write
 from lvpack_agent.image.manifest import write_manifest
+from lvpack_agent.layout.volumes import PhysicalVolume, VolumeGroup
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.oddities import ODD, ODD_JSON, spoil
@@ -66,6 +67,18 @@ def test_whatever_stands_for_another_file_is_a_warning(folder: Path, name: str, 
     assert cause in sentence and Path(name).name in sentence
     with pytest.raises(Failed, match=cause):
         check.read_manifest(folder)
+
+
+def test_a_manifest_with_a_pv_on_a_disk_that_is_not_there_is_damaged(folder: Path) -> None:
+    made = manifest()
+    pv = PhysicalVolume(uuid="p", disk=1, partition=0, size=MIB, pe_start=0, extents=1)
+    vg = VolumeGroup(name="vg", uuid="v", extent_size=MIB, pvs=(pv,), lvs=())
+    astray = replace(made.packed, vgs=(vg,))
+    plan = replace(made.plan, source=astray, target=astray)
+    for lies in (replace(made, packed=astray), replace(made, plan=plan)):
+        write_manifest(folder, lies)
+        with pytest.raises(Failed, match="contradicts itself: PV p is on a disk or a partition that is not there"):
+            check.read_manifest(folder)
 
 
 def test_a_folder_of_a_set_that_is_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
