@@ -77,9 +77,12 @@ def read(folder: Path) -> tuple[Record, Progress] | None:
     if written is None:
         raise _damaged(folder, f"{PROGRESS} is missing, so nothing tells what is done")
     try:
-        return from_json(Record, data), from_json(Progress, written)
+        record, progress = from_json(Record, data), from_json(Progress, written)
     except ValueError as error:
         raise _damaged(folder, error) from error
+    if cause := record.plan.contradiction():
+        raise _damaged(folder, f"{RECORD} contradicts itself: {cause}")
+    return record, progress
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

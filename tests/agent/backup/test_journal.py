@@ -118,6 +118,11 @@ def test_damage_and_other_schemas_are_not_guessed_at(begun: Journal) -> None:
         path.write_text(text)
         with pytest.raises(Failed, match="cannot read the journal"):
             found_again(begun)
+    for part in ("source", "target"):
+        other = {**data, "plan": {**data["plan"], part: {**data["plan"][part], "vgs": []}}}
+        path.write_text(json.dumps(other))
+        with pytest.raises(Failed, match="contradicts itself: its LVs are not those of the source"):
+            found_again(begun)
     path.write_text(json.dumps(data))
     (begun.folder / journal_record.PROGRESS).write_text('{"done": ')
     with pytest.raises(Failed, match="cannot read the journal"):
