@@ -24,8 +24,11 @@ from lvpack_agent.network.up import Network
 from lvpack_agent.probe.open import Volume, mapped, opened
 from lvpack_agent.processes import run, spawn
 from lvpack_agent.report import RESULT_MARK, parse_result
+from lvpack_agent.secret.secrets import Secrets
 from lvpack_agent.session import Session
+from lvpack_agent.settings.values import ShareOptions
 from lvpack_agent.shares.mounted import mounted
+from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.undo import Undo
 
@@ -304,7 +307,10 @@ def scale(contest: Contest) -> None:
 def main(job_path: str, results: str) -> None:
     job = json.loads(Path(job_path).read_text())
     network, session = Network(network_options([])), Session(action="", out=print)
-    with mounted(parse_url(job["share"]), SHARE, network, session, read_only=False, patience=600):
+    access = Access(
+        options=ShareOptions(), secrets=Secrets("none", print, lambda _: None), patience=600, read_only=False
+    )
+    with mounted(parse_url(job["share"]), SHARE, network, session, access):
         contest = Contest(job, Path(results))
         {"race": race, "margins": margins, "scale": scale}[job["what"]](contest)
 

@@ -12,13 +12,15 @@ from typing import NoReturn
 from lvpack_agent import VERSION, actions, places
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.machine import efi_boot, firmware, kernellog, menu, powerbutton, shells, watchdog
-from lvpack_agent.machine.console import Console, command_line, set_speeds
+from lvpack_agent.machine.ask import ask
+from lvpack_agent.machine.console import Console, command_line, console_devices, set_speeds
 from lvpack_agent.machine.ending import Ending
 from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
 from lvpack_agent.outcome import as_ours, disk_errors, say_notes, with_disk_errors
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
+from lvpack_agent.secret.secrets import Secrets, forget, keep_out_of_core_dumps
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import as_text
@@ -30,7 +32,7 @@ HALF_DONE = "half done"
 FLUSH_SECONDS, LOG_SECONDS = 300.0, 60.0
 
 
-def reported(settings: Settings, network: Network, session: Session, ending: Ending) -> Report:
+def reported(settings: Settings, network: Network, session: Session, ending: Ending, secrets: Secrets) -> Report:
     """Run an action and return its report; every error becomes a report, and so does SIGTERM."""
     before = Counter(disk_errors())
     session.explain = lambda error: with_disk_errors(
@@ -43,7 +45,7 @@ def reported(settings: Settings, network: Network, session: Session, ending: End
             warn_of_missing_firmware(session)
             # Network cards ask for theirs when they are brought up; that may be why a share cannot be reached.
             undo.callback(warn_of_missing_firmware, session)
-            message = actions.perform(settings, network, session)
+            message = actions.perform(settings, network, session, secrets)
         return session.ended(message)
     except BaseException as error:
         say_notes(error, session)
@@ -108,6 +110,11 @@ def main(arguments: list[str]) -> int:
     boots = options.cmdline is None
     console = Console.of_this_machine(places.LOG if options.died is None else None)
     session.out, session.logged = console.say, console.logged
+
+    def of_run(known: Settings) -> Secrets:
+        return Secrets(known.secrets, console.say, lambda what: ask(what, console_devices(), console.say))
+
+    keep_out_of_core_dumps()
     guards, ending = watchdog.Guards(console.say), Ending()
     session.is_ending = ending.is_waiting
     asked, settings = "", None
@@ -123,7 +130,7 @@ def main(arguments: list[str]) -> int:
             raise _died(options.died)
         # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
         network = Network(network_options(network_words(words(asked)) or words(command_line())))
-        settings = parse(words(asked), lambda url: actions.fetch(url, network, console.say))
+        settings = parse(words(asked), lambda known: actions.fetch(known, network, console.say, of_run(known)))
         if boots:
             _leave_word(settings)
         if settings is None:
@@ -138,9 +145,10 @@ def main(arguments: list[str]) -> int:
             guards.disarm()
         elif boots and settings.onerror != "shell":
             guards.arm()
-        report = reported(settings, network, session, ending)
+        report = reported(settings, network, session, ending, of_run(settings))
     except BaseException as error:
         report = session.stopped(as_ours(error, "start"))
+    forget()
     with suppress(LvpackError):  # it starts again, what it was told to do or not
         guards.disarm()
     if options.died is not None:

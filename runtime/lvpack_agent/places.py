@@ -24,3 +24,5 @@ NETWORK = RUN / "network"
 # Where filesystems are mounted so that the kernel replays their log, and so that a file of them is read.
 REPLAY = RUN / "replay"
 READING = RUN / "reading"
+# Where stage 1 of the initrd puts the secrets that `lvpack build --secret` packed.
+SECRETS = Path("/lvpack-secrets")

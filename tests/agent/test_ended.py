@@ -19,7 +19,10 @@ from lvpack_agent.overlay import pack
 from lvpack_agent.restore import esp
 from lvpack_agent.session import Session
 from lvpack_agent.shares import mounted
+from lvpack_agent.shares.share import Mount
+from lvpack_agent.shares.url import parse_url
 from lvpack_agent.undo import Undo
+from tests.agent.builders.shares import access
 
 
 def end(*_: object, **__: object) -> NoReturn:
@@ -105,14 +108,15 @@ def test_a_share_that_was_given_up_by_it_is_not_its_cause(tmp_path: Path, monkey
         def __exit__(self, *_: object) -> None:
             pass
 
-    for name in ("_reach", "mount", "device_number", "run"):
-        monkeypatch.setattr(mounted, name, lambda *_, **__: "4.2")
+    for name in ("_reach", "run"):
+        monkeypatch.setattr(mounted, name, lambda *_, **__: None)
+    monkeypatch.setitem(mounted.MOUNTS, "nfs", lambda *_: Mount(how="NFS 4.1"))
     monkeypatch.setattr(mounted, "Watch", lambda *_: GivenUp())
     network: Any = SimpleNamespace(up=print)
     session = Session(action="backup", out=print)
-    url: Any = "nfs://h/e"
+    url = parse_url("nfs://h/e")
     with (
         pytest.raises(Ended, match="told to end; cannot reach share"),
-        mounted.mounted(url, tmp_path, network, session, read_only=False, patience=9),
+        mounted.mounted(url, tmp_path, network, session, access(patience=9)),
     ):
         end()

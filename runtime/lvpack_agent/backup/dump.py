@@ -15,7 +15,7 @@ from lvpack_agent.backup.job import Job
 from lvpack_agent.devices import ioerrors
 from lvpack_agent.devices.blockdev import size_of
 from lvpack_agent.filesystems.free import MAPPABLE, Unmapped, free_ranges
-from lvpack_agent.image import blockmap, bmap, check, files, losses, restore_text, write
+from lvpack_agent.image import blockmap, bmap, check, files, frames, losses, restore_text, write
 from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.losses import Loss
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
@@ -133,6 +133,9 @@ def dump(
         mapped = sum(r.count for block_map in block_maps for r in block_map)
         session.measured(mapped=mapped)
         session.say(f"{human(mapped)} of {human(planned.packed_size)} hold data; the rest is not read")
+        for index, block_map in enumerate(block_maps):
+            name = files.image_name(index, SUFFIXES[settings.compress.method])
+            job.shared.refuse_large(name, frames.most(block_map, planned.target.disks[index].size, settings.compress))
         check_store()
     with session.phase("dump"):
         by_tools = ioerrors.of_disks(ioerrors.read(), origin.paths)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
+from lvpack_agent.shares.share import Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,5 +17,10 @@ class Job:
 
     settings: Settings
     session: Session
-    share: Path
+    shared: Share
     folder: Path
+
+    @property
+    def share(self) -> Path:
+        """The folder of the share."""
+        return self.shared.folder

@@ -39,14 +39,17 @@ class Survey:
     host: str
 
 
-def find_source(settings: Settings, session: Session, undo: Undo) -> tuple[tuple[BlockDevice, ...], Found]:
+def find_source(
+    settings: Settings, session: Session, undo: Undo, share: str = ""
+) -> tuple[tuple[BlockDevice, ...], Found]:
     """Return all disks of the machine, and what is found of the server that is to be packed.
 
-    All disks but the one with the scratch device are read-only until undo. Raises Refused if it is not clear what to
-    pack, or lvpack does not support it, and Failed if nothing is found on disks that cannot be read.
+    All disks but the one with the scratch device, and the one with the share if a device of this machine has it, are
+    read-only until undo. The share is on none of the disks to pack (shares.file sees to that). Raises Refused if it is
+    not clear what to pack, or lvpack does not support it, and Failed if nothing is found on disks that cannot be read.
     """
     all_disks = lsblk.read()
-    spared = lsblk.holding(all_disks, settings.scratch)
+    spared = lsblk.holding(all_disks, settings.scratch) + (lsblk.holding(all_disks, share) if share else ())
     blockdev.set_read_only(tuple(d for d in all_disks if d not in spared), undo)
     named = settings.disk != lsblk.AUTO
     candidates = lsblk.select(all_disks, settings.disk)

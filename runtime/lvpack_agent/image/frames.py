@@ -18,12 +18,13 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.image import files, zstd
 from lvpack_agent.image.checksums import Checksums, Digest
 from lvpack_agent.image.pacing import Pace
-from lvpack_agent.image.pieces import LONGEST_HOLE, PIECE, Piece
+from lvpack_agent.image.pieces import LONGEST_HOLE, PIECE, Piece, longest_hole
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.parallel import Window
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.resources import worker_count
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.sizes import KIB
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -44,6 +45,21 @@ def frame_of_zeros(count: int, compression: Compression) -> bytes | bytearray:
     if compression.method == "zstd":
         return zstd.hole(count)
     return frame(bytes(count), compression, compression.level)
+
+
+def most(block_map: Sequence[Range], size: int, compression: Compression) -> int:
+    """Return how many bytes an image of size bytes takes at most, of which a block map holds data.
+
+    What does not compress grows by a block header of 3 bytes in 128 KiB (RFC 8878, 3.1.1), or by 5 bytes in 64 KiB (RFC
+    1951, 3.2.4). A piece has a frame and a line of the seek table, and what zeros between its data take.
+    """
+    if compression.method == "none":
+        return size
+    longest, whole = longest_hole(compression), size // PIECE + 1
+    data = sum(part.count for part in block_map)
+    pieces = min(data // PIECE + 2 * len(block_map), whole)
+    holes = min(size // longest + 2 * (len(block_map) + 1), whole)
+    return data + data // 1000 + pieces * 4 * KIB + holes * (len(frame_of_zeros(longest, compression)) + 8) + KIB
 
 
 def write(

@@ -71,6 +71,8 @@ def pack(job: Job) -> str:
         session.measured(source_disk=found.disk.size, packed_disk=begun.plan.packed_size)
         with Undo() as undo:
             spared = (found.disk, *lsblk.holding(claimed.all_disks, settings.scratch))
+            if job.shared.device:
+                spared += lsblk.holding(claimed.all_disks, job.shared.device)
             blockdev.set_read_only(tuple(d for d in claimed.all_disks if d not in spared), undo)
             undo.callback(run_tool, ["blockdev", "--rereadpt", found.disk.path], ok=range(256))
             with _saying_what_goes_on(begun):
@@ -80,7 +82,8 @@ def pack(job: Job) -> str:
 def _claimed(job: Job, holding: ExitStack, undo: Undo) -> _Claimed:
     """Find the disk to pack and claim its journal folder; holding keeps the claim, undo keeps all disks read-only."""
     settings, session, share = job.settings, job.session, job.share
-    all_disks, found = find_source(settings, session, undo)
+    job.shared.refuse_journal()
+    all_disks, found = find_source(settings, session, undo, job.shared.device)
     session.disk = found.disk.path
     refuse_several(found)
     journal_refuse.refuse_former(share, found.vg_uuid)

@@ -101,7 +101,7 @@ def _pack(job: Job, undo: Undo, holes: badsectors.Holes, tried: list[BlockDevice
     settings, session, share = job.settings, job.session, job.share
     writer = undo.enter_context(write.Writer(share, settings.readers))
     with session.phase("probe"):
-        all_disks, found = find_source(settings, session, undo)
+        all_disks, found = find_source(settings, session, undo, job.shared.device)
         session.disk = found.disk.path
         session.sources = found.paths
         tried += found.disks
@@ -186,6 +186,7 @@ def _store(
         return stores.in_memory(job.folder / "store", undo)
     size = sum(disk.size for disk in sources)
     if scratch == "share":
+        job.shared.refuse_store()
         job.session.has_store = True
         undo.callback(setattr, job.session, "has_store", False)
         on_share = file_store.FileStore.anew(job.share)

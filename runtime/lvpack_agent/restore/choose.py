@@ -13,6 +13,15 @@ from lvpack_agent.restore import mark
 from lvpack_agent.sizes import human
 
 
+def without_share(all_disks: tuple[BlockDevice, ...], device: str) -> tuple[BlockDevice, ...]:
+    """Return the disks but the one that has the share, on a device of this machine; "": none has it.
+
+    That lvpack.disk= names that disk was refused before it was mounted (shares.file).
+    """
+    shares = lsblk.holding(all_disks, device) if device else ()
+    return tuple(disk for disk in all_disks if disk not in shares)
+
+
 def choose_targets(
     all_disks: tuple[BlockDevice, ...],
     manifest: Manifest,

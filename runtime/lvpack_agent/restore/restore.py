@@ -13,27 +13,29 @@ from lvpack_agent.network.up import Network
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.processes import run
 from lvpack_agent.restore import esp, grow, plan
-from lvpack_agent.restore.choose import choose_targets, what_is_in_the_way
+from lvpack_agent.restore.choose import choose_targets, what_is_in_the_way, without_share
 from lvpack_agent.restore.write import flush, opened, read_again, unusable_if_cut_off, write_disks, write_heads
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Settings
 from lvpack_agent.shares.mounted import mounted
+from lvpack_agent.shares.share import Access, Share
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import human
 from lvpack_agent.undo import Undo
 
 
-def restore(settings: Settings, network: Network, session: Session, folder: Path) -> str:
+def restore(settings: Settings, network: Network, session: Session, access: Access, folder: Path) -> str:
     """Write an image set to its target disks, grow and verify them; return the closing message.
 
     folder is for mounts and small files.
     """
     with Undo() as undo:
-        image_set, manifest = _opened_set(settings, network, session, folder, undo)
+        shared, manifest = _opened_set(settings, network, session, access, folder, undo)
         esp.refuse_astray(manifest, session.name, settings.efi)
         with session.phase("probe"):
+            disks = without_share(lsblk.read(), shared.device)
             targets = choose_targets(
-                lsblk.read(), manifest, named=settings.disk, overwrite=settings.overwrite, say=session.say
+                disks, manifest, named=settings.disk, overwrite=settings.overwrite, say=session.say
             )
             session.disk = targets[0].path
             for disk in targets:
@@ -48,7 +50,7 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
         # O_EXCL: fails while the disk is in use. The kernel zeroes and discards only for who has claimed it so
         # (block/bdev.c: truncate_bdev_range()); verifying has to be able to claim it as well.
         with opened(again, paths, os.O_EXCL) as fds, unusable_if_cut_off(held, paths, manifest), session.phase("write"):
-            written = write_disks(fds, image_set, manifest, targets, growth.places, session)
+            written = write_disks(fds, shared.folder / session.name, manifest, targets, growth.places, session)
             if growth.is_none:
                 write_heads(written, targets)
             else:
@@ -72,13 +74,14 @@ def restore(settings: Settings, network: Network, session: Session, folder: Path
     return f"restored image set {session.name} ({human(manifest.packed_size)}) to {where}{how}"
 
 
-def only_plan(settings: Settings, network: Network, session: Session, folder: Path) -> str:
+def only_plan(settings: Settings, network: Network, session: Session, access: Access, folder: Path) -> str:
     """Say what a restore would make of its target disks; return the closing message. folder is for mounts."""
     with Undo() as undo:
-        _, manifest = _opened_set(settings, network, session, folder, undo)
+        shared, manifest = _opened_set(settings, network, session, access, folder, undo)
         esp.refuse_astray(manifest, session.name, settings.efi)
         with session.phase("probe"):
-            targets = choose_targets(lsblk.read(), manifest, named=settings.disk, overwrite=True, say=session.say)
+            disks = without_share(lsblk.read(), shared.device)
+            targets = choose_targets(disks, manifest, named=settings.disk, overwrite=True, say=session.say)
             for disk in targets:
                 if not settings.overwrite and (held := what_is_in_the_way(disk, manifest, session.say)):
                     session.warn(f"'{disk.path}' is not empty, it holds {held}: the restore needs lvpack.overwrite=yes")
@@ -87,22 +90,22 @@ def only_plan(settings: Settings, network: Network, session: Session, folder: Pa
 
 
 def _opened_set(
-    settings: Settings, network: Network, session: Session, folder: Path, undo: Undo
-) -> tuple[Path, Manifest]:
-    """Mount the share of lvpack.source until undo runs; return the set's folder and manifest, checked as a whole."""
+    settings: Settings, network: Network, session: Session, access: Access, folder: Path, undo: Undo
+) -> tuple[Share, Manifest]:
+    """Mount the share of lvpack.source until undo runs; return it and the set's manifest, checked as a whole."""
     with session.phase("share"):
         url, name = parse_url(settings.source).parent()
-        at, patience = folder / "share", settings.patience
-        share = undo.enter_context(mounted(url, at, network, session, read_only=True, patience=patience))
+        shared = undo.enter_context(mounted(url, folder / "share", network, session, access))
         session.name = name
+        image_set = shared.folder / name
         manifest = check.read_manifest(
-            share / name,
+            image_set,
             lambda cause: session.warn(f"image set '{name}' is damaged: {cause}; a restore does not need that"),
         )
-        check.check_files(share / name, manifest)
+        check.check_files(image_set, manifest)
         if missing := losses.summary(manifest.unreadable):
             session.warn(missing)
-        return share / name, manifest
+        return shared, manifest
 
 
 def _verify(manifest: Manifest, targets: Sequence[BlockDevice], session: Session) -> None:

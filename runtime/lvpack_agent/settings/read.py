@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.settings.readers import CONTROL
+from lvpack_agent.settings.share_options import BY_NAME as SHARE_BY_NAME
+from lvpack_agent.settings.share_options import given_options
 from lvpack_agent.settings.table import BY_NAME, OPTIONS, PREFIX, Option
+from lvpack_agent.settings.urls import CONTROL, masked, scheme_of
 from lvpack_agent.settings.values import Settings
 
 
@@ -20,19 +22,19 @@ def check_words(arguments: Iterable[str]) -> None:
     _settings(_given(arguments))
 
 
-def parse(arguments: Iterable[str], fetch: Callable[[str], str] | None = None) -> Settings | None:
+def parse(arguments: Iterable[str], fetch: Callable[[Settings], str] | None = None) -> Settings | None:
     """Read the `lvpack.*` words of a command line; None if there is none of them.
 
-    As in the kernel, the last of several values wins, except for repeatable options. fetch returns the text behind
-    the URL of lvpack.config; without it that file stays unread. Raises Refused that names the first unknown or
-    malformed option, or the one that the action needs and that is missing.
+    As in the kernel, the last of several values wins, except for repeatable options. fetch returns the text behind the
+    URL of lvpack.config, by the settings that are known before; without it that file stays unread. Raises Refused that
+    names the first unknown or malformed option, or the one that the action needs and that is missing.
     """
     given = _given(arguments)
     if not given:
         return None
     settings = _settings(given)
     if settings.config and fetch:
-        settings = _settings({**_given(_file_words(fetch(settings.config))), **given})
+        settings = _settings({**_given(_file_words(fetch(settings))), **given})
     needed = {"backup": "target", "restore": "source", "verify": "source"}.get(settings.action)
     if needed and not getattr(settings, needed):
         raise Refused(
@@ -44,6 +46,7 @@ def parse(arguments: Iterable[str], fetch: Callable[[str], str] | None = None) -
 
 
 def _refuse_contradictions(settings: Settings) -> None:
+    _refuse_for_share(settings)
     if settings.mode == "inplace" and settings.scratch == "ram":
         raise Refused(
             f"cannot shrink in place with '{PREFIX}scratch=ram': a power loss would take the store away in the middle",
@@ -70,6 +73,40 @@ def _refuse_contradictions(settings: Settings) -> None:
         )
 
 
+def _refuse_for_share(settings: Settings) -> None:
+    """Raise Refused if the shares that are named have no such option, or cannot do what is asked of them."""
+    urls = [url for url in (settings.target, settings.source, settings.config) if url]
+    schemes = {url.partition("://")[0] for url in urls}
+    for name in given_options(settings.share):
+        option = SHARE_BY_NAME[name]
+        if not schemes & {*option.schemes}:
+            raise Refused(
+                f"cannot use option '{PREFIX}share={name}': {', '.join(f'{s}://' for s in option.schemes)} has it, and "
+                f"there is no such share ({', '.join(urls) or 'none at all'})",
+                hint=f"leave {name} out of {PREFIX}share",
+            )
+    if settings.action != "backup" or not settings.target:
+        return
+    target, name = scheme_of(settings.target), settings.target.partition("://")[0]
+    if settings.readers == "group" and not target.owners:
+        raise Refused(
+            f"cannot use option '{PREFIX}readers=group' with a share by {name}://: its files have no group here",
+            hint="leave it out, and set on the server who may read the share",
+        )
+    if settings.mode == "inplace" and target.inplace:
+        raise Refused(
+            f"cannot shrink in place with a share by {name}://: {target.inplace}",
+            hint="the journal of in-place mode needs a share by nfs://, or by file:// on a disk with ext or XFS; "
+            "overlay mode takes this one",
+        )
+    if settings.scratch == "share" and target.inplace:
+        raise Refused(
+            f"cannot use option '{PREFIX}scratch=share' with a share by {name}://: nobody has seen a store in a "
+            "file there outlive a pause of the server",
+            hint=f"leave {PREFIX}scratch out (the store is in memory then), or name an empty disk or partition",
+        )
+
+
 def _file_words(text: str) -> Iterator[str]:
     for number, line in enumerate(text.splitlines(), 1):
         key, equals, value = (part.strip() for part in line.partition("#")[0].partition("="))
@@ -77,7 +114,7 @@ def _file_words(text: str) -> Iterator[str]:
             continue
         if not equals or not key.startswith(PREFIX) or key == f"{PREFIX}config":
             raise Refused(
-                f"cannot use line {number} of {PREFIX}config: '{line.strip()}'",
+                f"cannot use line {number} of {PREFIX}config: '{masked(line.strip())}'",
                 hint=f"a line is {PREFIX}KEY = VALUE, and KEY is not config",
             )
         yield f"{key}={value}"
@@ -111,13 +148,13 @@ def _settings(given: dict[str, list[str]]) -> Settings:
 
 def _value(option: Option, text: str, *, explicit: bool) -> Any:
     if not explicit and not text:
-        return ""
+        return option.unset
     try:
         if CONTROL.search(text):
             raise ValueError("it has control characters")
         return option.read(text)
     except ValueError as error:
         raise Refused(
-            f"cannot use option '{PREFIX}{option.name}={text}': {error}",
+            f"cannot use option '{PREFIX}{option.name}={masked(text)}': {error}",
             hint=f"{PREFIX}{option.name} takes {option.values}",
         ) from None

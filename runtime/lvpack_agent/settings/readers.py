@@ -1,18 +1,10 @@
 """Readers of option values: each takes the text after the `=`, and raises a ValueError that says what is wrong."""
 
-import ipaddress
 import re
 from collections.abc import Callable
-from urllib.parse import unquote, urlsplit
 
 from lvpack_agent.settings.values import Compression, Margin
 from lvpack_agent.sizes import parse_size, parse_time
-
-SHARE_SCHEMES = ("nfs",)
-CONTROL = re.compile(r"[\0-\x1f\x7f]")
-# Labels of a name have at most 63 characters (RFC 1035, 2.3.4); looking up a longer one raises an error that is no
-# OSError.
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)(:[0-9]{1,5})?")
 
 
 def one_of(*allowed: str, later: tuple[str, ...] = ()) -> Callable[[str], str]:
@@ -31,38 +23,6 @@ def one_of(*allowed: str, later: tuple[str, ...] = ()) -> Callable[[str], str]:
 def yes_no(text: str) -> bool:
     """Read yes or no."""
     return one_of("no", "yes")(text) == "yes"
-
-
-def url(text: str) -> str:
-    """Read the URL of a share, or of something on one; it is checked and stays text."""
-    scheme, separator, rest = text.partition("://")
-    host, _, path = rest.partition("/")
-    if not separator or not host or not path.strip("/"):
-        raise ValueError("it must be a URL such as nfs://HOST[:PORT]/PATH")
-    if scheme not in SHARE_SCHEMES:
-        raise ValueError(f"this version of lvpack knows only {', '.join(s + '://' for s in SHARE_SCHEMES)} shares")
-    if not _HOST.fullmatch(host) or not _is_address(text):
-        raise ValueError(f"'{host}' is not a HOST or HOST:PORT")
-    if re.search(r"[\\?#]", path):  # a byte that is not UTF-8 has become \xNN
-        raise ValueError("a backslash, '?' and '#' in its path are written as %5C, %3F and %23, in UTF-8")
-    try:
-        path = unquote(path, errors="strict")
-    except UnicodeDecodeError:
-        raise ValueError("its path is not UTF-8") from None
-    if ".." in path.split("/") or CONTROL.search(path):
-        raise ValueError("its path must not hold '..' or control characters")
-    return text
-
-
-def _is_address(url: str) -> bool:
-    """Return whether a URL's port is one, and what its host has in brackets an IPv6 address."""
-    try:
-        parts = urlsplit(url)
-        if "[" in parts.netloc:
-            ipaddress.IPv6Address(parts.hostname or "")
-        return parts.port != 0
-    except ValueError:
-        return False
 
 
 def name(text: str) -> str:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvpack_agent.settings.growing import grow
-from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, patience, scratch, url, yes_no
+from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, patience, scratch, yes_no
+from lvpack_agent.settings.share_options import FORM, share_options
+from lvpack_agent.settings.urls import FORMS, url
+from lvpack_agent.settings.values import ShareOptions
 
 PREFIX = "lvpack."
 # What options are about, in the order in which help lists them.
@@ -16,7 +19,8 @@ GROUPS = ("what", "where", "how", "after")
 class Option:
     """One option: name without prefix, its values for people, the default as text, its reader and its meaning.
 
-    group: one of GROUPS; brief: what --help has room for, at most 52 characters.
+    group: one of GROUPS; brief: what --help has room for, at most 52 characters; unset: the value if there is neither
+    the option nor a default.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Option:
     read: Callable[[str], Any]
     meaning: str
     repeatable: bool = False
+    unset: Any = ""
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -42,20 +47,41 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="target",
         group="where",
-        brief="backup: the share, nfs://HOST/PATH",
-        values="nfs://HOST[:PORT]/PATH",
+        brief="backup: the share: nfs://, smb:// or file://",
+        values=FORMS,
         default="",
-        read=url,
+        read=url(),
         meaning="backup: the share that image sets are written to",
     ),
     Option(
         name="source",
         group="where",
         brief="restore, verify, plan: a set, nfs://HOST/PATH/NAME",
-        values="nfs://HOST[:PORT]/PATH/NAME",
+        values="the URL of a share, /NAME",
         default="",
-        read=url,
+        read=url(beside=1),
         meaning="restore, verify: the image set to read; plan: the set whose restore is planned, instead of a backup",
+    ),
+    Option(
+        name="share",
+        group="where",
+        brief="options of the share: user=NAME,domain=NAME,seal",
+        values=FORM,
+        default="",
+        read=share_options,
+        unset=ShareOptions(),
+        meaning="options of the share that are no secrets, with commas between them ([shares](shares.md))",
+    ),
+    Option(
+        name="secrets",
+        group="where",
+        brief="where secrets come from: auto, ask or none",
+        values="auto, ask, none",
+        default="auto",
+        read=one_of("auto", "ask", "none"),
+        meaning="where passwords and keys come from. auto: from what `lvpack build --secret` packed, the firmware of a "
+        "virtual machine, or a stick with the label LVPACK; ask: a password that is in none of these is asked for on "
+        "every console; none: none is looked for ([secrets](secrets.md))",
     ),
     Option(
         name="name",
@@ -253,9 +279,9 @@ OPTIONS: tuple[Option, ...] = (
         name="config",
         group="where",
         brief="a file of further options, nfs://HOST/PATH/FILE",
-        values="nfs://HOST[:PORT]/PATH/FILE",
+        values="the URL of a share, /FILE",
         default="",
-        read=url,
+        read=url(beside=1),
         meaning="a file of `lvpack.KEY = VALUE` lines, `#` begins a comment; an option of the command line wins "
         "over the file's",
     ),

@@ -67,12 +67,23 @@ FILL, NONE = "fill", "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOptions:
+    """What lvpack.share says of the share; one field for each row of SHARE_OPTIONS. "" and False: it does not say."""
+
+    user: str = ""
+    domain: str = ""
+    seal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the kernel command line asks for; one field for each row of OPTIONS."""
 
     action: str
     target: str
     source: str
+    share: ShareOptions
+    secrets: str
     name: str
     readers: str
     mode: str

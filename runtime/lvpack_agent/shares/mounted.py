@@ -1,11 +1,11 @@
 """A share, mounted for the time of a run.
 
-Tested in guests, with a real server: qemu-tests/tests/test_bad_input.py, test_main_job.py.
+Tested in guests, with real servers: qemu-tests/tests/test_bad_input.py, test_main_job.py, test_shares.py.
 """
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,39 +13,64 @@ from lvpack_agent.errors import Ended, Failed, LvpackError
 from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
 from lvpack_agent.session import Session
-from lvpack_agent.shares.nfs import NFS_PORT, device_number, mount
+from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares import file, nfs, smb
 from lvpack_agent.shares.patience import Watch
+from lvpack_agent.shares.share import Access, Mount, Share
 from lvpack_agent.shares.url import ShareUrl
 from lvpack_agent.undo import Undo
 
 REACH_SECONDS = 30.0
+UNMOUNT_SECONDS = 300.0
+
+MOUNTS: dict[str, Callable[[ShareUrl, Path, Access], Mount]] = {
+    "nfs": nfs.mount,
+    "smb": smb.mount,
+    "file": file.mount,
+}
+PORTS = {"nfs": nfs.PORT, "smb": smb.PORT}
 
 
 @contextmanager
-def mounted(
-    url: ShareUrl, folder: Path, network: Network, session: Session, *, read_only: bool, patience: float
-) -> Iterator[Path]:
-    """Bring the network up, mount a share, yield its folder, and unmount it.
+def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, access: Access) -> Iterator[Share]:
+    """Mount a share on a folder, with the network up if a server has it; yield it, and unmount it.
 
     Raises Failed if the server cannot be reached or does not give the folder; later also if it does not answer for
-    patience, in seconds (see patience.Watch).
+    access.patience (see patience.Watch). Refused as the scheme's module says.
     """
-    network.up(session.say)
-    _reach(url)
+    if not SCHEMES[url.scheme].local:
+        network.up(session.say)
+        _reach(url)
     folder.mkdir(parents=True, exist_ok=True)
     with Undo() as undo:
-        version = mount(url, folder, read_only)
+        found = MOUNTS[url.scheme](url, folder, access)
+        undo.callback(found.close)
+        if not found.is_remote:
+            undo.callback(_unmount, folder)
+            session.say(f"share: {url} mounted: {found.how}")
+            yield _share(url, folder, found)
+            return
         # To the very end: unmounting may wait for the server, too.
-        watch = undo.enter_context(Watch(str(url), folder, device_number(folder), patience, session))
+        watch = undo.enter_context(Watch(str(url), folder, found.give_up, access.patience, session))
         # What still holds the share must not keep the machine from ending its run.
         undo.callback(run, ["umount", "-l", str(folder)])
-        session.say(f"share: {url} mounted by NFS {version}")
+        session.say(f"share: {url} mounted by {found.how}")
         try:
-            yield folder
+            yield _share(url, folder, found)
         except Exception as error:
             if not watch.is_given_up:
                 raise
             raise _given_up(watch.failure(), error) from error
+
+
+def _share(url: ShareUrl, folder: Path, found: Mount) -> Share:
+    return Share(name=str(url), folder=folder, device=found.device, largest=found.largest, no_journal=found.no_journal)
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount a disk, so that all of it is there when the machine goes off; what holds it does not keep it."""
+    if run(["umount", str(folder)], ok=(0, 32), timeout=UNMOUNT_SECONDS).status:
+        run(["umount", "-l", str(folder)])
 
 
 def _given_up(failure: Failed, came_of_it: Exception) -> LvpackError:
@@ -61,12 +86,12 @@ def _reach(url: ShareUrl) -> None:
     deadline = time.monotonic() + REACH_SECONDS
     while True:
         try:
-            socket.create_connection((url.host, url.port or NFS_PORT), timeout=10).close()
+            socket.create_connection((url.host, url.port or PORTS[url.scheme]), timeout=10).close()
             return
         except OSError as error:
             if time.monotonic() > deadline:
                 raise Failed(
                     f"cannot reach share '{url}': {error.strerror or error}",
-                    hint="check the host, the port and that its NFS server is running",
+                    hint=f"check the host, the port and that its {url.scheme.upper()} server is running",
                 ) from None
             time.sleep(1)

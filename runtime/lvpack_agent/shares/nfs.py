@@ -5,18 +5,21 @@ Tested in guests, with a real server: qemu-tests/tests/test_bad_input.py, test_m
 
 import secrets
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.printable import quoted
 from lvpack_agent.processes import ToolFailed, run
+from lvpack_agent.shares.share import Access, Mount
 from lvpack_agent.shares.url import ShareUrl
 
-NFS_PORT = 2049
+PORT = 2049
 MOUNT_SECONDS = 90.0
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 CLIENT_ID = Path("/sys/module/nfs/parameters/nfs4_unique_id")
+SERVERS = Path("/sys/fs/nfs")
 
 
 def _introduce() -> None:
@@ -31,12 +34,12 @@ def _introduce() -> None:
             CLIENT_ID.write_text(secrets.token_hex(8))
 
 
-def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
-    """Mount a share on a folder by the newest version of NFS that works; return that. Raises Failed if none does."""
+def mount(url: ShareUrl, folder: Path, access: Access) -> Mount:
+    """Mount a share on a folder by the newest version of NFS that works. Raises Failed if none does."""
     # hard: nothing fails while the server is away; patience.Watch has the deadline. timeo, in tenths of a second, and
     # retrans say after what time a connection that is silent is made anew: a minute (nfs(5)).
     # Nothing of a share is ever run, and no device of it opened: whoever may write there must gain nothing by it.
-    common = f"nosuid,nodev,noexec,hard,timeo=150,retrans=3,retry=0,{'ro' if read_only else 'rw'}"
+    common = f"nosuid,nodev,noexec,hard,timeo=150,retrans=3,retry=0,{'ro' if access.read_only else 'rw'}"
     port = f",port={url.port}" if url.port else ""
     # NFS 3 finds ports by rpcbind; a URL with a port is for servers that serve MOUNT there too. Nothing is locked.
     # NFS 4.2 is left out on purpose: its READ_PLUS was seen to read zeros for data from nfs-ganesha 4.3.
@@ -52,7 +55,7 @@ def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
         try:
             # Not by mount(8): at the deadline it would leave behind the program that it starts for this.
             run(["mount.nfs", source, str(folder), "-o", f"{common},{options}"], timeout=MOUNT_SECONDS)
-            return version
+            return Mount(how=f"NFS {version}", give_up=partial(_give_up, device_number(folder)))
         except ToolFailed as failed:
             causes.append(f"NFS {version}: {quoted(failed.completed.stderr.strip().splitlines()[-1:])}")
         except Failed:  # the next version would not be answered either
@@ -62,6 +65,12 @@ def mount(url: ShareUrl, folder: Path, read_only: bool) -> str:
         f"cannot mount share '{url}': {'; '.join(causes)}",
         hint="check that the server exports this path to this machine",
     )
+
+
+def _give_up(number: str) -> None:
+    """Tell the kernel to give up the server of a filesystem (fs/nfs/sysfs.c, shutdown_store(); Linux 6.5 and later)."""
+    with suppress(OSError):
+        (SERVERS / number / "shutdown").write_text("1")
 
 
 def device_number(folder: Path) -> str:

@@ -1,9 +1,9 @@
 """A share that does not answer: it is waited for, people are told, and at the end of lvpack.patience it is given up.
 
 A share is mounted hard: what reads and writes it waits as long as the server is away, and goes on where it was when
-the server is back, also when that was restarted (nfs(5)). So no error comes of a pause, and no snapshot whose store is
-on the share is lost by one. The deadline is ours: when it is over, the kernel is told to give the server up, and
-every call that waits, or that comes later, fails at once (kernel: fs/nfs/sysfs.c, shutdown_store()).
+the server is back, also when that was restarted (nfs(5), mount.cifs(8)). So no error comes of a pause, and no snapshot
+whose store is on the share is lost by one. The deadline is ours: when it is over, the kernel is told to give the server
+up, and every call that waits, or that comes later, fails (how, the module of the scheme says).
 """
 
 import os
@@ -25,7 +25,6 @@ from lvpack_agent.sizes import human_time
 ASK_SECONDS, LOOK_SECONDS, NOTICE_SECONDS, SAY_SECONDS, WORTH_A_WARNING = 2.0, 1.0, 10.0, 30.0, 60.0
 
 MOUNTSTATS = Path("/proc/self/mountstats")
-NFS_SERVERS = Path("/sys/fs/nfs")
 
 
 class Silence:
@@ -74,13 +73,13 @@ class Silence:
 
 
 class Watch:
-    """Watches a mounted share while the context lasts. number is that of its filesystem, "MAJOR:MINOR".
+    """Watches a mounted share while the context lasts. give_up lets all calls to it fail, and waits for nothing.
 
     While the share is out, the file places.AWAY exists: clocks of others stand still. session.outages counts.
     """
 
-    def __init__(self, name: str, folder: Path, number: str, patience: float, session: Session) -> None:
-        self._folder, self._number, self._session = folder, number, session
+    def __init__(self, name: str, folder: Path, give_up: Callable[[], None], patience: float, session: Session) -> None:
+        self._folder, self._give_up, self._session = folder, give_up, session
         self._silence = Silence(name, patience, time.monotonic())
         self._name, self._given_up = name, 0.0
         self._lock = threading.Lock()
@@ -114,11 +113,6 @@ class Watch:
         self._ended.set()
         self._threads[1].join()
         _mark(False)
-
-    def _give_up(self) -> None:
-        """Let every call to the share fail from now on, those that wait now, too."""
-        with suppress(OSError):
-            (NFS_SERVERS / self._number / "shutdown").write_text("1")
 
     def _ask_always(self) -> None:
         while not self._ended.wait(ASK_SECONDS):

@@ -15,6 +15,7 @@ from lvpack_agent.report import parse_result
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse
 from lvpack_agent.undo import Undo
+from tests.agent.builders.shares import folder_share
 
 NAME = "one.failed.log"
 
@@ -41,7 +42,7 @@ def job(share: Path, *words: str) -> Job:
     assert settings
     lines: list[str] = []
     session = Session(action="backup", out=lines.append, logged=lambda: "\n".join(lines), name=settings.name)
-    return Job(settings=settings, session=session, share=share, folder=share)
+    return Job(settings=settings, session=session, shared=folder_share(share), folder=share)
 
 
 def fail(one: Job, error: BaseException | None = None) -> None:

@@ -17,7 +17,7 @@ from lvpack_agent.shares import nfs
 folder = Path(sys.argv[1])
 console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
 places.RUN = folder / "run"
-for name in ("LOG", "SAID", "ONERROR", "LEAVES", "SHARE", "AWAY", "HUNG"):
+for name in ("LOG", "SAID", "ONERROR", "LEAVES", "SHARE", "AWAY", "HUNG", "SECRETS"):
     setattr(places, name, places.RUN / getattr(places, name).name)
 watchdog.PANIC, watchdog.ABOUT, powerbutton.INPUTS = folder / "panic", folder / "watchdog", folder / "input"
 watchdog.PANIC.touch()

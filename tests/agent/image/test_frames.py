@@ -1,3 +1,4 @@
+import random
 import sys
 import time
 from collections.abc import Generator
@@ -196,3 +197,22 @@ def test_bmaptool_takes_the_map(tmp_path: Path) -> None:
     (tmp_path / "disk.img.bmap").write_text(bmap.render(used, size).replace("sha256", "sha512"))
     with pytest.raises(Failed):
         run(["bmaptool", "copy", "--bmap", tmp_path / "disk.img.bmap", image, tmp_path / "out"])
+
+
+@pytest.mark.parametrize("method", ["zstd", "gzip", "none"])
+@pytest.mark.parametrize("fragments", [1, 40])
+def test_no_image_is_larger_than_was_said(tmp_path: Path, method: str, fragments: int) -> None:
+    """Of data that does not compress, in one range or in many with holes between them."""
+    compression = Compression(method=method, level=1 if method != "none" else 0)
+    size = 40 * MIB
+    device = tmp_path / "device"
+    device.write_bytes(random.Random(1).randbytes(size))
+    step = size // fragments
+    count = step if fragments == 1 else 4 * KIB
+    used = tuple(Range(start=number * step, count=count) for number in range(fragments))
+    progress, pace = Progress("", size, lambda _: None), Pace(workers=2, fixed=compression.level)
+    made = write.write_image(device, tmp_path / "image", compression, used, size, progress, pace)
+    most = frames.most(used, size, compression)
+    assert made.stored_size <= most
+    if fragments == 1:
+        assert most <= size + size // 100, "a bound that is no guess refuses no more than it has to"

@@ -12,7 +12,7 @@ from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.machine import dmi
-from lvpack_agent.restore.choose import choose_targets
+from lvpack_agent.restore.choose import choose_targets, without_share
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.sets import disk, silent, two_disks
 
@@ -54,6 +54,13 @@ def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
     Path(found[0].path).write_bytes(bytes(8 * MIB) + b"x" * MIB)
     with pytest.raises(Refused, match="A': it is not empty"):
         chosen(found, two_disks(), "B", "A")
+
+
+def test_the_disk_with_the_share_is_no_target(tmp_path: Path) -> None:
+    stick = disk(tmp_path, "B", 9 * MIB)
+    found = (disk(tmp_path, "A", 9 * MIB), replace(stick, parts=(replace(stick, path=f"{stick.path}1"),)))
+    assert without_share(found, f"{stick.path}1") == without_share(found, stick.path) == found[:1]
+    assert without_share(found, "") == found
 
 
 def one_disk(machine: dict[str, str], wwn: str = "", serial: str = "", model: str = "") -> Manifest:

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.settings import table
+from lvpack_agent.settings import share_options, table
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import OPTIONS
-from lvpack_agent.settings.values import Compression, Grow, Settings
+from lvpack_agent.settings.values import Compression, Grow, Settings, ShareOptions
 from lvpack_agent.shares.url import parse_url
 
 
@@ -48,6 +48,18 @@ def test_defaults_are_readable_and_last_wins() -> None:
         "lvpack.target=nfs://h/a#b",
         "lvpack.target=nfs://h/%ff",
         "lvpack.target=nfs://h/%00",
+        "lvpack.target=smb://h",
+        "lvpack.source=smb://h/share",
+        "lvpack.target=smb://u@h/share",
+        "lvpack.target=file:///x",
+        "lvpack.target=file://a%2fb/x",
+        "lvpack.source=file://STICK",
+        "lvpack.share=colour=red",
+        "lvpack.share=user",
+        "lvpack.share=seal=yes",
+        "lvpack.share=user=a,user=b",
+        "lvpack.share=user=a\\b",
+        "lvpack.secrets=all",
         "lvpack.disk=/dev/\0sda",
         f"lvpack.margin={'9' * 400}",
         f"lvpack.margin={'9' * 400}%",
@@ -115,6 +127,68 @@ def test_addresses_of_servers_that_there_are() -> None:
         assert settings and parse_url(settings.target).path == "/a b/\xfc"
 
 
+def test_shares_of_each_scheme() -> None:
+    words = ["lvpack.action=verify", "lvpack.share=user=u,domain=d,seal"]
+    settings = parse([*words, "lvpack.source=smb://[fe80::1]:1445/vault/a%20b/one"])
+    assert settings and settings.share == ShareOptions(user="u", domain="d", seal=True)
+    url, name = parse_url(settings.source).parent()
+    assert (url.host, url.port, url.path, name) == ("fe80::1", 1445, "/vault/a b", "one")
+    assert str(url) == "smb://[fe80::1]:1445/vault/a b"
+    settings = parse(["lvpack.action=verify", "lvpack.source=file://My%20Stick:1/sets/one"])
+    assert settings and settings.share == ShareOptions()
+    url, name = parse_url(settings.source).parent()
+    assert (url.host, url.port, url.path, name) == ("My Stick:1", None, "/sets", "one")
+    assert parse_url("file://STICK").path == "/" and str(parse_url("file://A:b/c")) == "file://A:b/c"
+
+
+SECRET = "Sesame"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        f"lvpack.target=smb://user:{SECRET}@h/share",
+        f"lvpack.target=smb://user:{SECRET}/{SECRET}@{SECRET}@h/share",
+        f"lvpack.target=nfs://user:{SECRET}@h/x",
+        f"lvpack.source=file://user:{SECRET}@h/x",
+        f"lvpack.share=user=u,password={SECRET}",
+        f"lvpack.share=pass={SECRET},user=u",
+        f"lvpack.share=user=u%{SECRET}",
+        f"lvpack.share=user=u:{SECRET}",
+        f"lvpack.password={SECRET}",
+    ],
+)
+def test_a_secret_in_an_option_is_refused_and_not_shown(word: str) -> None:
+    with pytest.raises(Refused) as refused:
+        parse(["lvpack.action=plan", word])
+    assert SECRET not in refused.value.message + refused.value.hint
+    with pytest.raises(Refused) as refused:
+        parse(["lvpack.action=plan", "lvpack.config=nfs://h/x/f"], lambda _: f"password = {SECRET}")
+    assert SECRET not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("lvpack.target=nfs://h/x lvpack.share=user=u", "share=user"),
+        ("lvpack.target=file://STICK lvpack.share=seal", "share=seal"),
+        ("lvpack.target=smb://h/s lvpack.readers=group", "readers=group"),
+        ("lvpack.target=smb://h/s lvpack.scratch=share", "scratch=share"),
+        ("lvpack.target=smb://h/s lvpack.mode=inplace", "smb://"),
+    ],
+)
+def test_what_a_share_cannot_do_is_refused_by_name(line: str, option: str) -> None:
+    with pytest.raises(Refused, match=option) as refused:
+        parse(words(line))
+    assert refused.value.hint
+
+
+def test_the_page_has_each_option_of_a_share() -> None:
+    page = Path(__file__).parents[3] / "docs/shares.md"
+    assert share_options.as_markdown() in page.read_text()
+    assert [option.name for option in share_options.SHARE_OPTIONS] == [field.name for field in fields(ShareOptions)]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -161,7 +235,7 @@ def test_a_file_of_options_and_the_command_line_wins() -> None:
         "# all hosts\nlvpack.margin = 1G\n\nlvpack.name= one # a name\nlvpack.disk = /dev/sda\nlvpack.disk = /dev/sdb\n"
     )
     arguments = ["lvpack.action=plan", "lvpack.config=nfs://h/x/f", "lvpack.name=two"]
-    settings = parse(arguments, {"nfs://h/x/f": text}.__getitem__)
+    settings = parse(arguments, lambda known: {"nfs://h/x/f": text}[known.config])
     assert settings and settings.margin.size == 1 << 30
     assert (settings.name, settings.disk) == ("two", ("/dev/sda", "/dev/sdb"))
     settings = parse([*arguments, "lvpack.disk=/dev/sdc"], lambda _: text)

@@ -77,7 +77,7 @@ def test_a_short_pause_is_a_warning_while_a_store_is_on_the_share(
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     session = Session(action="backup", out=print, has_store=has_store)
-    watch = Watch("nfs://h/e", tmp_path, "0:1", 600, session)
+    watch = Watch("nfs://h/e", tmp_path, lambda: None, 600, session)
     now[0] = 15.0
     watch._say(watch._silence.look)
     assert session.outages == 1 and places.AWAY.exists()

@@ -1,0 +1,1 @@
+"""Passwords and keys: their names, where they come from, and how they go again."""

@@ -1,0 +1,32 @@
+"""The names of secrets, which are fixed: what each is, and which of them a person can type."""
+
+from dataclasses import dataclass
+
+from lvpack_agent.sizes import KIB
+
+# No secret is larger; the longest are lists of host keys.
+MOST = 64 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """A secret: its name and its meaning. typed: it is one line, which can be asked for on a console."""
+
+    name: str
+    meaning: str
+    typed: bool = True
+
+
+NAMES: tuple[Name, ...] = (Name(name="smb", meaning="the password of the user of an `smb://` share"),)
+BY_NAME = {name.name: name for name in NAMES}
+
+
+def line(text: bytes) -> bytes:
+    """Return a secret of one line without the line end that editors put there."""
+    return text.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def as_markdown() -> str:
+    """Return the table of the names that docs/secrets.md shows."""
+    rows = ["| name | what |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{n.name}` | {n.meaning} |" for n in NAMES)]) + "\n"

@@ -1,0 +1,101 @@
+"""The secrets of a run: looked for when they are needed, and gone when the run is over."""
+
+import os
+import resource
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from lvpack_agent import guarded, places
+from lvpack_agent.errors import Refused
+from lvpack_agent.secret import firmware, stick
+from lvpack_agent.secret.names import BY_NAME, MOST, line
+
+HOW = (
+    "give it by `lvpack build --secret {name}=FILE`, as secrets/{name} on a stick with the label LVPACK, or, to a "
+    "virtual machine, by fw_cfg or SMBIOS"
+)
+
+
+def keep_out_of_core_dumps() -> None:
+    """Let neither this process nor what it starts leave its memory in a file when it breaks (core(5))."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class Secrets:
+    """The secrets of a run. how is lvpack.secrets: auto, ask or none.
+
+    say gets a line for each that is found, which tells where, and nothing of it. ask returns a line that somebody has
+    typed for a text that says what it is; None if nobody did.
+    """
+
+    def __init__(self, how: str, say: Callable[[str], object], ask: Callable[[str], bytes | None]) -> None:
+        self._how, self._say, self._ask = how, say, ask
+        self._found: dict[str, bytes] = {}
+
+    def need(self, name: str, what: str) -> bytes:
+        """Return a secret, one of one line without its end; what says what it is for.
+
+        Raises Refused if it is nowhere, empty or too long.
+        """
+        if name not in self._found:
+            where, text = self._looked_for(name, what)
+            if BY_NAME[name].typed:
+                text = line(text)
+            if not text or len(text) > MOST:
+                raise Refused(
+                    f"cannot use secret '{name}' of {where}: it has {len(text) or 'no'} bytes",
+                    hint=f"it has one to {MOST:,} of them",
+                )
+            if BY_NAME[name].typed and (b"\n" in text or b"\0" in text):
+                raise Refused(f"cannot use secret '{name}' of {where}: it has several lines", hint="it is one line")
+            self._say(f"secret {name}: by {where}")
+            self._found[name] = text
+        return self._found[name]
+
+    def _looked_for(self, name: str, what: str) -> tuple[str, bytes]:
+        if self._how == "none":
+            raise Refused(f"cannot find secret '{name}', {what}: lvpack.secrets=none", hint=HOW.format(name=name))
+        sources: tuple[tuple[str, Callable[[str], bytes | None]], ...] = (
+            ("the initrd", _from_initrd),
+            ("QEMU's fw_cfg", firmware.from_fw_cfg),
+            ("SMBIOS", firmware.from_smbios),
+            ("the stick LVPACK", stick.from_stick),
+        )
+        for where, read in sources:
+            if (text := read(name)) is not None:
+                return where, text
+        if self._how == "ask" and BY_NAME[name].typed and (text := self._ask(f"{name}, {what}")) is not None:
+            return "a console", text
+        raise Refused(f"cannot find secret '{name}', {what}: it is nowhere", hint=HOW.format(name=name))
+
+
+def forget() -> None:
+    """Remove the secrets of the initrd, when a run is over: one that comes later finds them no more."""
+    with suppress(OSError):
+        for path in sorted(places.SECRETS.iterdir()):
+            _wipe(path)
+        places.SECRETS.rmdir()
+
+
+def _from_initrd(name: str) -> bytes | None:
+    try:
+        return guarded.read_bytes(places.SECRETS / name, MOST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Refused(
+            f"cannot use secret '{name}' of the initrd: {error.strerror}", hint="build the image anew"
+        ) from None
+
+
+def _wipe(path: Path) -> None:
+    """Write over a file of a tmpfs, whose pages else keep what was in them, and remove it."""
+    with suppress(OSError):
+        size = path.lstat().st_size
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(fd, bytes(size))
+        finally:
+            os.close(fd)
+    path.unlink(missing_ok=True)

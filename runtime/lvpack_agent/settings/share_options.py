@@ -1,0 +1,90 @@
+"""lvpack.share: the options of a share that are no secrets. One table for the parser, the help and the docs."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from lvpack_agent.settings.values import ShareOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOption:
+    """One option: its name, the schemes that have it, its values for people, its reader and its meaning.
+
+    read is None for one that has no value.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    values: str
+    read: Callable[[str], str] | None
+    meaning: str
+
+
+def _account(text: str) -> str:
+    """Read the name of a user or a domain."""
+    if not re.fullmatch(r"[^\s,/\\:@\"%]{1,104}", text):
+        raise ValueError("it has a user or a domain that is no name of one")  # it may be more than that
+    return text
+
+
+SHARE_OPTIONS: tuple[ShareOption, ...] = (
+    ShareOption(
+        name="user",
+        schemes=("smb",),
+        values="a name",
+        read=_account,
+        meaning="who asks the server; its password is the secret `smb`",
+    ),
+    ShareOption(
+        name="domain",
+        schemes=("smb",),
+        values="a name",
+        read=_account,
+        meaning="the domain or workgroup that knows the user",
+    ),
+    ShareOption(
+        name="seal",
+        schemes=("smb",),
+        values="",
+        read=None,
+        meaning="all that goes to the server and comes from it is encrypted (SMB 3), not only signed",
+    ),
+)
+
+BY_NAME = {option.name: option for option in SHARE_OPTIONS}
+FORM = ",".join(o.name + ("=…" if o.read else "") for o in SHARE_OPTIONS)
+
+
+def share_options(text: str) -> ShareOptions:
+    """Read `user=NAME,seal`. Raises ValueError that names what is wrong."""
+    given: dict[str, str | bool] = {}
+    for word in text.split(",") if text else ():
+        key, equals, value = word.partition("=")
+        if key not in BY_NAME:
+            if re.search("pass|pwd|secret|token|credential", key, re.IGNORECASE):
+                raise ValueError(
+                    f"'{key}' would be a secret, and everybody reads a command line: give it as one (lvpack build "
+                    "--secret NAME=FILE)"
+                )
+            raise ValueError(f"there is no option '{key}' of a share")
+        if key in given:
+            raise ValueError(f"'{key}' is there twice")
+        option = BY_NAME[key]
+        if bool(equals) != bool(option.read):
+            raise ValueError(f"'{key}' has {'no value' if option.read else 'a value, and takes none'}")
+        given[key] = option.read(value) if option.read else True
+    return ShareOptions(**given)  # type: ignore[arg-type]
+
+
+def given_options(options: ShareOptions) -> tuple[str, ...]:
+    """Return the names of the options that are given."""
+    return tuple(field.name for field in fields(options) if getattr(options, field.name))
+
+
+def as_markdown() -> str:
+    """Return the table of the options that docs/shares.md shows."""
+    rows = ["| option | values | shares | meaning |", "|---|---|---|---|"]
+    for o in SHARE_OPTIONS:
+        rows.append(f"| `{o.name}` | {o.values or 'none'} | {', '.join(f'{s}://' for s in o.schemes)} | {o.meaning} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,105 @@
+"""URLs of shares: which schemes there are, what each looks like, and a reader for them."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+CONTROL = re.compile(r"[\0-\x1f\x7f]")
+# Labels of a name have at most 63 characters (RFC 1035, 2.3.4); looking up a longer one raises an error that is no
+# OSError.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)(:[0-9]{1,5})?")
+# What stands behind the first colon after "://", up to the last "@": a password, whatever else it may hold.
+_USER_PASSWORD = re.compile(r"(://[^:@/]*:).*@", re.DOTALL)
+# A key that says of its value that it is a secret, in lvpack.share= or in a line of lvpack.config.
+_USER_KEY = re.compile(r"(\buser=[^,:%]*[:%])[^,]*")
+_SECRET_KEY = re.compile(r"([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=\s*)[^,]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """How the URLs of a scheme look, for people, and how many names of their path are the share's own.
+
+    local: the host is what tells a disk of this machine. inplace: why such a share cannot have the journal and the
+    stores of in-place mode; "" if it can, or if that is known only when it is mounted. owners: files have owners,
+    groups and permissions.
+    """
+
+    form: str
+    own: int = 0
+    local: bool = False
+    inplace: str = ""
+    owners: bool = True
+
+
+SCHEMES = {
+    "nfs": Scheme(form="nfs://HOST[:PORT]/PATH"),
+    "smb": Scheme(
+        form="smb://HOST[:PORT]/SHARE[/PATH]",
+        own=1,
+        inplace="nobody has seen what a server of SMB keeps of a journal and of stores when the power goes",
+        owners=False,
+    ),
+    "file": Scheme(form="file://LABEL[/PATH]", local=True),
+}
+FORMS = ", ".join(scheme.form for scheme in SCHEMES.values())
+
+
+def masked(text: str) -> str:
+    """Return text of an option as it may be shown: what looks like a password in it is ***."""
+    return _SECRET_KEY.sub(r"\1***", _USER_KEY.sub(r"\1***", _USER_PASSWORD.sub(r"\1***@", text)))
+
+
+def scheme_of(url: str) -> Scheme:
+    """Return what is known of the scheme of a URL that a reader has taken."""
+    return SCHEMES[url.partition("://")[0]]
+
+
+def url(beside: int = 0) -> Callable[[str], str]:
+    """Return a reader of the URL of a share, or of something on one; it is checked and stays text.
+
+    beside: how many names follow the share's own path, such as that of a set.
+    """
+    return lambda text: _read(text, beside)
+
+
+def _read(text: str, beside: int) -> str:
+    name, separator, rest = text.partition("://")
+    host, _, path = rest.partition("/")
+    if not separator or not host:
+        raise ValueError("it must be a URL such as nfs://HOST[:PORT]/PATH")
+    if name not in SCHEMES:
+        raise ValueError(f"this version of lvpack knows only {', '.join(f'{s}://' for s in SCHEMES)} shares")
+    if "@" in rest and (":" in rest.partition("@")[0] or "@" in host):
+        raise ValueError(
+            "a user and a password are no part of it. lvpack.share=user=NAME has the user; a password is a secret "
+            "(lvpack build --secret), for everybody reads a command line"
+        )
+    scheme = SCHEMES[name]
+    if not scheme.local and (not _HOST.fullmatch(host) or not _is_address(text)):
+        raise ValueError(f"'{host}' is not a HOST or HOST:PORT")
+    if re.search(r"[\\?#]", rest):  # a byte that is not UTF-8 has become \xNN
+        raise ValueError("a backslash, '?' and '#' in its path are written as %5C, %3F and %23, in UTF-8")
+    try:
+        host, path = unquote(host, errors="strict"), unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("its path is not UTF-8") from None
+    if ".." in path.split("/") or CONTROL.search(host + path):
+        raise ValueError("its path must not hold '..' or control characters")
+    if scheme.local and ("/" in host or host in (".", "..")):
+        raise ValueError(f"'{host}' is no label, UUID or name in /dev/disk/by-id")
+    if len([part for part in path.split("/") if part]) < max(scheme.own + beside, 0 if scheme.local else 1):
+        raise ValueError(f"it must be {scheme.form}" + ("/NAME" if beside else ""))
+    return text
+
+
+def _is_address(url: str) -> bool:
+    """Return whether a URL's port is one, and what its host has in brackets an IPv6 address."""
+    try:
+        parts = urlsplit(url)
+        if "[" in parts.netloc:
+            ipaddress.IPv6Address(parts.hostname or "")
+        return parts.port != 0
+    except ValueError:
+        return False

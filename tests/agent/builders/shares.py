@@ -1,0 +1,44 @@
+"""Shares that are folders, and how they are used."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lvpack_agent.errors import Refused
+from lvpack_agent.settings.values import ShareOptions
+from lvpack_agent.shares.share import Access, Share
+
+
+def folder_share(folder: Path) -> Share:
+    """Return a share that is a folder, as one by NFS is."""
+    return Share(name="nfs://h/e", folder=folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Secrets by their names."""
+
+    texts: dict[str, bytes] = field(default_factory=dict)
+
+    def need(self, name: str, what: str) -> bytes:
+        try:
+            return self.texts[name]
+        except KeyError:
+            raise Refused(f"cannot find secret '{name}', {what}", hint="give it") from None
+
+
+def access(
+    *,
+    read_only: bool = False,
+    patience: float = 600,
+    options: ShareOptions | None = None,
+    disks: tuple[str, ...] = ("auto",),
+    **secrets: bytes,
+) -> Access:
+    """Return how a share is used; secrets by their names."""
+    return Access(
+        options=options or ShareOptions(),
+        secrets=Known(secrets),
+        patience=patience,
+        read_only=read_only,
+        disks=disks,
+    )
