@@ -2,7 +2,9 @@
 
 import shlex
 import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,12 @@ from lab.sharing import Sharing, sharing
 from lab.smb import NAME, PASSWORD, USER, smb_server
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
+from lvpack_builder.image.secrets import write_archive
+from lvpack_builder.lab import helper
+from lvpack_builder.lab.console import running
 from lvpack_builder.lab.nfs import limited_folder
-from lvpack_builder.lab.qemu import create_disk
+from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
+from lvpack_builder.reproducible import dated
 
 pytestmark = [pytest.mark.saved_guest, pytest.mark.timeout(1800)]
 
@@ -82,6 +88,32 @@ def test_what_a_server_of_smb_refuses_is_named(lab: Lab) -> None:
         (folder / "one").mkdir()
         report = guest.run(*BACKUP, f"lvpack.target={url}", AS_USER, smb=PASSWORD)
         assert_ended(report, "refused", "'one'", "exists on the share")
+
+
+def test_secrets_by_an_initrd_and_by_the_firmware(lab: Lab) -> None:
+    """As a boot loader loads it after initrd.img, and as a hypervisor hands it over."""
+    disk, password = create_disk(lab.folder / "disk.img", 64 * MIB), lab.folder / "password"
+    password.write_text(f"{PASSWORD}\n")
+    archive = lab.folder / "secrets.img"
+    with dated(0):
+        write_archive({"smb": PASSWORD.encode()}, archive)
+    both = lab.folder / "both.img"
+    both.write_bytes(lab.image.initrd.read_bytes() + bytes(-lab.image.initrd.stat().st_size % 4) + archive.read_bytes())
+    with smb_server(lab.share) as server:
+        words = (*BACKUP, f"lvpack.target={server.share.url}", AS_USER, "lvpack.onerror=shell")
+        ways: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("the initrd", {"initrd": both}),
+            ("QEMU's fw_cfg", {"secrets": (("smb", password),)}),
+        )
+        for place, how in ways:
+            machine = replace(live(lab.image, words, drives=(Drive(path=disk),)), **how)
+            with running(machine, accelerator(lab.image), lab.folder / "console.log") as console:
+                console.expect(f"secret smb: by {place}", 300)
+                assert_ended(console.result(300), "refused", "no VG")
+                console.expect("then: shell", 60)
+                guest = Sharing(console=console, lab=lab, sum="")
+                helper.shell_ready(console)
+                assert_shows_nothing(guest)
 
 
 @full

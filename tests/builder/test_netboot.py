@@ -59,3 +59,43 @@ def test_arguments_belong_to_the_host_before_them(tmp_path: Path, monkeypatch: p
         Host(mac="52:54:00:00:00:01", arguments=("quiet", "a=1", "b=2")),
         Host(mac="52:54:00:00:00:02", arguments=("quiet", "a=3")),
     ]
+    assert options["secrets"] == {} and not options["secrets_in_iso"]
+
+
+def test_secrets_belong_to_the_host_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def fake(out: Path, **options: Any) -> LiveImage:
+        seen.append(options)
+        return LiveImage(folder=out)
+
+    monkeypatch.setattr(build, "build", fake)
+    for name in ("all", "one"):
+        (tmp_path / name).write_text(name)
+    words = ["--secret", f"smb={tmp_path}/all", "--host", "52-54-00-00-00-01", "-a", "a=1", "--secret"]
+    answer = CliRunner().invoke(main, ["build", *words, f"smb={tmp_path}/one", "--host", "52-54-00-00-00-02"])
+    assert answer.exit_code == 0, answer.output
+    [options] = seen
+    assert options["secrets"] == {"smb": b"all"}
+    assert [host.secrets for host in options["hosts"]] == [{"smb": b"one"}, {}]
+    assert "one" not in repr(options["hosts"])
+
+
+def test_menus_load_the_secrets_of_their_machine_after_the_initrd(tmp_path: Path) -> None:
+    own = Host(mac="52:54:00:ab:cd:ef", arguments=(), secrets={"smb": b"x"})
+    write_kit(tmp_path, [], [own, Host(mac="52:54:00:00:00:02", arguments=())], "secrets.img")
+    expected = {
+        "pxelinux.cfg/default": "INITRD initrd.img,secrets.img\n",
+        "pxelinux.cfg/01-52-54-00-00-00-02": "INITRD initrd.img,secrets.img\n",
+        "pxelinux.cfg/01-52-54-00-ab-cd-ef": "INITRD initrd.img,hosts/52-54-00-ab-cd-ef.secrets.img\n",
+        "grub/lvpack.cfg": "initrd /initrd.img /secrets.img\n",
+        "grub/hosts/52:54:00:ab:cd:ef.cfg": "initrd /initrd.img /hosts/52-54-00-ab-cd-ef.secrets.img\n",
+        "lvpack.ipxe": "initrd --name secrets.img secrets.img ||",
+        "hosts/52-54-00-ab-cd-ef.ipxe": "initrd --name secrets.img ../hosts/52-54-00-ab-cd-ef.secrets.img ||",
+    }
+    for name, line in expected.items():
+        assert line in (tmp_path / name).read_text(), name
+    (tmp_path / "bare").mkdir()
+    write_kit(tmp_path / "bare", [])
+    for name in ("pxelinux.cfg/default", "grub/lvpack.cfg", "lvpack.ipxe"):
+        assert "secrets" not in (tmp_path / "bare" / name).read_text()

@@ -25,14 +25,20 @@ FIND = f"search --label --set=root {BOOT_LABEL}\nset prefix=($root)/boot/grub\n"
 FAT_SERIAL = "4c56504b"
 
 
-def write_iso(kernel: Path, initrd: Path, arguments: Sequence[str], out: Path) -> None:
-    """Write a hybrid ISO that boots kernel and initrd; arguments are for its menu. Its times are SOURCE_DATE_EPOCH."""
+def write_iso(kernel: Path, initrd: Path, arguments: Sequence[str], out: Path, secrets: Path | None = None) -> None:
+    """Write a hybrid ISO that boots kernel and initrd; arguments are for its menu. Its times are SOURCE_DATE_EPOCH.
+
+    secrets is an initrd with secrets, which then are in the ISO.
+    """
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         root, esp = Path(folder) / "root", Path(folder) / "esp.img"
         (root / "boot/grub").mkdir(parents=True)
         os.link(kernel, root / "boot/vmlinuz")
         os.link(initrd, root / "boot/initrd.img")
-        (root / "boot/grub/grub.cfg").write_text(menus.render("grub.cfg.j2", arguments, folder="/boot", suffix=""))
+        if secrets:
+            os.link(secrets, root / "boot" / secrets.name)
+        menu = menus.render("grub.cfg.j2", arguments, secrets.name if secrets else "", folder="/boot", suffix="")
+        (root / "boot/grub/grub.cfg").write_text(menu)
         _bios_image(root / "boot/grub/bios.img")
         _efi_partition(Path(folder), esp)
         command: list[str | Path] = ["xorriso", "-as", "mkisofs", "-quiet", "-o", out, "-V", BOOT_LABEL]

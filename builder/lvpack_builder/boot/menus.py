@@ -91,8 +91,11 @@ def _plain(text: str) -> bool:
     return all(c.isalnum() or c in "._-=:/,%@+" for c in text)
 
 
-def render(template: str, arguments: Sequence[str] = (), **values: Any) -> str:
-    """Return a template of this package with the menu of these arguments."""
+def render(template: str, arguments: Sequence[str] = (), secrets: str = "", **values: Any) -> str:
+    """Return a template of this package with the menu of these arguments.
+
+    secrets is the path of an initrd with secrets, beside initrd.img or below; "" if there is none.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lvpack_builder.boot"),
         undefined=jinja2.StrictUndefined,
@@ -101,5 +104,5 @@ def render(template: str, arguments: Sequence[str] = (), **values: Any) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(
-        entries=entries(arguments), serial=serial(arguments), seconds=SECONDS, **values
+        entries=entries(arguments), serial=serial(arguments), seconds=SECONDS, secrets=secrets, **values
     )

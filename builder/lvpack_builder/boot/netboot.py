@@ -2,8 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lvpack_agent.errors import Refused
@@ -17,10 +17,19 @@ IPXE_SCRIPT = "lvpack.ipxe"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A machine with arguments of its own; mac is its network interface's address: six pairs in lower case, colons."""
+    """A machine with arguments of its own; mac is its network interface's address: six pairs in lower case, colons.
+
+    secrets: those that it has beside those for all machines, by their names.
+    """
 
     mac: str
     arguments: tuple[str, ...]
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The address as it stands in names of files."""
+        return self.mac.replace(":", "-")
 
 
 def mac_address(text: str) -> str:
@@ -38,10 +47,11 @@ def check_words(words: Sequence[str]) -> None:
             raise Refused(f"cannot netboot with argument '{word}': iPXE expands '${{'", hint="leave '${' out")
 
 
-def write_kit(folder: Path, arguments: Sequence[str], hosts: Sequence[Host] = ()) -> None:
+def write_kit(folder: Path, arguments: Sequence[str], hosts: Sequence[Host] = (), secrets: str = "") -> None:
     """Add boot loaders, menus and a README to a folder that has vmlinuz and initrd.img.
 
-    Arguments are such as check_words() lets pass.
+    Arguments are such as check_words() lets pass. secrets is the name of an initrd with the secrets of all machines, ""
+    if there are none; a host that has secrets of its own has an initrd as own_secrets() names it.
     """
     for name in ("pxelinux.cfg", "grub/hosts", "hosts", "ipxe"):
         (folder / name).mkdir(parents=True)
@@ -51,21 +61,26 @@ def write_kit(folder: Path, arguments: Sequence[str], hosts: Sequence[Host] = ()
     for name, source in copies.items():
         shutil.copyfile(source, folder / name)
     texts = {
-        "pxelinux.cfg/default": menus.render("pxelinux.cfg.j2", arguments),
+        "pxelinux.cfg/default": menus.render("pxelinux.cfg.j2", arguments, secrets),
         "grub/grub.cfg": menus.render("netboot-grub.cfg.j2"),
-        "grub/lvpack.cfg": _grub_menu(arguments),
-        IPXE_SCRIPT: menus.render("lvpack.ipxe.j2", arguments, by_host=True, up=""),
+        "grub/lvpack.cfg": _grub_menu(arguments, secrets),
+        IPXE_SCRIPT: menus.render("lvpack.ipxe.j2", arguments, secrets, by_host=True, up=""),
         "README.md": menus.render("netboot-README.md.j2"),
     }
     for host in hosts:
-        dashes = host.mac.replace(":", "-")
+        own = own_secrets(host) if host.secrets else secrets
         # 01 is Ethernet (pxelinux: "Loading a configuration file").
-        texts[f"pxelinux.cfg/01-{dashes}"] = menus.render("pxelinux.cfg.j2", host.arguments)
-        texts[f"grub/hosts/{host.mac}.cfg"] = _grub_menu(host.arguments)
-        texts[f"hosts/{dashes}.ipxe"] = menus.render("lvpack.ipxe.j2", host.arguments, by_host=False, up="../")
+        texts[f"pxelinux.cfg/01-{host.name}"] = menus.render("pxelinux.cfg.j2", host.arguments, own)
+        texts[f"grub/hosts/{host.mac}.cfg"] = _grub_menu(host.arguments, own)
+        texts[f"hosts/{host.name}.ipxe"] = menus.render("lvpack.ipxe.j2", host.arguments, own, by_host=False, up="../")
     for name, text in texts.items():
         (folder / name).write_text(text)
 
 
-def _grub_menu(arguments: Sequence[str]) -> str:
-    return menus.render("grub.cfg.j2", arguments, folder="", suffix=" BOOTIF=$net_default_mac")
+def own_secrets(host: Host) -> str:
+    """Return the path in the kit of the initrd with the secrets of a machine."""
+    return f"hosts/{host.name}.secrets.img"
+
+
+def _grub_menu(arguments: Sequence[str], secrets: str) -> str:
+    return menus.render("grub.cfg.j2", arguments, secrets, folder="", suffix=" BOOTIF=$net_default_mac")

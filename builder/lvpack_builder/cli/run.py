@@ -7,6 +7,7 @@ import click
 from lvpack_agent.errors import Refused
 from lvpack_builder.cli.shared import FILE, KERNEL_OPTIONS, reported
 from lvpack_builder.image.build import built_image
+from lvpack_builder.image.secrets import secret_file
 from lvpack_builder.lab import runs
 from lvpack_builder.lab.runs import Computer, SharedFolder
 from lvpack_builder.paths import output_dir
@@ -23,6 +24,7 @@ from lvpack_builder.paths import output_dir
 @click.option("--firmware", type=click.Choice(["bios", "uefi", "secure"]), default="bios", show_default=True)
 @click.option("--boot", type=click.Choice(["direct", "iso", "usb", "pxe"]), default="direct", show_default=True)
 @click.option("-a", "--argument", "arguments", multiple=True, metavar="ARG", help="Kernel argument.")
+@click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE", help="A secret, by QEMU's fw_cfg.")
 @click.option("--memory", type=int, default=1024, show_default=True, help="MiB of the machine.")
 @click.option(
     "--image", "folder", type=FILE, metavar="DIR", show_default=output_dir().name, help="Folder of the live image."
@@ -34,15 +36,17 @@ def run(
     firmware: str,
     boot: str,
     arguments: tuple[str, ...],
+    secrets: tuple[str, ...],
     memory: int,
     folder: Path | None,
 ) -> int:
     """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
     if share:
         _refuse_other_shares(arguments)
+    hidden = tuple(secret_file(text) for text in secrets)
     image = built_image(folder)
     drives = [runs.drive(path) for path in disks]
-    computer = Computer(drives=drives, firmware=firmware, boot=boot, memory=memory, cpus=2)
+    computer = Computer(drives=drives, firmware=firmware, boot=boot, memory=memory, cpus=2, secrets=hidden)
     report = runs.run_image(image, computer, arguments, share=SharedFolder(folder=share) if share else None, echo=True)
     return {"ok": 0, "refused": 2}.get(report.status, 1)
 

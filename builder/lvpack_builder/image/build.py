@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from lvpack_builder.image import initrd, packages, rootfs, sbom
 from lvpack_builder.image.base import Base, base
 from lvpack_builder.image.outputs import MANIFEST, check_replaceable, replacing, write_sums
 from lvpack_builder.image.recipe import Recipe
+from lvpack_builder.image.secrets import COMMON, write_archive
 from lvpack_builder.paths import cache_dir, output_dir
 
 # Program → Debian package that has it.
@@ -111,11 +112,18 @@ def _existing(path: Path) -> Path:
 
 
 def build(
-    out: Path, *, arguments: Sequence[str] = (), hosts: Sequence[Host] = (), recipe: Recipe | None = None
+    out: Path,
+    *,
+    arguments: Sequence[str] = (),
+    hosts: Sequence[Host] = (),
+    recipe: Recipe | None = None,
+    secrets: Mapping[str, bytes] | None = None,
+    secrets_in_iso: bool = False,
 ) -> LiveImage:
     """Build the live image into a folder; arguments are for the kernel, the agent's among them are checked now.
 
-    hosts are machines with a menu of their own in the netboot kit.
+    hosts are machines with a menu of their own in the netboot kit. secrets are those of all machines, by their names,
+    in an archive of the netboot kit; secrets_in_iso: in the ISO as well.
 
     Raises Refused before it starts if this machine or an argument is not fit, Failed if a tool fails.
     """
@@ -130,7 +138,7 @@ def build(
     try:
         made = base(recipe)
         with reproducible.dated(made.epoch), replacing(out) as new:
-            _write(LiveImage(folder=new), made, recipe, arguments, hosts)
+            _write(LiveImage(folder=new), made, recipe, arguments, hosts, secrets or {}, secrets_in_iso=secrets_in_iso)
             check_replaceable(out)  # minutes may have passed
     except OSError as error:
         raise Failed(
@@ -140,16 +148,31 @@ def build(
     return LiveImage(folder=out)
 
 
-def _write(image: LiveImage, made: Base, recipe: Recipe, arguments: Sequence[str], hosts: Sequence[Host]) -> None:
+def _write(
+    image: LiveImage,
+    made: Base,
+    recipe: Recipe,
+    arguments: Sequence[str],
+    hosts: Sequence[Host],
+    secrets: Mapping[str, bytes],
+    *,
+    secrets_in_iso: bool,
+) -> None:
     image.kit.mkdir()
     shutil.copy(made.kernel, image.kernel)
     with tempfile.TemporaryDirectory(dir=image.folder.parent) as scratch:
         layer = Path(scratch) / "10-agent.squashfs"
         rootfs.agent_layer(made.tree, layer)
         initrd.assemble(made.early, [made.layer, layer], image.initrd)
-    iso.write_iso(image.kernel, image.initrd, arguments, image.iso)
+    common = image.kit / COMMON if secrets else None
+    if common:
+        write_archive(secrets, common)
+    iso.write_iso(image.kernel, image.initrd, arguments, image.iso, common if secrets_in_iso else None)
     os.link(image.iso, image.kit / image.iso.name)
-    netboot.write_kit(image.kit, arguments, hosts)
+    netboot.write_kit(image.kit, arguments, hosts, common.name if common else "")
+    for host in hosts:
+        if host.secrets:
+            write_archive({**secrets, **host.secrets}, image.kit / netboot.own_secrets(host))
     _write_manifest(image, made, recipe, arguments)
     write_sums(image.folder)
 

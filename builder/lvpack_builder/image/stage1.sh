@@ -43,6 +43,11 @@ done
 mount -t tmpfs -o mode=0755 tmpfs /cow
 mkdir /cow/upper /cow/work
 mount -t overlay -o "lowerdir=$lowers,upperdir=/cow/upper,workdir=/cow/work" overlay /new || stop "overlayfs does not mount"
+# What `lvpack build --secret` packs is an archive beside this one: it goes into memory that only root reads.
+if [ -d /secrets ]; then
+    mkdir -m 0700 /new/lvpack-secrets
+    cp /secrets/* /new/lvpack-secrets/
+fi
 umount /proc /sys
 mount --move /dev /new/dev
 exec switch_root /new /usr/lib/lvpack/init

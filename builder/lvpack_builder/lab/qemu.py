@@ -106,7 +106,7 @@ class Machine:
     forks: the guest may be saved and go on in many machines; in each the kernel learns of it and gets randomness of its
     own. saved: a file with such a guest, to go on with it instead of booting; it was saved without drives, and finds
     them when it looks for new PCI devices. reports: it has the port by which the agent gives its result.
-    devices: further ones, as QEMU's -device has them.
+    devices: further ones, as QEMU's -device has them. secrets: names and files that the agent finds by QEMU's fw_cfg.
     """
 
     drives: tuple[Drive, ...] = ()
@@ -132,6 +132,7 @@ class Machine:
     saved: Path | None = None
     reports: bool = False
     devices: tuple[str, ...] = ()
+    secrets: tuple[tuple[str, Path], ...] = ()
 
     def command(self, accelerator: str, result: Path = Path(os.devnull)) -> list[str]:
         """Return the QEMU command line; the serial console is on standard input and output.
@@ -184,6 +185,8 @@ class Machine:
         words = [word for number, nic in enumerate(self._nics()) for word in nic.words(number)]
         words += ["-qmp", f"unix:{_escaped(self.monitor)},server=on,wait=off"] if self.monitor else []
         words += [word for device in self.devices for word in ("-device", device)]
+        for name, file in self.secrets:
+            words += ["-fw_cfg", f"name=opt/org.lvpack/{name},file={_escaped(file)}"]
         for tag, folder in self.folders:
             words += ["-virtfs", f"local,path={_escaped(folder)},mount_tag={tag},security_model=none"]
         return words

@@ -55,7 +55,8 @@ class Computer:
 
     firmware is bios, uefi, or secure: UEFI with Secure Boot enforced. boot is direct, or one of iso, usb and pxe: then
     by the built ISO or netboot kit as it is, or, with arguments or a share, by one like it with these in its menu.
-    nvram is the machine's file of UEFI variables; without it they are those of a new machine.
+    nvram is the machine's file of UEFI variables; without it they are those of a new machine. secrets: as Machine has
+    them.
     """
 
     drives: Sequence[Drive]
@@ -64,6 +65,7 @@ class Computer:
     memory: int = 1024
     cpus: int = 1
     nvram: Path | None = None
+    secrets: tuple[tuple[str, Path], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,13 @@ def run_image(
         served = undo.enter_context(served_folder(share)) if share else None
         words = shared_arguments(arguments, served)
         scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=cache_dir())))
-        machine = Machine(drives=tuple(computer.drives), memory=computer.memory, cpus=computer.cpus, reports=True)
+        machine = Machine(
+            drives=tuple(computer.drives),
+            memory=computer.memory,
+            cpus=computer.cpus,
+            secrets=computer.secrets,
+            reports=True,
+        )
         if computer.firmware != "bios":
             secure = computer.firmware == "secure"
             nvram = computer.nvram or new_nvram(scratch / "nvram", secure=secure)
