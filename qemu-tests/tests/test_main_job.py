@@ -27,6 +27,7 @@ from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import run
 from lvpack_agent.report import UNKNOWN, Report, Sizes, parse_result
 from lvpack_agent.restore import mark
+from lvpack_agent.shares.stored import local
 from lvpack_agent.sizes import MIB, human, round_up
 from lvpack_builder.cli.main import main
 from lvpack_builder.image.build import LiveImage
@@ -222,7 +223,7 @@ def test_verify_and_altered_sets(packed: Path, lab: Lab) -> None:
 def without(image_set: Path, offset: int) -> tuple[Range, ...]:
     """Return the block map of a set without 2 MiB of data, from so many bytes after the begin of a piece on."""
     [image] = check.read_manifest(image_set).images
-    sizes = frames.read_table(image_set / image.image)
+    sizes = frames.read_table(local(image_set / image.image))
     at = 0
     for (stored, count), (following, _) in pairwise(zip(sizes[::2], sizes[1::2], strict=True)):
         if min(stored, following) > pieces.PIECE // 2:

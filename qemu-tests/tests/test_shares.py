@@ -33,7 +33,7 @@ def round_trip(guest: Sharing, url: str, *words: str, **secrets: str) -> None:
     """Pack the guest's disk to a share, verify the set, restore it, and compare."""
     report = guest.run(*BACKUP, f"lvpack.target={url}", *words, **secrets)
     assert report.status == "ok", report
-    assert report.warnings == ()
+    assert all("left out" in warning for warning in report.warnings), report
     report = guest.run("lvpack.action=verify", f"lvpack.source={url}/one", *words, **secrets)
     assert report.status == "ok", report
     report = guest.run(*RESTORE, f"lvpack.source={url}/one", *words, **secrets)

@@ -8,7 +8,7 @@ Tested in guests: qemu-tests/tests/test_main_job.py runs each action.
 from collections.abc import Callable
 from dataclasses import replace
 
-from lvpack_agent import guarded, places
+from lvpack_agent import places
 from lvpack_agent.devices.lsblk import AUTO
 from lvpack_agent.errors import Failed
 from lvpack_agent.network.up import Network
@@ -82,7 +82,7 @@ def verify(settings: Settings, network: Network, session: Session, secrets: Secr
     url, session.name = parse_url(settings.source).parent()
     access = _access(settings, secrets, read_only=True)
     with session.phase("verify"), mounted(url, places.SHARE, network, session, access) as share:
-        manifest = check.check_set(share.folder / session.name, session.say)
+        manifest = check.check_set(share.folder / session.name, session.say, share.source)
         if missing := losses.summary(manifest.unreadable):
             session.warn(missing)
     return f"image set {session.name} is complete and unchanged"
@@ -96,8 +96,7 @@ def fetch(settings: Settings, network: Network, say: Callable[[str], None], secr
     at = places.RUN / "config"
     with session.speaking(), mounted(url, at, network, session, access) as share:
         try:
-            # People let links of many machines lead to one file.
-            return guarded.read_bytes(share.folder / name, CONFIG_MOST, follow=True).decode("utf-8")
+            return share.text(name, CONFIG_MOST).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise Failed(

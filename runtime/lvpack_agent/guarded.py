@@ -56,7 +56,7 @@ def read_bytes(path: Path, limit: int, *, top: Path | None = None, follow: bool 
         while data := os.read(fd, _AT_ONCE):
             found += data
             if len(found) > limit:  # it grows
-                raise _too_large(path, len(found), limit)
+                raise too_large(path, len(found), limit)
         return bytes(found)
     finally:
         os.close(fd)
@@ -64,7 +64,11 @@ def read_bytes(path: Path, limit: int, *, top: Path | None = None, follow: bool 
 
 def read_json(path: Path, limit: int, *, follow: bool = False) -> Any:
     """Return what a file of JSON holds. Raises OSError; ValueError if it is not JSON, or nested deeper than ours is."""
-    data = read_bytes(path, limit, follow=follow)
+    return json_of(read_bytes(path, limit, follow=follow))
+
+
+def json_of(data: bytes) -> Any:
+    """Return what JSON holds. Raises ValueError if it is not JSON, or nested deeper than ours is."""
     try:
         return json.loads(data.decode("utf-8"))
     except UnicodeDecodeError:
@@ -75,7 +79,11 @@ def read_json(path: Path, limit: int, *, follow: bool = False) -> Any:
 
 def read_object(path: Path, limit: int, *, follow: bool = False) -> dict[str, Any]:
     """Return the JSON object in a file. Raises as read_json() does, ValueError also if it is something else."""
-    data = read_json(path, limit, follow=follow)
+    return object_of(read_json(path, limit, follow=follow))
+
+
+def object_of(data: Any) -> dict[str, Any]:
+    """Return JSON that is an object. Raises ValueError if it is something else."""
     if not isinstance(data, dict):
         raise ValueError("it is not an object")
     return data
@@ -104,7 +112,7 @@ def write(
     What has its name already, such as what a power cut has left, is removed before: a link, and not what it leads to.
     """
     if limit is not None and len(data) > limit:
-        raise _too_large(path, len(data), limit)
+        raise too_large(path, len(data), limit)
     with suppress(FileNotFoundError), _folder_of(path, top) as folder:
         os.unlink(path.name, dir_fd=folder)
     fd = create(path, mode=mode, top=top)
@@ -184,12 +192,13 @@ def _check(found: os.stat_result, path: Path, limit: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise Odd(errno.EINVAL, f"it is {_kind(found.st_mode)}, not a file", str(path))
     if limit is not None and found.st_size > limit:
-        raise _too_large(path, found.st_size, limit)
+        raise too_large(path, found.st_size, limit)
 
 
 def _kind(mode: int) -> str:
     return next((what for test, what in _KINDS if test(mode)), "something else")
 
 
-def _too_large(path: Path, size: int, limit: int) -> Odd:
+def too_large(path: Path, size: int, limit: int) -> Odd:
+    """Return the error of a file that has more bytes than it may."""
     return Odd(errno.EFBIG, f"it has {size:,} bytes, and no such file has more than {limit:,}", str(path))

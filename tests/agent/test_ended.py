@@ -60,7 +60,7 @@ def boot_loader(_: Path) -> None:
         (free, "_unmappable", free_ranges),
         (free, "_unmappable", replay),
         (owners, "_of_ext", owners_of_blocks),
-        (sums, "sha256_of", sums_of_files),
+        (sums, "sha256_of_stored", sums_of_files),
         (pvlabel, "check", metadata),
         (esp, "known", boot_loader),
     ],

@@ -18,6 +18,7 @@ from lvpack_agent.progress import Progress
 from lvpack_agent.report import Sizes
 from lvpack_agent.settings.values import Compression, Margin
 from lvpack_agent.sizes import MIB
+from tests.agent.builders.sets import write_image
 
 # What an image in this set holds; the rest of it is zeros.
 DATA = Range(start=MIB, count=MIB)
@@ -44,7 +45,7 @@ def write_set(folder: Path, blog: Path) -> Manifest:
     device = folder.with_name("device")
     device.write_bytes(random.Random(1).randbytes(SIZE))
     how, progress = Compression(method="zstd", level=1), Progress("dump", SIZE, lambda _: None)
-    sums = write.write_image(device, folder / "disk.img.zst", how, (DATA,), SIZE, progress, Pace(workers=1, fixed=1))
+    sums = write_image(device, folder / "disk.img.zst", how, (DATA,), SIZE, progress, Pace(workers=1, fixed=1))
     plan = make_plan(recorded(blog), Margin(percent=5))
     disks = tuple(replace(disk, size=SIZE) for disk in plan.target.disks)
     plan = replace(plan, target=replace(plan.target, disks=disks))

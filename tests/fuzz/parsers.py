@@ -22,7 +22,7 @@ from lvpack_agent.backup.journal_record import Merge, Progress
 from lvpack_agent.devices import blkid, dmsetup, lsblk, sfdisk
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.filesystems import ext, free, swap, xfs_superblock
-from lvpack_agent.image import check, files, frames, restore_text, write
+from lvpack_agent.image import check, files, frames, restore_text
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.manifest import Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
@@ -42,6 +42,7 @@ from lvpack_agent.progress import Progress as Shown
 from lvpack_agent.report import Report, Sizes, parse_result
 from lvpack_agent.settings import read
 from lvpack_agent.settings.values import Compression, Margin
+from lvpack_agent.shares.stored import local
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import GIB, KIB, MIB, parse_size
 from lvpack_agent.snapshots import scratch_label
@@ -49,7 +50,7 @@ from lvpack_builder.image import outputs
 from lvpack_builder.sets import describe, find
 from tests.agent.builders.journals import blog_record
 from tests.agent.builders.layouts import blog_layout
-from tests.agent.builders.sets import manifest_of, silent
+from tests.agent.builders.sets import manifest_of, silent, write_image
 from tests.fuzz.mutate import damaged, damaged_json
 
 DATA = Path(__file__).parents[1] / "data"
@@ -270,7 +271,7 @@ def _images() -> list[tuple[bytes, Image]]:
             device.write_bytes(bytes(range(256)) * (size // 256))
             used = (Range(start=0, count=MIB), Range(start=3 * MIB, count=64 * KIB))
             compression = Compression(method=method, level=_LEVEL)
-            sums = write.write_image(
+            sums = write_image(
                 device, image, compression, used, size, Shown("", size, silent), Pace(workers=1, fixed=_LEVEL)
             )
             found.append((image.read_bytes(), Image(image=image.name, block_map=used, checksums=sums)))
@@ -290,8 +291,8 @@ def _image(number: int) -> Callable[[bytes, Path], None]:
 def _seek_table(data: bytes, folder: Path) -> None:
     path = folder / "disk.img.zst"
     path.write_bytes(data)
-    frames.read_table(path)
-    frames.check_table(path, _images()[0][1].block_map, 4 * MIB)
+    frames.read_table(local(path))
+    frames.check_table(local(path), _images()[0][1].block_map, 4 * MIB)
 
 
 def _damaged_table(sample: bytes, dice: Random, others: list[bytes]) -> bytes:

@@ -19,6 +19,7 @@ from pathlib import Path
 from lvpack_agent import guarded
 from lvpack_agent.backup.claim_holder import patience_of_another, this_machine
 from lvpack_agent.errors import Disagreement, Failed, LvpackError, Refused
+from lvpack_agent.shares.share import server_time
 from lvpack_agent.undo import Undo
 
 PREFIX = "claim-"
@@ -212,22 +213,6 @@ def _busy(folder: Path) -> Refused:
         hint="its disk has the same VG, and nothing tells it from this one, so one is a clone of the other: let it "
         "finish, then boot this one again; or use another share, or give the disk of this machine a serial number",
     )
-
-
-def server_time(folder: Path) -> float:
-    """Return the time by the clock of the server, in seconds since 1970; folder is on its share.
-
-    File times are the server's, and the clock of this machine may differ. Raises OSError if the share takes no file.
-    """
-    probe = folder / f"{PREFIX}clock-{secrets.token_hex(8)}"
-    fd = guarded.create(probe, mode=0o600)
-    try:
-        os.write(fd, b"\n")
-        os.fsync(fd)
-        return os.fstat(fd).st_mtime
-    finally:
-        os.close(fd)
-        probe.unlink(missing_ok=True)
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lvpack_agent
-from lvpack_agent.backup import claim
+from lvpack_agent.shares.share import Share
 
 DAY = 86400.0
 _STAMP = re.compile(r"-(\d{8}T\d{6})Z(?:-\d+)?$")
@@ -48,11 +48,11 @@ class Clocks:
         return [f"the clock of this machine may be wrong, and with it dates and names: {doubt}" for doubt in found]
 
 
-def read(share: Path) -> Clocks:
-    """Look at all clocks; share is a folder on the server that can be written."""
+def read(share: Share) -> Clocks:
+    """Look at all clocks; the share is one that can be written."""
     server = None
     with suppress(OSError):  # what keeps this machine from writing to the share is said when it must
-        server = claim.server_time(share)
+        server = share.now()
     # All that is in the live image has its date (builder: reproducible.py).
     return Clocks(now=time.time(), server=server, built=Path(lvpack_agent.__file__).stat().st_mtime)
 

@@ -33,10 +33,11 @@ from lvpack_agent.probe.verify import verified
 from lvpack_agent.progress import Progress
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.shares.share import Share
 from lvpack_agent.sizes import human
 
 
-def set_name(share: Path, wanted: str, host: str) -> str:
+def set_name(share: Share, wanted: str, host: str) -> str:
     """Return the name of the image set: what lvpack.name asks for, or HOST-UTCSTAMP.
 
     Where a clock always begins at the same time that may be taken: a number follows then.
@@ -45,7 +46,7 @@ def set_name(share: Path, wanted: str, host: str) -> str:
         return wanted
     stamped = time.strftime(f"{host}-%Y%m%dT%H%M%SZ", time.gmtime())
     names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
-    return next((n for n in names if not any((share / f"{n}{end}").exists() for end in ("", files.PARTIAL))), stamped)
+    return next((n for n in names if not any(share.taken(f"{n}{end}") for end in ("", files.PARTIAL))), stamped)
 
 
 def _free(checked: Opened, session: Session) -> dict[Place | str, tuple[Range, ...]]:
@@ -62,6 +63,7 @@ def _free(checked: Opened, session: Session) -> dict[Place | str, tuple[Range, .
 
 
 def _dump_disk(
+    share: Share,
     folder: Path,
     device: str,
     index: int,
@@ -74,7 +76,8 @@ def _dump_disk(
     name, size = files.image_name(index, SUFFIXES[compress.method]), size_of(device)
     progress = Progress("dump" if not index else f"dump {name}", size, session.say)
     pace = Pace(workers=resources.worker_count(), fixed=compress.level)
-    checksums = write.write_image(Path(device), folder / name, compress, block_map, size, progress, pace, salvage)
+    with share.created(folder / name) as sink, progress.ticking():
+        checksums = write.write_image(Path(device), sink, compress, block_map, size, progress, pace, salvage)
     session.say(progress.line())
     if compress.method == "zstd":
         session.compression = "; ".join(filter(None, [session.compression, pace.summary()]))
@@ -96,7 +99,11 @@ def _images(
                 undo.enter_context(badsectors.salvage(origin, index, device)) if job.settings.errors == "skip" else None
             )
             try:
-                images.append(_dump_disk(folder, device, index, block_map, job.settings.compress, job.session, salvage))
+                images.append(
+                    _dump_disk(
+                        job.shared, folder, device, index, block_map, job.settings.compress, job.session, salvage
+                    )
+                )
             except Unreadable as error:
                 raise badsectors.explained(error, origin, index, packed, target, job.folder / "filesystem") from error
             if salvage:
@@ -185,11 +192,13 @@ def dump(
     files.write_text(folder, files.RESTORE, restore_text.restore_text(manifest))
     files.write_text(folder, files.LOG, session.logged())
     write.write_sums(folder, images)
+    job.shared.publish(folder, files.MANIFEST)
     if not settings.readback and not session.outages:
         session.say("the image is not read back: lvpack.readback=no")
         return lost
     if not settings.readback:
         session.say("the share did not answer for a while: the image is read back in spite of lvpack.readback=no")
     with session.phase("read_back"):
-        check.check_images(folder, check.read_manifest(folder), session.say)
+        source = job.shared.source
+        check.check_images(folder, check.read_manifest(folder, source=source), session.say, source)
     return lost

@@ -1,7 +1,6 @@
 """NAME.failed.log on the share: why a backup was refused or has failed, for whoever comes when the machine is off."""
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from lvpack_agent.image.files import FOLDER_MODES
 from lvpack_agent.outcome import as_ours, say_notes
 from lvpack_agent.report import Report
 from lvpack_agent.session import Session
+from lvpack_agent.shares.share import Share
 
 SUFFIX = ".failed.log"
 # What each begins with: no other file is written over, or removed.
@@ -32,13 +32,14 @@ def left_if_bad(job: Job) -> Iterator[None]:
     """
     settings = job.settings
     with suppress(OSError):
-        places.LEAVES.write_text(json.dumps({"name": settings.name, "readers": settings.readers}))
+        if not job.shared.is_remote:  # such a share is gone with its agent
+            places.LEAVES.write_text(json.dumps({"name": settings.name, "readers": settings.readers}))
     try:
         yield
     except BaseException as error:
         ours = job.session.explain(as_ours(error, "finish backup"))
         say_notes(error, job.session)
-        leave(job.share, settings.name, settings.readers, job.session, job.session.stopped(ours))
+        leave(job.shared, settings.name, settings.readers, job.session, job.session.stopped(ours))
         if ours is error:
             raise
         raise ours from error
@@ -46,7 +47,7 @@ def left_if_bad(job: Job) -> Iterator[None]:
         with suppress(OSError):
             places.LEAVES.unlink()
     if name := job.session.name or job.session.called:
-        remove(job.share, name)
+        remove(job.shared, name)
 
 
 def leave_of_killed(session: Session, report: Report) -> None:
@@ -56,68 +57,54 @@ def leave_of_killed(session: Session, report: Report) -> None:
     except FileNotFoundError:
         return
     session.logged = lambda: places.LOG.read_text(errors="replace")
-    leave(places.SHARE, how["name"], how["readers"], session, report)
+    leave(Share(name="", folder=places.SHARE), how["name"], how["readers"], session, report)
 
 
-def leave(share: Path, wanted: str, readers: str, session: Session, report: Report) -> None:
+def leave(share: Share, wanted: str, readers: str, session: Session, report: Report) -> None:
     """Write the log and the result of a run to the share; warn if that cannot be. wanted is lvpack.name.
 
     One of an earlier run with that name is replaced; beside any other file this one gets another name.
     """
     name = session.name or session.called or wanted
-    path = share / f"{name or NOBODY}{SUFFIX}"
+    path = share.folder / f"{name or NOBODY}{SUFFIX}"
     try:
         name = name or set_name(share, "", NOBODY)
-        path = share / f"{name}{SUFFIX}"
+        path = share.folder / f"{name}{SUFFIX}"
         # A share that is gone is waited for here once, and not at each of the steps that follow.
         with suppress(FileNotFoundError):
-            if not is_one(path):
-                path = share / f"{set_name(share, '', name)}{SUFFIX}"
-        new = share / f".{secrets.token_hex(8)}{SUFFIX}"
+            if not is_one(share, path):
+                path = share.folder / f"{set_name(share, '', name)}{SUFFIX}"
+        new = share.folder / f".{secrets.token_hex(8)}{SUFFIX}"
         try:
-            guarded.write(
-                new, _text(session.logged(), report).encode(errors="replace"), mode=FOLDER_MODES[readers] & 0o666
-            )
-            new.rename(path)
+            text = _text(session.logged(), report).encode(errors="replace")
+            share.write(new, text, FOLDER_MODES[readers] & 0o666)
+            share.replace(new, path)
         except BaseException:
             with suppress(OSError):
-                new.unlink(missing_ok=True)
+                share.unlink(new)
             raise
-        _sync(share)
         session.say(f"the log of this run is on the share: {path.name}")
     except OSError as error:
         session.warn(f"cannot leave the log of this run on the share as '{path.name}': {error.strerror}")
 
 
-def remove(share: Path, name: str) -> None:
+def remove(share: Share, name: str) -> None:
     """Remove the log of an earlier run that had this name. One that cannot be removed stays."""
-    path = share / f"{name}{SUFFIX}"
+    path = share.folder / f"{name}{SUFFIX}"
     with suppress(OSError):
-        if is_one(path):
-            path.unlink()
+        if is_one(share, path):
+            share.unlink(path)
 
 
-def is_one(path: Path) -> bool:
+def is_one(share: Share, path: Path) -> bool:
     """Return whether a file is what leave() has written. Raises OSError if it cannot be read."""
     try:
-        fd = guarded.opened(path)
+        return share.source(path).read(0, len(FIRST)) == FIRST.encode()
     except guarded.Odd:
         return False
-    try:
-        return os.read(fd, len(FIRST)) == FIRST.encode()
-    finally:
-        os.close(fd)
 
 
 def _text(log: str, report: Report) -> str:
     said = f"{report.status}: {report.message}\n" + (f"  {report.hint}\n" if report.hint else "")
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return f"{FIRST}\nlvpack {VERSION}, {when}\n\n{said}\n{log}\n{report.line()}\n"
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

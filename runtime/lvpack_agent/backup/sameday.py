@@ -9,52 +9,52 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from lvpack_agent import guarded
 from lvpack_agent.backup.clock import DAY, Clocks, stamp
 from lvpack_agent.errors import Refused
 from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, PARTIAL
 from lvpack_agent.session import Session
+from lvpack_agent.shares.share import Share
+from lvpack_agent.shares.stored import whole
 
 
-def refuse_second(share: Path, vg_uuid: str, clocks: Clocks, session: Session) -> None:
+def refuse_second(share: Share, vg_uuid: str, clocks: Clocks, session: Session) -> None:
     """Raise Refused if the share holds a finished set of that VG that was made today.
 
     A folder whose manifest is not what it may be keeps nobody from a backup: it is a warning.
     """
-    for folder in _candidates(share, clocks):
+    for name in _candidates(share, clocks):
         try:
-            made = _made(folder / MANIFEST, vg_uuid)
+            made = _made(share, name, vg_uuid)
         except (guarded.Odd, ValueError) as odd:
             cause = odd.strerror if isinstance(odd, OSError) else odd
-            session.warn(f"folder {folder.name!a} on the share is passed over: its {MANIFEST} is damaged: {cause}")
+            session.warn(f"folder {name!a} on the share is passed over: its {MANIFEST} is damaged: {cause}")
             continue
         if made.startswith(time.strftime("%Y-%m-%dT", time.gmtime(clocks.now))):
             # Each boot of such a machine is refused: they have one log, not one each.
-            session.called = f"{folder.name}.again"
+            session.called = f"{name}.again"
             raise Refused(
-                f"cannot back up this machine again today: image set '{folder.name}' of its VG {vg_uuid} was made at "
-                f"{made}",
+                f"cannot back up this machine again today: image set '{name}' of its VG {vg_uuid} was made at {made}",
                 hint="if nobody asked for a second one, the machine boots lvpack instead of its disk: change its boot "
                 "order. Else give lvpack.name=NAME, or remove that set",
             )
 
 
-def doubts(share: Path, vg_uuid: str, clocks: Clocks) -> list[str]:
+def doubts(share: Share, vg_uuid: str, clocks: Clocks) -> list[str]:
     """Return what speaks against this machine's clock, a sentence each; the sets of that VG may."""
     later = ""
     with suppress(OSError):  # as in _candidates()
-        for folder in share.iterdir():
-            if folder.name.endswith(PARTIAL) or (stamp(folder.name) or 0) <= clocks.now + DAY:
+        for name in share.names():
+            if name.endswith(PARTIAL) or (stamp(name) or 0) <= clocks.now + DAY:
                 continue
             with suppress(OSError, ValueError):
-                if _made(folder / MANIFEST, vg_uuid):
-                    later = folder.name
+                if _made(share, name, vg_uuid):
+                    later = name
     return clocks.doubts(later)
 
 
-def _candidates(share: Path, clocks: Clocks) -> Iterator[Path]:
+def _candidates(share: Share, clocks: Clocks) -> Iterator[str]:
     """Yield the sets that may be of today, by the stamp in their name (this machine's clock) or the server's clock.
 
     A manifest can be large, and a share can hold thousands: the others are not read.
@@ -62,27 +62,27 @@ def _candidates(share: Path, clocks: Clocks) -> Iterator[Path]:
     today = time.strftime("-%Y%m%dT", time.gmtime(clocks.now))
     midnight = (clocks.now if clocks.agree or clocks.server is None else clocks.server) // DAY * DAY
     try:
-        folders = sorted(share.iterdir())
+        names = share.names()
     except OSError:
         return  # what keeps this machine from reading the share is said when it writes there
-    for folder in folders:
+    for name in names:
         try:
-            if folder.name.endswith(PARTIAL):
+            if name.endswith(PARTIAL):
                 continue
-            if (folder / MANIFEST).lstat().st_mtime >= midnight or (clocks.agree and today in folder.name):
-                yield folder
+            if share.modified(share.folder / name / MANIFEST) >= midnight or (clocks.agree and today in name):
+                yield name
         except OSError:
             continue  # no image set, or none that this machine may read
 
 
-def _made(manifest: Path, vg_uuid: str) -> str:
+def _made(share: Share, name: str, vg_uuid: str) -> str:
     """Return when a set was made if its source had that VG, else "".
 
     "" also if there is none, or none that this machine may read. Raises Odd if the manifest is no file that lvpack
     would read, ValueError if it is damaged.
     """
     try:
-        text = guarded.read_bytes(manifest, MANIFEST_MOST)
+        text = whole(share.source(share.folder / name / MANIFEST, MANIFEST_MOST), MANIFEST_MOST)
     except guarded.Odd:
         raise
     except OSError:

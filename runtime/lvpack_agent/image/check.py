@@ -1,6 +1,5 @@
 """Reading and checking an image set, which comes before every use of it."""
 
-import os
 import re
 import reprlib
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from pathlib import Path
 from lvpack_agent import VERSION, guarded
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import files, frames
-from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, SUFFIXES, SUMS
+from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, SUMS
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest
 from lvpack_agent.image.pieces import Piece
 from lvpack_agent.image.sums import changed, read_sums
@@ -21,6 +20,7 @@ from lvpack_agent.pipes import is_zero
 from lvpack_agent.processes import ToolFailed
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import UNKNOWN
+from lvpack_agent.shares.stored import Source, local, whole
 
 _IMAGE = re.compile(r"disk[1-9]?[0-9]*\.img(\.zst|\.gz)?")
 # So many damages of a set are named.
@@ -44,7 +44,7 @@ def _unreadable(folder: Path, name: str, error: OSError) -> Failed:
     )
 
 
-def read_manifest(folder: Path, odd: Callable[[str], object] | None = None) -> Manifest:
+def read_manifest(folder: Path, odd: Callable[[str], object] | None = None, source: Source = local) -> Manifest:
     """Read and check a set without its images: manifest, SHA256SUMS and the small files that these name.
 
     odd gets a sentence for each damage that keeps nobody from a restore, such as to agent.log; without it that is an
@@ -52,7 +52,7 @@ def read_manifest(folder: Path, odd: Callable[[str], object] | None = None) -> M
     read.
     """
     beside: list[str] = []
-    manifest = _manifest(folder)
+    manifest = _manifest(folder, source)
     if len(manifest.images) != len(manifest.packed.disks):
         raise _damaged(folder, f"{MANIFEST} has {len(manifest.images)} images of {len(manifest.packed.disks)} disks")
     if not 0 <= manifest.boot_disk < len(manifest.images):
@@ -61,7 +61,7 @@ def read_manifest(folder: Path, odd: Callable[[str], object] | None = None) -> M
     if cause := manifest.contradiction():
         raise _damaged(folder, f"{MANIFEST} contradicts itself: {cause}")
     try:
-        sums = read_sums(folder, beside.append)
+        sums = read_sums(folder, beside.append, source)
     except OSError as error:
         raise _unreadable(folder, SUMS, error) from error
     for image in manifest.images:
@@ -69,7 +69,7 @@ def read_manifest(folder: Path, odd: Callable[[str], object] | None = None) -> M
             raise _damaged(folder, f"{MANIFEST} has an image {image.image!a}, which is no name of one")
         if sums.get(image.image) != image.checksums.stored_sha256:
             raise _damaged(folder, f"{SUMS} and {MANIFEST} disagree about {image.image}")
-    if fault := changed(folder, sums, [image.image for image in manifest.images], beside.append):
+    if fault := changed(folder, sums, [image.image for image in manifest.images], beside.append, source):
         raise _damaged(folder, fault)
     for loader in manifest.boot:
         if cause := astray(loader.path):
@@ -82,9 +82,11 @@ def read_manifest(folder: Path, odd: Callable[[str], object] | None = None) -> M
     return manifest
 
 
-def _manifest(folder: Path) -> Manifest:
+def _manifest(folder: Path, source: Source) -> Manifest:
     try:
-        data = guarded.read_object(folder / MANIFEST, MANIFEST_MOST)
+        text = whole(source(folder / MANIFEST, MANIFEST_MOST), MANIFEST_MOST)
+        data = guarded.object_of(guarded.json_of(text))
+        del text
         if data.get("schema") not in (SCHEMA, SCHEMA_SEVERAL):
             raise Refused(
                 f"cannot read image set '{folder.name}': its schema is {reprlib.repr(data.get('schema'))}, not "
@@ -133,14 +135,14 @@ def _check_sizes(folder: Path, manifest: Manifest) -> None:
             raise _damaged(folder, f"{MANIFEST} has {said:,} bytes for {name}, its disks have {total:,}")
 
 
-def check_set(folder: Path, say: Callable[[str], None]) -> Manifest:
+def check_set(folder: Path, say: Callable[[str], None], source: Source = local) -> Manifest:
     """Check all of a set, and its images to their ends; return its manifest. Raises as read_manifest() does.
 
     The images come first: what else is damaged is said when it is known whether a restore is possible.
     """
     beside: list[str] = []
-    manifest = read_manifest(folder, beside.append)
-    check_images(folder, manifest, say)
+    manifest = read_manifest(folder, beside.append, source)
+    check_images(folder, manifest, say, source)
     if beside:
         raise Failed(
             f"cannot trust all of image set '{folder.name}': {'; '.join(beside)}",
@@ -149,32 +151,31 @@ def check_set(folder: Path, say: Callable[[str], None]) -> Manifest:
     return manifest
 
 
-def check_images(folder: Path, manifest: Manifest, say: Callable[[str], None]) -> None:
+def check_images(folder: Path, manifest: Manifest, say: Callable[[str], None], source: Source = local) -> None:
     """Read all images of a set to their ends. Raises Failed that says what is wrong."""
-    check_files(folder, manifest)
+    check_files(folder, manifest, source)
     for image in manifest.images:
-        check_image(folder, image, say)
+        check_image(folder, image, say, source=source)
 
 
-def check_files(folder: Path, manifest: Manifest) -> None:
+def check_files(folder: Path, manifest: Manifest, source: Source = local) -> None:
     """Check what can be checked of all images of a set without reading them. Raises Failed that says what is wrong."""
     for image in manifest.images:
-        _check_file(folder, image)
+        _check_file(folder, image, source)
 
 
-def _check_file(folder: Path, image: Image) -> None:
+def _check_file(folder: Path, image: Image, source: Source) -> None:
     """Check that an image is there, its length, and the seek table that a zstd image has (gzip has nothing like it)."""
-    promised, path = image.checksums, folder / image.image
+    promised, stored = image.checksums, source(folder / image.image)
     try:
-        with os.fdopen(guarded.opened(path), "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        size = stored.size()
     except OSError as error:
         raise _unreadable(folder, image.image, error) from error
     if size != promised.stored_size:
         raise _damaged(folder, f"{image.image} has {size:,} bytes, not {promised.stored_size:,}")
-    if path.suffix == SUFFIXES["zstd"]:
+    if files.is_zstd(image.image):
         try:
-            frames.check_table(path, image.block_map, promised.raw_size)
+            frames.check_table(stored, image.block_map, promised.raw_size)
         except Damaged as damaged:
             raise _damaged(folder, f"{image.image} is damaged: {damaged.message}") from damaged
 
@@ -184,9 +185,10 @@ def check_image(
     image: Image,
     say: Callable[[str], None],
     put: Callable[[int, Piece], object] = lambda at, piece: None,
+    source: Source = local,
 ) -> None:
     """Read an image to its end, decompressed into put (see frames.read). Raises Failed that says what is wrong."""
-    _check_file(folder, image)
+    _check_file(folder, image, source)
     promised, mapped = image.checksums, Lookup(image.block_map)
     progress = Progress(f"read {image.image}", promised.stored_size, say)
 
@@ -201,7 +203,7 @@ def check_image(
 
     try:
         with progress.ticking():
-            found = frames.read(folder / image.image, put_mapped, progress.add)
+            found = frames.read(source(folder / image.image), put_mapped, progress.add)
     except (ToolFailed, Damaged) as failed:
         raise _damaged(folder, f"{image.image} is damaged: {failed.message}") from failed
     say(progress.line())

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent import pipes
+from lvpack_agent.shares.stored import LocalFile, Stored
 
 
 class Digest:
@@ -41,7 +41,12 @@ def sha256_of(path: Path, limit: int | None = None, *, top: Path | None = None) 
 
     limit and top as guarded.opened() has them.
     """
+    return sha256_of_stored(LocalFile(path, limit, top))
+
+
+def sha256_of_stored(stored: Stored) -> str:
+    """Return the SHA-256 of a file of a set, in hexadecimal. Raises Failed if it cannot be read."""
     digest = hashlib.sha256()
-    for data in pipes.file_blocks(path, limit, top=top):
+    for data in stored.blocks():
         digest.update(data)
     return digest.hexdigest()

@@ -56,6 +56,11 @@ def copy_layout(layout: Path, folder: Path) -> None:
 SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
 
 
+def is_zstd(name: str) -> bool:
+    """Return whether a file of that name is an image that zstd has compressed."""
+    return Path(name).suffix == SUFFIXES["zstd"]
+
+
 def decompressor(name: str) -> list[str]:
     """Return the command that decompresses a file of that name, [] if it is not compressed."""
     return {".zst": ["zstd", "--decompress", "--stdout", "--quiet"], ".gz": ["gzip", "--decompress", "--stdout"]}.get(

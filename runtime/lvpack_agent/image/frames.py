@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import cache
-from pathlib import Path
 
 from lvpack_agent import pipes
 from lvpack_agent.errors import Failed
@@ -24,6 +23,7 @@ from lvpack_agent.parallel import Window
 from lvpack_agent.pipes import is_zero
 from lvpack_agent.resources import worker_count
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.shares.stored import Stored
 from lvpack_agent.sizes import KIB
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -115,26 +115,26 @@ def write(
 
 
 def read(
-    path: Path, put: Callable[[int, Piece], object], on_stored: Callable[[int], object] = lambda _: None
+    stored: Stored, put: Callable[[int, Piece], object], on_stored: Callable[[int], object] = lambda _: None
 ) -> Checksums:
     """Decompress an image file and return its checksums; on_stored gets the stored length of what was read.
 
     put gets byte offsets and pieces; from a zstd file several at a time, in threads of their own. Raises Failed if the
     file cannot be read or decompressed.
     """
-    stored = Digest()
+    digest = Digest()
     with Window(1, "hash") as hasher:
 
         def tap(data: bytes) -> None:
-            hasher.submit(stored.add, data)
+            hasher.submit(digest.add, data)
             on_stored(len(data))
 
-        blocks = pipes.tapped(pipes.file_blocks(path), tap)
-        raw = _framed(path, blocks, put) if path.suffix == files.SUFFIXES["zstd"] else _streamed(path, blocks, put)
-    return Checksums(stored_size=stored.size, stored_sha256=stored.hex(), raw_size=raw)
+        blocks = pipes.tapped(stored.blocks(), tap)
+        raw = _framed(stored, blocks, put) if files.is_zstd(stored.name) else _streamed(stored, blocks, put)
+    return Checksums(stored_size=digest.size, stored_sha256=digest.hex(), raw_size=raw)
 
 
-def _streamed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
+def _streamed(stored: Stored, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
     at = 0
 
     def take(data: bytes) -> None:
@@ -142,47 +142,47 @@ def _streamed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], 
         put(at, len(data) if is_zero(data) else data)
         at += len(data)
 
-    pipes.pump(files.decompressor(path.name), blocks, take)
+    pipes.pump(files.decompressor(stored.name), blocks, take)
     return at
 
 
-def read_table(path: Path) -> "array[int]":
+def read_table(stored: Stored) -> "array[int]":
     """Return the sizes of a zstd image's frames from its seek table, as zstd.seek_table() takes them.
 
     Raises Damaged if there is no table, or if it has frames larger than lvpack makes them.
     """
-    sizes = zstd.read_seek_table(path)
+    sizes = zstd.read_seek_table(stored)
     # No frame is larger than this: a table that says so would only make us take memory.
     if max(sizes[::2], default=0) > 2 * PIECE or max(sizes[1::2], default=0) > LONGEST_HOLE:
-        raise zstd.Damaged(f"cannot read '{path.name}': its seek table is damaged")
+        raise zstd.Damaged(f"cannot read '{stored.name}': its seek table is damaged")
     return sizes
 
 
-def check_table(path: Path, block_map: Sequence[Range], size: int) -> None:
+def check_table(stored: Stored, block_map: Sequence[Range], size: int) -> None:
     """Compare a zstd image's seek table with its block map, and with the bytes (size) that it should hold.
 
     The image is cut as pieces() cuts it. Raises Damaged if they disagree: then the map leaves out data, or it belongs
     to another image. Data within a piece that the map leaves out is found only when the piece is decompressed.
     """
-    sizes = read_table(path)
+    sizes = read_table(stored)
     found = sum(sizes[1::2])
     if found != size:
-        raise zstd.Damaged(f"cannot use '{path.name}': by its seek table it holds {found:,} bytes, not {size:,}")
+        raise zstd.Damaged(f"cannot use '{stored.name}': by its seek table it holds {found:,} bytes, not {size:,}")
     at = index = 0
-    for stored, count in zip(sizes[::2], sizes[1::2], strict=True):
+    for length, count in zip(sizes[::2], sizes[1::2], strict=True):
         end = at + count
         while index < len(block_map) and block_map[index].end <= at:
             index += 1
         if index < len(block_map) and block_map[index].start < end:
             if count > PIECE:
-                raise zstd.Damaged(f"cannot use '{path.name}': it has a hole at byte {at:,}, the block map has data")
-        elif stored != len(zstd.hole(count)):
-            raise zstd.Damaged(f"cannot use '{path.name}': it has data at byte {at:,}, the block map has none")
+                raise zstd.Damaged(f"cannot use '{stored.name}': it has a hole at byte {at:,}, the block map has data")
+        elif length != len(zstd.hole(count)):
+            raise zstd.Damaged(f"cannot use '{stored.name}': it has data at byte {at:,}, the block map has none")
         at = end
 
 
-def _framed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
-    sizes = read_table(path)
+def _framed(stored: Stored, blocks: Generator[bytes], put: Callable[[int, Piece], object]) -> int:
+    sizes = read_table(stored)
     buffer = bytearray()
     at = 0
 
@@ -191,14 +191,14 @@ def _framed(path: Path, blocks: Generator[bytes], put: Callable[[int, Piece], ob
             put(at, count)
             return
         if count > PIECE:
-            raise zstd.Damaged(f"cannot read '{path.name}': its seek table has a frame of {count:,} bytes")
+            raise zstd.Damaged(f"cannot read '{stored.name}': its seek table has a frame of {count:,} bytes")
         put(at, zstd.decompress(data, count))
 
     with closing(blocks), Window(worker_count(), "decompress") as pool:
         for length, count in zip(sizes[::2], sizes[1::2], strict=True):
             while len(buffer) < length:
                 if not (block := next(blocks, b"")):
-                    raise Failed(f"cannot read '{path.name}': it became shorter meanwhile")
+                    raise Failed(f"cannot read '{stored.name}': it became shorter meanwhile")
                 buffer += block
             pool.submit(take, at, bytes(buffer[:length]), count)
             del buffer[:length]

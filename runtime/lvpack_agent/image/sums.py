@@ -4,22 +4,22 @@ import re
 from collections.abc import Callable, Container
 from pathlib import Path
 
-from lvpack_agent import guarded
 from lvpack_agent.errors import Failed
-from lvpack_agent.image.checksums import sha256_of
+from lvpack_agent.image.checksums import sha256_of_stored
 from lvpack_agent.image.files import MANIFEST, OTHER_MOST, OTHERS_MOST, SUMS, SUMS_MOST
+from lvpack_agent.shares.stored import Source, local, whole
 
 _LINE = re.compile(r"([0-9a-f]*)  ([^\0]+)")
 _SHOWN = 120
 
 
-def read_sums(folder: Path, odd: Callable[[str], object]) -> dict[str, str]:
+def read_sums(folder: Path, odd: Callable[[str], object], source: Source = local) -> dict[str, str]:
     """Return the SHA-256 of each file that SHA256SUMS names; odd gets a sentence for each line that is damaged.
 
     No name leads out of the folder. Raises OSError if the file cannot be read.
     """
     sums = {}
-    text = guarded.read_bytes(folder / SUMS, SUMS_MOST).decode(errors="backslashreplace")
+    text = whole(source(folder / SUMS, SUMS_MOST), SUMS_MOST).decode(errors="backslashreplace")
     for line in text.removesuffix("\n").split("\n"):
         found = _LINE.fullmatch(line)
         if found and _stays(found[2]):
@@ -39,7 +39,9 @@ def _shown(text: str) -> str:
     return short if short.isprintable() else ascii(short)[1:-1]
 
 
-def changed(folder: Path, sums: dict[str, str], images: Container[str], odd: Callable[[str], object]) -> str:
+def changed(
+    folder: Path, sums: dict[str, str], images: Container[str], odd: Callable[[str], object], source: Source = local
+) -> str:
     """Compare the files of a set, but for its images, with their checksums; return what is wrong with manifest.json.
 
     "" if nothing is. What is wrong with the others, which no restore needs, becomes a sentence for odd.
@@ -50,8 +52,9 @@ def changed(folder: Path, sums: dict[str, str], images: Container[str], odd: Cal
         if name in images:
             continue
         try:
-            found = sha256_of(folder / name, min(OTHER_MOST, left), top=folder)
-            left -= (folder / name).stat().st_size
+            one = source(folder / name, min(OTHER_MOST, left), folder)
+            found = sha256_of_stored(one)
+            left -= one.size()
         except OSError as error:  # it has just gone
             cause = _shown(f"{name}: {error.strerror}")
         except Failed as failed:

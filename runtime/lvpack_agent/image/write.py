@@ -1,11 +1,7 @@
 """Writing an image set, so that a folder called NAME is always a complete one."""
 
-import os
-import shutil
-from contextlib import suppress
 from pathlib import Path
 
-from lvpack_agent import guarded
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.image import frames, pieces
 from lvpack_agent.image.checksums import Checksums, sha256_of
@@ -16,6 +12,8 @@ from lvpack_agent.image.salvage import Salvage
 from lvpack_agent.layout.ranges import Range
 from lvpack_agent.progress import Progress
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.shares.share import Share
+from lvpack_agent.shares.stored import Sink
 
 
 class Writer:
@@ -24,25 +22,25 @@ class Writer:
     Enter it before the backup sets anything up: then the set gets its name only after all that was taken down in order.
     """
 
-    def __init__(self, share: Path, readers: str = "owner") -> None:
+    def __init__(self, share: Share, readers: str = "owner") -> None:
         """Write to a share; readers is lvpack.readers, owner or group."""
         self._share, self._mode = share, FOLDER_MODES[readers]
-        self._partial: Path | None = None
+        self._name = ""
 
     def begin(self, name: str, *, leftover: bool = False) -> Path:
         """Make the folder and return it. Raises Refused if NAME or NAME.partial exists, Failed if it cannot be made.
 
         leftover: a NAME.partial that exists was left by an earlier boot of this very run, and is removed.
         """
-        partial = self._share / (name + PARTIAL)
+        partial = name + PARTIAL
         refuse_taken(self._share, name)
         if leftover:
-            shutil.rmtree(partial, ignore_errors=True)
+            self._share.discard(partial)
         try:
-            guarded.make_folder(partial, self._mode)
+            folder = self._share.begin(partial, self._mode)
         except FileExistsError:
             raise Refused(
-                f"cannot write image set '{name}': '{partial.name}' exists on the share",
+                f"cannot write image set '{name}': '{partial}' exists on the share",
                 hint="another backup is writing it, or was cut off; if none is running, remove that folder",
             ) from None
         except OSError as error:
@@ -50,45 +48,33 @@ class Writer:
                 f"cannot write to the share: {error.strerror}",
                 hint="check that the server lets root of this machine write there",
             ) from error
-        self._partial = partial
-        return partial
+        self._name = name
+        return folder
 
     def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if self._partial is None:
+        if not self._name:
             return
+        partial = self._name + PARTIAL
         try:
             if error is None:
-                self._partial.rename(self._partial.with_name(self._partial.name.removesuffix(PARTIAL)))
+                self._share.commit(partial, self._name)
                 return
         except OSError as late:
             error = late
-        _let_go(self._partial)
-        shutil.rmtree(self._partial, ignore_errors=True)
+        self._share.discard(partial)
         if isinstance(error, OSError):
             raise Failed(
-                f"cannot write image set '{self._partial.name}' to the share: {error.strerror}",
+                f"cannot write image set '{partial}' to the share: {error.strerror}",
                 hint="check the space on the share and the network, and try again",
             ) from error
 
 
-def _let_go(folder: Path) -> None:
-    """Close what is still open below a folder, when all that writes there has ended.
-
-    A signal that comes while a file is being made is heard as open() returns, and its descriptor is lost. NFS keeps the
-    name of a file that is open, and the folder with it.
-    """
-    for link in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            if link.readlink().is_relative_to(folder):
-                os.close(int(link.name))
-
-
-def refuse_taken(share: Path, name: str) -> None:
+def refuse_taken(share: Share, name: str) -> None:
     """Raise Refused if there is an image set, or anything, of that name on the share."""
-    if os.path.lexists(share / name):  # also a link that leads nowhere
+    if share.taken(name):
         raise Refused(
             f"cannot write image set '{name}': it exists on the share",
             hint="choose another lvpack.name, or remove the old set",
@@ -97,7 +83,7 @@ def refuse_taken(share: Path, name: str) -> None:
 
 def write_image(
     device: Path,
-    path: Path,
+    sink: Sink,
     compression: Compression,
     ranges: tuple[Range, ...],
     size: int,
@@ -105,20 +91,12 @@ def write_image(
     pace: Pace,
     salvage: Salvage | None = None,
 ) -> Checksums:
-    """Write the image of a device of size bytes to a file, and sync it; bytes in none of the ranges become zeros.
+    """Write the image of a device of size bytes into sink; bytes in none of the ranges become zeros.
 
     salvage fills what the device does not read, if it is given. Raises Unreadable.
     """
-    with os.fdopen(guarded.create(path), "wb", buffering=0) as file, progress.ticking():
-
-        def sink(data: bytes | bytearray) -> None:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
-
-        source = pieces.pieces(device, ranges, size, pieces.longest_hole(compression), pace.read, salvage)
-        checksums = frames.write(source, compression, sink, progress.add, pace)
-        os.fsync(file.fileno())
+    source = pieces.pieces(device, ranges, size, pieces.longest_hole(compression), pace.read, salvage)
+    checksums = frames.write(source, compression, sink, progress.add, pace)
     if checksums.raw_size != size:
         raise Failed(f"cannot dump '{device}': {checksums.raw_size:,} bytes read, {size:,} promised")
     return checksums

@@ -5,7 +5,6 @@ over.
 """
 
 import ctypes
-import os
 import struct
 import sys
 import threading
@@ -13,11 +12,9 @@ import typing
 from array import array
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
-from typing import BinaryIO
 
-from lvpack_agent import guarded
 from lvpack_agent.errors import Failed
+from lvpack_agent.shares.stored import Stored
 from lvpack_agent.sizes import KIB
 
 # zstd.h: enum ZSTD_cParameter.
@@ -144,31 +141,31 @@ def seek_table(sizes: Iterable[int]) -> bytes:
     return struct.pack("<II", _SKIPPABLE_MAGIC, len(entries) + len(footer)) + entries + footer
 
 
-def read_seek_table(path: Path) -> "array[int]":
+def read_seek_table(stored: Stored) -> "array[int]":
     """Return the sizes that the seek table at the end of a file has, as seek_table() takes them.
 
     Raises Damaged if there is no table, or one that does not fit the file.
     """
     try:
-        with os.fdopen(guarded.opened(path), "rb") as file:
-            return _read_seek_table(file)
+        return _read_seek_table(stored)
     except OSError as error:
-        raise Failed(f"cannot read '{path.name}': {error.strerror}") from error
+        raise Failed(f"cannot read '{stored.name}': {error.strerror}") from error
     except (ValueError, struct.error):
-        raise Damaged(f"cannot read '{path.name}': its seek table is damaged or missing") from None
+        raise Damaged(f"cannot read '{stored.name}': its seek table is damaged or missing") from None
 
 
-def _read_seek_table(file: BinaryIO) -> "array[int]":
-    end = file.seek(0, 2)
-    file.seek(max(0, end - _FOOTER.size))
-    count, descriptor, magic = _FOOTER.unpack(file.read(_FOOTER.size))
+def _read_seek_table(stored: Stored) -> "array[int]":
+    end = stored.size()
+    count, descriptor, magic = _FOOTER.unpack(stored.read(max(0, end - _FOOTER.size), _FOOTER.size))
     length = 8 * count + _FOOTER.size
     begin = end - 8 - length
-    file.seek(max(0, begin))
-    if (magic, descriptor) != (_SEEKABLE_MAGIC, 0) or file.read(8) != struct.pack("<II", _SKIPPABLE_MAGIC, length):
+    if (magic, descriptor) != (_SEEKABLE_MAGIC, 0) or begin < 0:
+        raise ValueError
+    table = stored.read(begin, 8 + 8 * count)
+    if len(table) != 8 + 8 * count or table[:8] != struct.pack("<II", _SKIPPABLE_MAGIC, length):
         raise ValueError
     sizes = array("I")
-    sizes.frombytes(file.read(8 * count))
+    sizes.frombytes(table[8:])
     if sum(sizes[::2]) != begin:
         raise ValueError
     return sizes

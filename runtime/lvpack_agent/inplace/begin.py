@@ -44,10 +44,10 @@ def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) ->
             planned, source = survey.plan, survey.source
             shown = text.as_text(planned, text.inplace_costs(planned))
             session.show(shown)
-        name = session.called = set_name(job.share, settings.name, survey.host)
+        name = session.called = set_name(job.shared, settings.name, survey.host)
         if settings.dump:
             for taken in (name, name + files.PARTIAL):
-                write.refuse_taken(job.share, taken)
+                write.refuse_taken(job.shared, taken)
         refuse.overlay_only(planned)
         refuse.metadata(source)
         procedure = make_procedure(planned, source.unclean)

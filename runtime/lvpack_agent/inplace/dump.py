@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lvpack_agent.backup import claim as claims
 from lvpack_agent.backup.badsectors import Origin
+from lvpack_agent.backup.claim import SILENT_SECONDS
 from lvpack_agent.backup.dump import dump
 from lvpack_agent.backup.job import Job
 from lvpack_agent.backup.journal_record import Record
@@ -22,6 +22,7 @@ from lvpack_agent.layout.spots import spots
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.verify import verified
 from lvpack_agent.session import Session
+from lvpack_agent.shares.share import server_time
 from lvpack_agent.undo import Undo
 
 
@@ -42,7 +43,7 @@ def dump_packed(job: Job, begun: Begun, disk: str) -> None:
             check.check_images(share / session.name, manifest, session.say)
             return
     mine = entry is not None and entry.progress.dumping
-    with write.Writer(share, job.settings.readers) as writer, Undo() as undo:
+    with write.Writer(job.shared, job.settings.readers) as writer, Undo() as undo:
         if entry and not mine:
             _remove_if_abandoned(share / (session.name + files.PARTIAL), entry.folder)
         folder = writer.begin(session.name, leftover=mine)
@@ -79,5 +80,5 @@ def _remove_if_abandoned(left: Path, beside: Path) -> None:
     The power went before the journal said whose it is. Another machine that has just made it puts something in it.
     """
     with suppress(OSError):
-        if claims.server_time(beside) - left.stat().st_mtime > claims.SILENT_SECONDS:
+        if server_time(beside) - left.stat().st_mtime > SILENT_SECONDS:
             left.rmdir()

@@ -121,11 +121,11 @@ def _begun(job: Job, claimed: _Claimed) -> Begun:
     for other in others:
         refuse_renamed(other, claimed.folder.name, found)
         session.say(f"journal: the run in '{other.name}' on the share is not finished; it is of another disk")
-    clocks = clock.read(share)
-    for doubt in sameday.doubts(share, found.vg_uuid, clocks):
+    clocks = clock.read(job.shared)
+    for doubt in sameday.doubts(job.shared, found.vg_uuid, clocks):
         session.warn(doubt)
     if settings.dump and not settings.name:
-        sameday.refuse_second(share, found.vg_uuid, clocks, session)
+        sameday.refuse_second(job.shared, found.vg_uuid, clocks, session)
     return begin(job, claimed.keeper, found, claimed.folder, claimed.claim)
 
 

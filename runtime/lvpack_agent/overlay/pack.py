@@ -98,14 +98,15 @@ def pack_in_overlay(job: Job) -> str:
 
 def _pack(job: Job, undo: Undo, holes: badsectors.Holes, tried: list[BlockDevice]) -> str:
     """Pack; tried gets the disks as soon as they are known."""
-    settings, session, share = job.settings, job.session, job.share
+    settings, session, share = job.settings, job.session, job.shared
     writer = undo.enter_context(write.Writer(share, settings.readers))
     with session.phase("probe"):
         all_disks, found = find_source(settings, session, undo, job.shared.device)
         session.disk = found.disk.path
         session.sources = found.paths
         tried += found.disks
-        journal_refuse.refuse_unfinished(share, found.vg_uuid, journal_read.identity(found.disk))
+        if not share.is_remote:
+            journal_refuse.refuse_unfinished(share.folder, found.vg_uuid, journal_read.identity(found.disk))
         refuse_marked(found)
         clocks = clock.read(share)
         for doubt in sameday.doubts(share, found.vg_uuid, clocks):

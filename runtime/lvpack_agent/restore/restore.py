@@ -50,7 +50,8 @@ def restore(settings: Settings, network: Network, session: Session, access: Acce
         # O_EXCL: fails while the disk is in use. The kernel zeroes and discards only for who has claimed it so
         # (block/bdev.c: truncate_bdev_range()); verifying has to be able to claim it as well.
         with opened(again, paths, os.O_EXCL) as fds, unusable_if_cut_off(held, paths, manifest), session.phase("write"):
-            written = write_disks(fds, shared.folder / session.name, manifest, targets, growth.places, session)
+            image_set = shared.folder / session.name
+            written = write_disks(fds, image_set, manifest, targets, growth.places, session, shared.source)
             if growth.is_none:
                 write_heads(written, targets)
             else:
@@ -101,8 +102,9 @@ def _opened_set(
         manifest = check.read_manifest(
             image_set,
             lambda cause: session.warn(f"image set '{name}' is damaged: {cause}; a restore does not need that"),
+            shared.source,
         )
-        check.check_files(image_set, manifest)
+        check.check_files(image_set, manifest, shared.source)
         if missing := losses.summary(manifest.unreadable):
             session.warn(missing)
         return shared, manifest

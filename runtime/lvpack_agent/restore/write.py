@@ -17,6 +17,7 @@ from lvpack_agent.progress import Progress
 from lvpack_agent.restore import mark
 from lvpack_agent.restore.target import HEAD, Target
 from lvpack_agent.session import Session
+from lvpack_agent.shares.stored import Source, local
 from lvpack_agent.sizes import MIB
 
 
@@ -43,6 +44,7 @@ def write_disks(
     targets: Sequence[BlockDevice],
     places: Sequence[Sequence[Place]],
     session: Session,
+    source: Source = local,
 ) -> list[Target]:
     """Write all disks but for their heads (target.HEAD); places has, for each, where the bytes of its image go.
 
@@ -54,7 +56,7 @@ def write_disks(
             os.pwrite(fd, mark.of(manifest).ljust(HEAD, b"\0"), 0)
             # On the medium before anything else is: of what the disk had, nothing is left that makes a disk of it.
             os.fsync(fd)
-            written.append(_write_disk(fd, folder, image, disk, to, session))
+            written.append(_write_disk(fd, folder, source, image, disk, to, session))
     return written
 
 
@@ -89,7 +91,7 @@ def naming(disk: BlockDevice) -> Iterator[None]:
 
 
 def _write_disk(
-    fd: int, folder: Path, image: Image, disk: BlockDevice, places: Sequence[Place], session: Session
+    fd: int, folder: Path, source: Source, image: Image, disk: BlockDevice, places: Sequence[Place], session: Session
 ) -> Target:
     promised = image.checksums.raw_size
     progress = Progress("restore", promised, session.say)
@@ -101,7 +103,7 @@ def _write_disk(
         tail = min(MIB, disk.size - end)
         os.pwrite(fd, bytes(tail), disk.size - tail)
     with progress.ticking():
-        check.check_image(folder, image, lambda _: None, target.put)
+        check.check_image(folder, image, lambda _: None, target.put, source)
     if progress.done != promised:
         raise Failed(f"cannot restore: {progress.done:,} bytes written, {promised:,} promised")
     session.say(progress.line())

@@ -1,14 +1,27 @@
-"""A share as a run works with it: a folder, and what that cannot do."""
+"""A share as a run works with it: what can be done there, and what it cannot do.
 
-from collections.abc import Callable
+This is the whole interface: nothing outside of shares/ knows schemes. Share is a folder that the kernel has mounted;
+RemoteShare (remote.py) asks a server by itself, and is told by its type: it has no folder for journals and stores.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lvpack_agent import guarded
 from lvpack_agent.devices.lsblk import AUTO
 from lvpack_agent.errors import Refused
 from lvpack_agent.settings.values import ShareOptions
+from lvpack_agent.shares.stored import Sink, Source, local
 from lvpack_agent.sizes import human
+
+# What the file is called by whose time a server tells its own.
+PROBE = "claim-clock-"
 
 
 class Secrets(Protocol):
@@ -54,13 +67,99 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A mounted share: its URL for people, the folder where it is, and what it cannot do (see Mount)."""
+    """A mounted share: its URL for people, the folder where it is, and what it cannot do (see Mount).
+
+    Paths are below folder. What goes wrong is an OSError whose strerror says it, unless a method says otherwise.
+    """
 
     name: str
     folder: Path
     device: str = ""
     largest: int | None = None
     no_journal: str = ""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether folder has only what is about to be written, and no journal can be there."""
+        return False
+
+    @property
+    def source(self) -> Source:
+        """What finds the files of sets."""
+        return local
+
+    def names(self) -> list[str]:
+        """Return the names in the share's folder, in order."""
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def taken(self, name: str) -> bool:
+        """Return whether anything has that name, be it a link that leads nowhere."""
+        return os.path.lexists(self.folder / name)
+
+    def text(self, name: str, limit: int) -> bytes:
+        """Return what a small file holds that a person put there; links of many machines may lead to one file."""
+        return guarded.read_bytes(self.folder / name, limit, follow=True)
+
+    def modified(self, path: Path) -> float:
+        """Return when a file was changed last, in seconds since 1970 by the server's clock."""
+        return path.lstat().st_mtime
+
+    def now(self) -> float:
+        """Return the time by the server's clock, in seconds since 1970."""
+        return server_time(self.folder)
+
+    def begin(self, name: str, mode: int) -> Path:
+        """Make a folder for a set, which nobody else can make then, and return it.
+
+        Small files are written to what is returned, and are at the server after publish(). Raises FileExistsError.
+        """
+        path = self.folder / name
+        guarded.make_folder(path, mode)
+        return path
+
+    @contextmanager
+    def created(self, path: Path) -> Iterator[Sink]:
+        """Yield what writes a new file of a set; it is on the server's disk at the end. Raises FileExistsError."""
+        with os.fdopen(guarded.create(path), "wb", buffering=0) as file:
+
+            def sink(data: bytes | bytearray) -> None:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+
+            yield sink
+            os.fsync(file.fileno())
+
+    def publish(self, folder: Path, last: str) -> None:
+        """See to it that all small files of a set are at the server, the last one last."""
+
+    def commit(self, old: str, new: str) -> None:
+        """Give a set its name. What has that name already stays, and is an error."""
+        if self.taken(new):
+            raise FileExistsError(17, "File exists", new)
+        (self.folder / old).rename(self.folder / new)
+
+    def discard(self, name: str) -> None:
+        """Remove the folder of a set, with all that is in it. What cannot be removed stays."""
+        _let_go(self.folder / name)
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def write(self, path: Path, data: bytes, mode: int) -> None:
+        """Write a small file that is new."""
+        guarded.write(path, data, mode=mode)
+
+    def replace(self, old: Path, new: Path) -> None:
+        """Give a file a name, also if another one has it, which goes."""
+        old.rename(new)
+        fd = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
 
     def refuse_journal(self) -> None:
         """Raise Refused if the journal of an in-place run cannot be on this share."""
@@ -86,3 +185,31 @@ class Share:
                 f"{human(self.largest)}",
                 hint="make another filesystem on that disk, such as exFAT or ext4, or take another share",
             )
+
+
+def server_time(folder: Path) -> float:
+    """Return the time by the clock of the server, in seconds since 1970; folder is on its share.
+
+    File times are the server's, and the clock of this machine may differ. Raises OSError if the share takes no file.
+    """
+    probe = folder / f"{PROBE}{secrets.token_hex(8)}"
+    fd = guarded.create(probe, mode=0o600)
+    try:
+        os.write(fd, b"\n")
+        os.fsync(fd)
+        return os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+        probe.unlink(missing_ok=True)
+
+
+def _let_go(folder: Path) -> None:
+    """Close what is still open below a folder, when all that writes there has ended.
+
+    A signal that comes while a file is being made is heard as open() returns, and its descriptor is lost. NFS keeps the
+    name of a file that is open, and the folder with it.
+    """
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if link.readlink().is_relative_to(folder):
+                os.close(int(link.name))

@@ -6,6 +6,7 @@ import pytest
 
 from lvpack_agent.backup import clock, dump
 from lvpack_agent.backup.clock import DAY, Clocks
+from tests.agent.builders.shares import folder_share
 
 NOON = 1_780_315_200.0  # 2026-06-01T12:00:00Z
 BUILT = NOON - 30 * DAY
@@ -40,9 +41,9 @@ def test_a_clock_that_cannot_be_right_is(clocks: Clocks, later: str, words: tupl
 
 
 def test_the_servers_clock_is_read_from_the_share(tmp_path: Path) -> None:
-    clocks = clock.read(tmp_path)
+    clocks = clock.read(folder_share(tmp_path))
     assert clocks.agree and clocks.server is not None and list(tmp_path.iterdir()) == []
-    gone = clock.read(tmp_path / "gone")
+    gone = clock.read(folder_share(tmp_path / "gone"))
     assert gone.server is None and gone.agree
 
 
@@ -56,8 +57,8 @@ def test_the_time_in_a_name() -> None:
 def test_two_sets_of_one_second_have_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that begins at the same date at each boot comes to the same second."""
     monkeypatch.setattr("time.gmtime", lambda *_: (2000, 1, 1, 0, 4, 0, 5, 1, 0))
-    assert dump.set_name(tmp_path, "", "web") == "web-20000101T000400Z"
+    assert dump.set_name(folder_share(tmp_path), "", "web") == "web-20000101T000400Z"
     (tmp_path / "web-20000101T000400Z").mkdir()
     (tmp_path / "web-20000101T000400Z-2.partial").mkdir()
-    assert dump.set_name(tmp_path, "", "web") == "web-20000101T000400Z-3"
-    assert dump.set_name(tmp_path, "one", "web") == "one"
+    assert dump.set_name(folder_share(tmp_path), "", "web") == "web-20000101T000400Z-3"
+    assert dump.set_name(folder_share(tmp_path), "one", "web") == "one"

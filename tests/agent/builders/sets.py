@@ -7,11 +7,15 @@ from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.image import write
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
+from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.layout.layout import Layout
+from lvpack_agent.layout.ranges import Range
 from lvpack_agent.plan.values import Plan
+from lvpack_agent.progress import Progress
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
+from tests.agent.builders.shares import folder_share
 
 SET = "one"
 SIZE = 4096
@@ -24,6 +28,20 @@ def write_set(folder: Path) -> None:
     made = manifest()
     write_manifest(folder, made)
     write.write_sums(folder, made.images)
+
+
+def write_image(
+    device: Path,
+    path: Path,
+    compression: Compression,
+    ranges: tuple[Range, ...],
+    size: int,
+    progress: Progress,
+    pace: Pace,
+) -> Checksums:
+    """Write an image as a dump does, to a file on a share that is a folder."""
+    with folder_share(path.parent).created(path) as sink, progress.ticking():
+        return write.write_image(device, sink, compression, ranges, size, progress, pace)
 
 
 def manifest() -> Manifest:

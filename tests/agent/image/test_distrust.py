@@ -16,6 +16,7 @@ from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.oddities import ODD, ODD_JSON, spoil
 from tests.agent.builders.sets import SET, manifest, silent, write_set
+from tests.agent.builders.shares import folder_share
 
 pytestmark = pytest.mark.timeout(60)
 OTHERS = ("RESTORE.txt", "agent.log", "disk.img.bmap", "layout/lsblk.txt")
@@ -195,7 +196,7 @@ def test_schema_of_any_form_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(("readers", "folder_mode", "file_mode"), [("owner", 0o700, 0o600), ("group", 0o750, 0o640)])
 def test_who_may_read_a_new_set(tmp_path: Path, readers: str, folder_mode: int, file_mode: int) -> None:
-    with write.Writer(tmp_path, readers) as writer:
+    with write.Writer(folder_share(tmp_path), readers) as writer:
         partial = writer.begin("one")
         files.write_text(partial, "layout/lsblk.txt", "")
         os.close(os.open(partial / "layout", os.O_RDONLY))
@@ -206,7 +207,7 @@ def test_who_may_read_a_new_set(tmp_path: Path, readers: str, folder_mode: int, 
 
 def test_a_group_that_is_not_the_shares_is_said(tmp_path: Path) -> None:
     warnings: list[str] = []
-    with write.Writer(tmp_path, "group") as writer:
+    with write.Writer(folder_share(tmp_path), "group") as writer:
         partial = writer.begin("one")
         files.check_group(partial, warnings.append)
         assert warnings == []
@@ -218,8 +219,8 @@ def test_a_group_that_is_not_the_shares_is_said(tmp_path: Path) -> None:
 
 def test_a_name_that_is_a_link_to_nothing_is_taken(tmp_path: Path) -> None:
     (tmp_path / "one").symlink_to("nowhere")
-    with write.Writer(tmp_path) as writer, pytest.raises(Refused, match="it exists"):
+    with write.Writer(folder_share(tmp_path)) as writer, pytest.raises(Refused, match="it exists"):
         writer.begin("one")
     (tmp_path / "two.partial").symlink_to(tmp_path)
-    with write.Writer(tmp_path) as writer, pytest.raises(Refused, match=r"'two\.partial' exists"):
+    with write.Writer(folder_share(tmp_path)) as writer, pytest.raises(Refused, match=r"'two\.partial' exists"):
         writer.begin("two")

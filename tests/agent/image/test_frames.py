@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import bmap, files, frames, pieces, write, zstd
+from lvpack_agent.image import bmap, files, frames, pieces, zstd
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout import ranges
@@ -17,7 +17,9 @@ from lvpack_agent.layout.ranges import Range
 from lvpack_agent.processes import run
 from lvpack_agent.progress import Progress
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.shares.stored import local
 from lvpack_agent.sizes import KIB, MIB
+from tests.agent.builders.sets import write_image
 
 ZSTD = Compression(method="zstd", level=3)
 
@@ -54,7 +56,7 @@ def image_of(tmp_path: Path, compression: Compression, level: int) -> tuple[Path
     holes = (Range(start=pieces.PIECE // 2, count=5 * pieces.PIECE),)
     used = ranges.complement(holes, size)
     progress, pace = Progress("", size, lambda _: None), Pace(workers=2, fixed=level)
-    promised = write.write_image(device, image, compression, used, size, progress, pace)
+    promised = write_image(device, image, compression, used, size, progress, pace)
     raw = bytearray(device.read_bytes())
     raw[holes[0].start : holes[0].end] = bytes(holes[0].count)
     return image, promised, raw
@@ -75,7 +77,7 @@ def test_an_image_decompresses_by_us_and_by_the_ordinary_tool(
         if not isinstance(piece, int):
             out[at : at + len(piece)] = piece
 
-    assert frames.read(image, put) == promised
+    assert frames.read(local(image), put) == promised
     assert out == raw
     run(["sh", "-c", f"{tool} < {image} > {image}.raw"])
     assert Path(f"{image}.raw").read_bytes() == raw
@@ -90,7 +92,7 @@ def test_a_damaged_image_is_told(tmp_path: Path, at: int) -> None:
     data[at] ^= 0x10
     image.write_bytes(data)
     try:
-        found = frames.read(image, lambda at, piece: None)
+        found = frames.read(local(image), lambda at, piece: None)
     except zstd.Damaged:
         return
     assert found.stored_sha256 != promised.stored_sha256
@@ -99,18 +101,19 @@ def test_a_damaged_image_is_told(tmp_path: Path, at: int) -> None:
 @pytest.mark.parametrize("bit", [24, 30])
 def test_no_memory_is_taken_for_what_a_damaged_seek_table_says(tmp_path: Path, bit: int) -> None:
     image, *_ = image_of(tmp_path, ZSTD, 3)
-    sizes = zstd.read_seek_table(image)
+    sizes = zstd.read_seek_table(local(image))
     end = image.stat().st_size - 9 - 4 * len(sizes)
     data = bytearray(image.read_bytes())
     data[end + 4 + bit // 8] ^= 1 << bit % 8  # the raw size of the first frame
     image.write_bytes(data)
     with pytest.raises(zstd.Damaged, match="seek table"):
-        frames.read(image, lambda at, piece: None)
+        frames.read(local(image), lambda at, piece: None)
 
 
 MANY_THREADS = """
 from lvpack_agent.image import zstd
 from lvpack_agent.parallel import Window
+from tests.agent.builders.sets import write_image
 data = [bytes([number]) * 300_000 for number in range(40)]
 def check(number):  # no thread has used zstd before these
     assert zstd.decompress(zstd.compress(data[number], 1), 300_000) == data[number]
@@ -158,11 +161,11 @@ def test_seek_table_is_found_from_the_end(tmp_path: Path) -> None:
     assert int.from_bytes(table[4:8], "little") == len(table) - 8
     assert int.from_bytes(table[-9:-5], "little") == 2
     (tmp_path / "image").write_bytes(bytes(40) + table)
-    assert zstd.read_seek_table(tmp_path / "image").tolist() == [10, 20, 30, 40]
+    assert zstd.read_seek_table(local(tmp_path / "image")).tolist() == [10, 20, 30, 40]
     for damaged in (bytes(41) + table, table[:10], bytes(40) + table[:-1], b""):
         (tmp_path / "image").write_bytes(damaged)
         with pytest.raises(zstd.Damaged):
-            zstd.read_seek_table(tmp_path / "image")
+            zstd.read_seek_table(local(tmp_path / "image"))
 
 
 @pytest.mark.parametrize("broken", ["source", "sink"])
@@ -211,7 +214,7 @@ def test_no_image_is_larger_than_was_said(tmp_path: Path, method: str, fragments
     count = step if fragments == 1 else 4 * KIB
     used = tuple(Range(start=number * step, count=count) for number in range(fragments))
     progress, pace = Progress("", size, lambda _: None), Pace(workers=2, fixed=compression.level)
-    made = write.write_image(device, tmp_path / "image", compression, used, size, progress, pace)
+    made = write_image(device, tmp_path / "image", compression, used, size, progress, pace)
     most = frames.most(used, size, compression)
     assert made.stored_size <= most
     if fragments == 1:

@@ -25,7 +25,8 @@ from lvpack_agent.progress import Progress
 from lvpack_agent.report import Sizes
 from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import KIB, MIB
-from tests.agent.builders.sets import empty_image, manifest_of, silent
+from tests.agent.builders.sets import empty_image, manifest_of, silent, write_image
+from tests.agent.builders.shares import folder_share
 
 SHIM = Loader(title="debian", partition=1, path="\\EFI\\debian\\shimx64.efi")
 
@@ -141,7 +142,7 @@ def stored(folder: Path, method: str) -> Manifest:
     device.write_bytes(random.Random(1).randbytes(SIZE))
     (folder / name).unlink(missing_ok=True)
     how, progress = Compression(method=method, level=1), Progress("dump", SIZE, silent)
-    sums = write.write_image(device, folder / name, how, MAP, SIZE, progress, Pace(workers=1, fixed=1))
+    sums = write_image(device, folder / name, how, MAP, SIZE, progress, Pace(workers=1, fixed=1))
     device.unlink()
     disk = Disk(path="/dev/vda", size=SIZE, sector_size=512, table=None)
     sizes = Sizes(packed_disk=SIZE, image=sums.stored_size, mapped=sum(part.count for part in MAP))
@@ -261,7 +262,7 @@ def test_data_that_the_map_leaves_out_is_found_while_the_image_is_read(tmp_path:
 
 def test_a_file_whose_descriptor_was_lost_does_not_keep_the_folder(tmp_path: Path) -> None:
     """As by a signal that comes while a file is being made; NFS would keep the name of an open file."""
-    with pytest.raises(Failed, match="told to end"), write.Writer(tmp_path) as writer:
+    with pytest.raises(Failed, match="told to end"), write.Writer(folder_share(tmp_path)) as writer:
         folder = writer.begin("one")
         lost = os.open(folder / "disk.img", os.O_CREAT | os.O_WRONLY)
         raise Failed("cannot finish: told to end")

@@ -13,7 +13,7 @@ from lvpack_agent.devices.direct import DirectReader
 from lvpack_agent.devices.ioerrors import DiskError
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Failed
-from lvpack_agent.image import files, write
+from lvpack_agent.image import files
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.layout.ranges import Range
@@ -24,8 +24,9 @@ from lvpack_agent.restore import mark
 from lvpack_agent.restore.write import opened, unusable_if_cut_off, write_disks, write_heads
 from lvpack_agent.session import Session
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.shares.stored import Source, local
 from lvpack_agent.sizes import MIB
-from tests.agent.builders.sets import SIZES, disk, silent, two_disks
+from tests.agent.builders.sets import SIZES, disk, silent, two_disks, write_image
 
 
 @pytest.mark.parametrize("error", [Failed("x"), OSError(5, "x"), MemoryError(), KeyboardInterrupt(), SystemExit(1)])
@@ -61,19 +62,19 @@ def a_set(folder: Path) -> tuple[Manifest, list[bytes]]:
         progress = Progress("dump", len(content), silent)
         how = Compression(method="none", level=0)
         pace = Pace(workers=1, fixed=0)
-        sums = write.write_image(folder / "device", folder / name, how, whole, len(content), progress, pace)
+        sums = write_image(folder / "device", folder / name, how, whole, len(content), progress, pace)
         images.append(Image(image=name, block_map=whole, checksums=sums))
     first, second = images
     made = replace(two_disks(), block_map=first.block_map, checksums=first.checksums, further=(second,))
     return made, contents
 
 
-def written(folder: Path, manifest: Manifest, targets: list[BlockDevice]) -> None:
+def written(folder: Path, manifest: Manifest, targets: list[BlockDevice], source: Source = local) -> None:
     """Write the targets as a restore does."""
     paths = [target.path for target in targets]
     with opened(paths, paths) as fds, unusable_if_cut_off(fds, paths, manifest):
         places = [whole_image(image.checksums.raw_size) for image in manifest.images]
-        done = write_disks(fds, folder, manifest, targets, places, Session(action="restore", out=silent))
+        done = write_disks(fds, folder, manifest, targets, places, Session(action="restore", out=silent), source)
         write_heads(done, targets)
 
 
@@ -81,6 +82,20 @@ def test_each_image_goes_to_its_disk(tmp_path: Path) -> None:
     manifest, contents = a_set(tmp_path)
     targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
     written(tmp_path, manifest, targets)
+    for target, content in zip(targets, contents, strict=True):
+        assert Path(target.path).read_bytes() == content.ljust(8 * MIB, b"\0")
+
+
+def test_images_come_from_where_the_share_has_them(tmp_path: Path) -> None:
+    """A share at a server is no folder of this machine."""
+    manifest, contents = a_set(tmp_path)
+    targets = [disk(tmp_path, name, 8 * MIB) for name in "AB"]
+    written(
+        Path("/not-there"),
+        manifest,
+        targets,
+        lambda path, limit=None, top=None: local(tmp_path / path.relative_to("/not-there"), limit),
+    )
     for target, content in zip(targets, contents, strict=True):
         assert Path(target.path).read_bytes() == content.ljust(8 * MIB, b"\0")
 

@@ -1,0 +1,81 @@
+"""Files of image sets as they are read and written, wherever they are: on a mounted share, or at a server."""
+
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Protocol
+
+from lvpack_agent import guarded, pipes
+
+# Takes what is to be written next.
+Sink = Callable[[bytes | bytearray], object]
+
+
+class Stored(Protocol):
+    """A regular file that is read; what is wrong with it is an OSError whose strerror says it."""
+
+    @property
+    def name(self) -> str:
+        """Its last name."""
+        ...
+
+    def size(self) -> int:
+        """Return how many bytes it has. Raises FileNotFoundError, Odd if it is no file, OSError."""
+        ...
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return count bytes from byte at on, fewer at its end. Raises OSError."""
+        ...
+
+    def blocks(self) -> Generator[bytes]:
+        """Yield it block by block, as it is stored, and not from this machine's cache. Raises Failed."""
+        ...
+
+
+class Source(Protocol):
+    """Finds files by their paths. None has more than limit bytes; no folder between top and it is a link."""
+
+    def __call__(self, path: Path, limit: int | None = None, top: Path | None = None) -> Stored: ...
+
+
+class LocalFile:
+    """A file on a disk or a mounted share, opened as guarded.opened() does; none above limit bytes is."""
+
+    def __init__(self, path: Path, limit: int | None = None, top: Path | None = None) -> None:
+        self._path, self._limit, self._top = path, limit, top
+
+    @property
+    def name(self) -> str:
+        """Its last name."""
+        return self._path.name
+
+    def size(self) -> int:
+        """Return how many bytes it has. Raises OSError."""
+        fd = guarded.opened(self._path, self._limit, top=self._top)
+        try:
+            return os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return count bytes from byte at on, fewer at its end. Raises OSError."""
+        with os.fdopen(guarded.opened(self._path, self._limit, top=self._top), "rb") as file:
+            file.seek(at)
+            return file.read(count)
+
+    def blocks(self) -> Generator[bytes]:
+        """Yield it block by block. Raises Failed."""
+        return pipes.file_blocks(self._path, self._limit, top=self._top)
+
+
+def local(path: Path, limit: int | None = None, top: Path | None = None) -> Stored:
+    """Return a file on a disk or a mounted share: the Source of what is there."""
+    return LocalFile(path, limit, top)
+
+
+def whole(stored: Stored, limit: int) -> bytes:
+    """Return what a file holds, at most limit bytes. Raises OSError."""
+    data = stored.read(0, limit + 1)
+    if len(data) > limit:
+        raise guarded.too_large(Path(stored.name), stored.size(), limit)
+    return data
