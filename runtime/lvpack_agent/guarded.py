@@ -125,6 +125,17 @@ def write(
         os.close(fd)
 
 
+def wipe(path: Path) -> None:
+    """Write zeros over a file in memory, whose pages else keep what was in them, and remove it. A link is removed."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(fd, bytes(os.fstat(fd).st_size))
+        finally:
+            os.close(fd)
+    path.unlink(missing_ok=True)
+
+
 def make_folder(path: Path, mode: int) -> None:
     """Make a folder with these permissions; a group that may read it is that of the folder above, where that can be.
 
@@ -140,7 +151,7 @@ def keep_private(folder: Path) -> None:
     """Let nobody but its owner into a folder that is there already. Raises OSError, Odd if it is a link."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise Odd(errno.ENOTDIR, f"it is {_kind(found.st_mode)}, not a folder", str(folder))
+        raise Odd(errno.ENOTDIR, f"it is {kind(found.st_mode)}, not a folder", str(folder))
     if stat.S_IMODE(found.st_mode) & 0o077:
         with _opened_folder(folder, os.O_NOFOLLOW) as fd, suppress(PermissionError):
             # O_PATH descriptors take no fchmod (open(2)).
@@ -190,12 +201,13 @@ def _like(fd: int, folder: int) -> None:
 
 def _check(found: os.stat_result, path: Path, limit: int | None) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise Odd(errno.EINVAL, f"it is {_kind(found.st_mode)}, not a file", str(path))
+        raise Odd(errno.EINVAL, f"it is {kind(found.st_mode)}, not a file", str(path))
     if limit is not None and found.st_size > limit:
         raise too_large(path, found.st_size, limit)
 
 
-def _kind(mode: int) -> str:
+def kind(mode: int) -> str:
+    """Return what a file is by its mode (stat(2)), in words: "a link"."""
     return next((what for test, what in _KINDS if test(mode)), "something else")
 
 

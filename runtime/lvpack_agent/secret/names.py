@@ -17,7 +17,19 @@ class Name:
     typed: bool = True
 
 
-NAMES: tuple[Name, ...] = (Name(name="smb", meaning="the password of the user of an `smb://` share"),)
+NAMES: tuple[Name, ...] = (
+    Name(name="smb", meaning="the password of the user of an `smb://` share"),
+    Name(
+        name="ssh-key",
+        meaning="the private key for an `sftp://` share, as ssh-keygen(1) makes it, without a passphrase",
+        typed=False,
+    ),
+    Name(
+        name="known-hosts",
+        meaning="the host keys of the servers of `sftp://` shares, lines as in `~/.ssh/known_hosts` (ssh-keyscan(1))",
+        typed=False,
+    ),
+)
 BY_NAME = {name.name: name for name in NAMES}
 
 

@@ -1,10 +1,8 @@
 """The secrets of a run: looked for when they are needed, and gone when the run is over."""
 
-import os
 import resource
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from lvpack_agent import guarded, places
 from lvpack_agent.errors import Refused
@@ -74,7 +72,7 @@ def forget() -> None:
     """Remove the secrets of the initrd, when a run is over: one that comes later finds them no more."""
     with suppress(OSError):
         for path in sorted(places.SECRETS.iterdir()):
-            _wipe(path)
+            guarded.wipe(path)
         places.SECRETS.rmdir()
 
 
@@ -87,15 +85,3 @@ def _from_initrd(name: str) -> bytes | None:
         raise Refused(
             f"cannot use secret '{name}' of the initrd: {error.strerror}", hint="build the image anew"
         ) from None
-
-
-def _wipe(path: Path) -> None:
-    """Write over a file of a tmpfs, whose pages else keep what was in them, and remove it."""
-    with suppress(OSError):
-        size = path.lstat().st_size
-        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.write(fd, bytes(size))
-        finally:
-            os.close(fd)
-    path.unlink(missing_ok=True)

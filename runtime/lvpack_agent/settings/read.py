@@ -101,8 +101,7 @@ def _refuse_for_share(settings: Settings) -> None:
         )
     if settings.scratch == "share" and target.inplace:
         raise Refused(
-            f"cannot use option '{PREFIX}scratch=share' with a share by {name}://: nobody has seen a store in a "
-            "file there outlive a pause of the server",
+            f"cannot use option '{PREFIX}scratch=share' with a share by {name}://: {target.inplace}",
             hint=f"leave {PREFIX}scratch out (the store is in memory then), or name an empty disk or partition",
         )
 

@@ -10,6 +10,7 @@ CONTROL = re.compile(r"[\0-\x1f\x7f]")
 # Labels of a name have at most 63 characters (RFC 1035, 2.3.4); looking up a longer one raises an error that is no
 # OSError.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)(:[0-9]{1,5})?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 # What stands behind the first colon after "://", up to the last "@": a password, whatever else it may hold.
 _USER_PASSWORD = re.compile(r"(://[^:@/]*:).*@", re.DOTALL)
 # A key that says of its value that it is a secret, in lvpack.share= or in a line of lvpack.config.
@@ -21,19 +22,20 @@ _SECRET_KEY = re.compile(r"([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=
 class Scheme:
     """How the URLs of a scheme look, for people, and how many names of their path are the share's own.
 
-    local: the host is what tells a disk of this machine. inplace: why such a share cannot have the journal and the
-    stores of in-place mode; "" if it can, or if that is known only when it is mounted. owners: files have owners,
-    groups and permissions.
+    local: the host is what tells a disk of this machine. user: its URL names one. inplace: why such a share cannot have
+    the journal and the stores of in-place mode; "" if it can, or if that is known only when it is mounted. owners: a
+    group can be given files.
     """
 
     form: str
     own: int = 0
     local: bool = False
+    user: bool = False
     inplace: str = ""
     owners: bool = True
 
 
-SCHEMES = {
+SCHEMES: dict[str, Scheme] = {
     "nfs": Scheme(form="nfs://HOST[:PORT]/PATH"),
     "smb": Scheme(
         form="smb://HOST[:PORT]/SHARE[/PATH]",
@@ -43,7 +45,14 @@ SCHEMES = {
     ),
     "file": Scheme(form="file://LABEL[/PATH]", local=True),
 }
-FORMS = ", ".join(scheme.form for scheme in SCHEMES.values())
+_SFTP = Scheme(
+    form="sftp://USER@HOST[:PORT]/PATH",
+    user=True,
+    inplace="it is no folder of this machine, and these need one",
+    owners=False,
+)
+SCHEMES |= {"sftp": _SFTP, "ssh": _SFTP}
+FORMS = ", ".join(dict.fromkeys(scheme.form for scheme in SCHEMES.values()))
 
 
 def masked(text: str) -> str:
@@ -71,12 +80,17 @@ def _read(text: str, beside: int) -> str:
         raise ValueError("it must be a URL such as nfs://HOST[:PORT]/PATH")
     if name not in SCHEMES:
         raise ValueError(f"this version of lvpack knows only {', '.join(f'{s}://' for s in SCHEMES)} shares")
+    scheme = SCHEMES[name]
+    user, at, without = host.rpartition("@")
+    if scheme.user and not at:
+        raise ValueError(f"it must be {scheme.form}: it has no user")
+    if scheme.user and _USER.fullmatch(user):
+        host, rest = without, rest.replace(f"{user}@", "", 1)
     if "@" in rest and (":" in rest.partition("@")[0] or "@" in host):
         raise ValueError(
-            "a user and a password are no part of it. lvpack.share=user=NAME has the user; a password is a secret "
-            "(lvpack build --secret), for everybody reads a command line"
+            "a password is no part of it, nor a user, but for sftp://. lvpack.share=user=NAME has the user; a password "
+            "is a secret (lvpack build --secret), for everybody reads a command line"
         )
-    scheme = SCHEMES[name]
     if not scheme.local and (not _HOST.fullmatch(host) or not _is_address(text)):
         raise ValueError(f"'{host}' is not a HOST or HOST:PORT")
     if re.search(r"[\\?#]", rest):  # a byte that is not UTF-8 has become \xNN

@@ -1,4 +1,4 @@
-"""A share, mounted for the time of a run.
+"""A share, mounted or opened for the time of a run.
 
 Tested in guests, with real servers: qemu-tests/tests/test_bad_input.py, test_main_job.py, test_shares.py.
 """
@@ -6,7 +6,7 @@ Tested in guests, with real servers: qemu-tests/tests/test_bad_input.py, test_ma
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from lvpack_agent.errors import Ended, Failed, LvpackError
@@ -14,7 +14,7 @@ from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
-from lvpack_agent.shares import file, nfs, smb
+from lvpack_agent.shares import file, nfs, sftp, smb, ssh
 from lvpack_agent.shares.patience import Watch
 from lvpack_agent.shares.share import Access, Mount, Share
 from lvpack_agent.shares.url import ShareUrl
@@ -28,12 +28,17 @@ MOUNTS: dict[str, Callable[[ShareUrl, Path, Access], Mount]] = {
     "smb": smb.mount,
     "file": file.mount,
 }
-PORTS = {"nfs": nfs.PORT, "smb": smb.PORT}
+# What is no folder of this machine.
+REMOTES: dict[str, Callable[[ShareUrl, Path, Access, Session], AbstractContextManager[Share]]] = {
+    "sftp": sftp.opened,
+    "ssh": sftp.opened,
+}
+PORTS = {"nfs": nfs.PORT, "smb": smb.PORT, "sftp": ssh.PORT, "ssh": ssh.PORT}
 
 
 @contextmanager
 def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, access: Access) -> Iterator[Share]:
-    """Mount a share on a folder, with the network up if a server has it; yield it, and unmount it.
+    """Mount a share on a folder, or open it, with the network up if a server has it; yield it, and let go of it.
 
     Raises Failed if the server cannot be reached or does not give the folder; later also if it does not answer for
     access.patience (see patience.Watch). Refused as the scheme's module says.
@@ -41,6 +46,11 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
     if not SCHEMES[url.scheme].local:
         network.up(session.say)
         _reach(url)
+    if url.scheme in REMOTES:
+        with REMOTES[url.scheme](url, folder.with_name(f"{folder.name}-new"), access, session) as share:
+            session.say(f"share: {url} opened")
+            yield share
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with Undo() as undo:
         found = MOUNTS[url.scheme](url, folder, access)

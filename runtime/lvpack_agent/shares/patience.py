@@ -104,7 +104,7 @@ class Watch:
         )
 
     def __enter__(self) -> "Watch":
-        _mark(False)  # an agent that was killed may have left it
+        mark(False)  # an agent that was killed may have left it
         for thread in self._threads:
             thread.start()
         return self
@@ -112,7 +112,7 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._ended.set()
         self._threads[1].join()
-        _mark(False)
+        mark(False)
 
     def _ask_always(self) -> None:
         while not self._ended.wait(ASK_SECONDS):
@@ -145,7 +145,7 @@ class Watch:
             text = what(now)
             out = self._silence.is_out and not self._silence.is_given_up
             if out != before:
-                _mark(out)
+                mark(out)
             self._session.outages += bool(out and not before)
         if text:
             self._session.say(text)
@@ -169,7 +169,8 @@ def completed(mountstats: str, folder: Path) -> int:
     return sum(int(words[1]) for line in own.splitlines() if len(words := line.split()) > 1 and words[0].endswith(":"))
 
 
-def _mark(away: bool) -> None:
+def mark(away: bool) -> None:
+    """Let the file places.AWAY exist, or not: clocks that measure others' silence go by it."""
     with suppress(OSError):
         if away:
             places.AWAY.touch()

@@ -17,9 +17,11 @@ class ShareUrl:
     host: str
     port: int | None
     path: str
+    user: str = ""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host and not SCHEMES[self.scheme].local else self.host
+        host = f"{self.user}@{host}" if self.user else host
         return f"{self.scheme}://{host}{f':{self.port}' if self.port else ''}{self.path}"
 
     def parent(self) -> tuple["ShareUrl", str]:
@@ -35,4 +37,10 @@ def parse_url(url: str) -> ShareUrl:
         host, _, path = rest.partition("/")
         return ShareUrl(scheme=scheme, host=unquote(host), port=None, path=f"/{unquote(path)}")
     parts = urlsplit(url)
-    return ShareUrl(scheme=scheme, host=parts.hostname or "", port=parts.port, path=unquote(parts.path))
+    return ShareUrl(
+        scheme=scheme,
+        host=parts.hostname or "",
+        port=parts.port,
+        path=unquote(parts.path),
+        user=parts.username or "",
+    )

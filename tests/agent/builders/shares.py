@@ -32,12 +32,12 @@ def access(
     patience: float = 600,
     options: ShareOptions | None = None,
     disks: tuple[str, ...] = ("auto",),
-    **secrets: bytes,
+    secrets: dict[str, bytes] | None = None,
 ) -> Access:
     """Return how a share is used; secrets by their names."""
     return Access(
         options=options or ShareOptions(),
-        secrets=Known(secrets),
+        secrets=Known(secrets or {}),
         patience=patience,
         read_only=read_only,
         disks=disks,

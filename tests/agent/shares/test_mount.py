@@ -49,7 +49,7 @@ def test_smb_is_signed_and_its_password_is_in_no_process_list(
         smb.mount(
             parse_url("smb://h:1445/vault/a%20b"),
             tmp_path,
-            access(read_only=read_only, options=options, smb=PASSWORD.encode()),
+            access(read_only=read_only, options=options, secrets={"smb": PASSWORD.encode()}),
         )
     assert "secret smb" in failed.value.hint
     assert (tmp_path / "password").read_text() == PASSWORD
@@ -73,6 +73,6 @@ def test_smb_is_signed_and_its_password_is_in_no_process_list(
 
 def test_smb_without_a_user_or_a_password_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="for which user"):
-        smb.mount(parse_url("smb://h/vault"), tmp_path, access(smb=b"x"))
+        smb.mount(parse_url("smb://h/vault"), tmp_path, access(secrets={"smb": b"x"}))
     with pytest.raises(Refused, match="secret 'smb', the password of u at h"):
         smb.mount(parse_url("smb://h/vault"), tmp_path, access(options=ShareOptions(user="u")))

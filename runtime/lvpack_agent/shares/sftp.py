@@ -1,0 +1,216 @@
+"""Shares by SFTP: a client of its own, over OpenSSH's ssh. No shell on the server is needed.
+
+What goes through it is under way many pieces at a time. A connection that ends is made anew, and what the server has
+not confirmed is sent again.
+"""
+
+import errno
+import os
+import shutil
+import stat
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.session import Session
+from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares import sftp_wire as wire
+from lvpack_agent.shares.remote import Look, RemoteShare
+from lvpack_agent.shares.sftp_upload import Upload
+from lvpack_agent.shares.sftp_wire import CHUNK, WINDOW, Broken, Wire, handle_of, numbers, offset, permissions, string
+from lvpack_agent.shares.share import Access
+from lvpack_agent.shares.ssh import Ssh
+from lvpack_agent.shares.stored import Sink
+from lvpack_agent.shares.url import ShareUrl
+from lvpack_agent.shares.waiting import Gone, Waiting
+
+T = TypeVar("T")
+
+BLOCK = CHUNK * 32
+RETRY_SECONDS = 2.0
+_POSIX_RENAME = "posix-rename@openssh.com"
+
+
+@contextmanager
+def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Iterator[RemoteShare]:
+    """Yield a share; folder is for what is about to be written.
+
+    Raises Failed if it is not there, Refused as Ssh does.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    waiting = Waiting(str(url), access.patience, session)
+    with Ssh(url, access, folder.with_name(f"{folder.name}-ssh"), waiting) as ssh:
+        client = Sftp(ssh.connect, ssh.end, waiting, base_of(url.path))
+        client.check_folder(str(url))
+        yield RemoteShare(name=str(url), folder=folder, no_journal=SCHEMES[url.scheme].inplace, remote=client)
+
+
+def base_of(path: str) -> str:
+    """Return the folder that a URL's path names: below the user's own with "/~/", else from the server's root on."""
+    path = path.rstrip("/") or "/"
+    return path.removeprefix("/~/") if path.startswith("/~/") else "." if path == "/~" else path
+
+
+class Sftp:
+    """A client of a server (Remote), for one thread at a time. base is the share's folder there."""
+
+    def __init__(self, connect: Callable[[], Wire], end: Callable[[], None], waiting: Waiting, base: str) -> None:
+        self._connect, self._end, self._waiting, self._base = connect, end, waiting, base
+        self._wire: Wire | None = None
+
+    def check_folder(self, name: str) -> None:
+        """Raise Failed unless the share's folder is there."""
+        try:
+            _, found = self._do(lambda w: w.ask(wire.STAT, self.path("")))
+            cause = "" if stat.S_ISDIR(found.attributes().mode) else "it is no folder"
+        except OSError as error:
+            cause = error.strerror or "it does not say why"
+        if cause:
+            raise Failed(
+                f"cannot use share '{name}': {cause}",
+                hint="check the path of the URL: /PATH is below the server's root, or that of its chroot; /~/PATH "
+                "below the user's folder",
+            )
+
+    def connected(self) -> Wire:
+        """Return the connection, a new one if need be. Raises Gone if there can be none now."""
+        if not self._wire:
+            self._wire = self._connect()
+        return self._wire
+
+    def lost(self) -> None:
+        """Forget a connection that has ended, and wait a little. Raises Failed if the server is given up."""
+        self._wire = None
+        self._end()
+        self._waiting.lost()
+        self._waiting.pause(RETRY_SECONDS)
+
+    def _do(self, action: Callable[[Wire], T]) -> T:
+        while True:
+            try:
+                return action(self.connected())
+            except Gone:
+                self.lost()
+
+    def path(self, name: str) -> bytes:
+        """Return where a name is at the server, as a field."""
+        return string(f"{self._base.rstrip('/')}/{name}" if name else self._base)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder."""
+        return self._do(lambda w: self._names(w, folder))
+
+    def _names(self, w: Wire, folder: str) -> list[str]:
+        handle = handle_of(w.ask(wire.OPENDIR, self.path(folder)))
+        found = []
+        while True:
+            kind, rest = w.ask(wire.READDIR, handle)
+            if kind != wire.NAME:
+                break
+            for _ in range(rest.number()):
+                found.append(rest.text())
+                rest.text(), rest.attributes()
+        w.ask(wire.CLOSE, handle)
+        return [name for name in found if name not in (".", "..") and "/" not in name]
+
+    def look(self, name: str) -> Look:
+        """Look at what has a name. Raises FileNotFoundError."""
+        _, rest = self._do(lambda w: w.ask(wire.LSTAT, self.path(name)))
+        found = rest.attributes()
+        return Look(size=found.size, mode=found.mode, modified=found.modified)
+
+    def read(self, name: str, at: int, count: int) -> bytes:
+        """Return bytes of a file from byte at on, fewer at its end."""
+        return b"".join(self._pieces(name, at, at + count))
+
+    def blocks(self, name: str) -> Generator[bytes]:
+        """Yield a file block by block to its end."""
+        block = bytearray()
+        for data in self._pieces(name, 0, self.look(name).size):
+            block += data
+            if len(block) >= BLOCK:
+                yield bytes(block)
+                block.clear()
+        if block:
+            yield bytes(block)
+
+    def _pieces(self, name: str, at: int, end: int) -> Generator[bytes]:
+        """Yield a range of a file as it comes; a connection that ends is gone on with where it was."""
+        while at < end:
+            try:
+                for data in self._stream(self.connected(), name, at, end):
+                    at += len(data)
+                    yield data
+                return
+            except Gone:
+                self.lost()
+
+    def _stream(self, w: Wire, name: str, at: int, end: int) -> Generator[bytes]:
+        handle = handle_of(w.ask(wire.OPEN, self.path(name), numbers(wire.FOR_READING, 0)))
+        asked: deque[tuple[int, int, int]] = deque()
+        while at < end or asked:
+            while at < end and len(asked) < WINDOW:
+                count = min(CHUNK, end - at)
+                asked.append((w.send(wire.READ, handle, offset(at), numbers(count)), at, count))
+                at += count
+            request, start, count = asked.popleft()
+            while count:
+                kind, rest = w.answer(request)
+                if kind != wire.DATA:
+                    raise OSError(errno.EIO, f"it ends at byte {start:,}, and has become shorter")
+                data = rest.data()
+                if not 0 < len(data) <= count:
+                    raise Broken(f"{len(data)} bytes where {count} were asked for")
+                yield data
+                start, count = start + len(data), count - len(data)
+                if count:  # it may send less than was asked for
+                    request = w.send(wire.READ, handle, offset(start), numbers(count))
+        w.ask(wire.CLOSE, handle)
+
+    @contextmanager
+    def created(self, name: str) -> Iterator[Sink]:
+        """Yield what writes a new file, for its owner only. Raises FileExistsError."""
+        upload = Upload(self, self.path(name), name)
+        yield upload.write
+        upload.finish()
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder for its owner only. Raises FileExistsError."""
+        self.new(name, lambda w: w.ask(wire.MKDIR, self.path(name), permissions(0o700)))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file or a folder a name that nothing has. Raises FileExistsError."""
+        # Version 3 has no rename that replaces (section 6.5).
+        self.new(new, lambda w: w.ask(wire.RENAME, self.path(old), self.path(new)))
+
+    def new(self, name: str, action: Callable[[Wire], object]) -> None:
+        """Make something that has a name then. Raises FileExistsError if something has it."""
+        try:
+            self._do(action)
+        except OSError as error:
+            # "Failure" is all that version 3 has for a name that is taken.
+            with suppress(FileNotFoundError):
+                self.look(name)
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from error
+            raise
+
+    def replace(self, old: str, new: str) -> None:
+        """Give a file a name, also if another file has it."""
+
+        def action(w: Wire) -> None:
+            if _POSIX_RENAME in w.extensions:
+                w.ask(wire.EXTENDED, string(_POSIX_RENAME), self.path(old), self.path(new))
+                return
+            with suppress(FileNotFoundError):
+                w.ask(wire.REMOVE, self.path(new))
+            w.ask(wire.RENAME, self.path(old), self.path(new))
+
+        self._do(action)
+
+    def remove(self, name: str, *, folder: bool = False) -> None:
+        """Remove a file, or an empty folder."""
+        self._do(lambda w: w.ask(wire.RMDIR if folder else wire.REMOVE, self.path(name)))
