@@ -29,6 +29,20 @@ NAMES: tuple[Name, ...] = (
         meaning="the host keys of the servers of `sftp://` shares, lines as in `~/.ssh/known_hosts` (ssh-keyscan(1))",
         typed=False,
     ),
+    Name(
+        name="http",
+        meaning="what lets us in at an `https://` share: `USER:PASSWORD`, or `Bearer TOKEN`; it never goes over `http://`",
+    ),
+    Name(
+        name="ca",
+        meaning="the certificates, in PEM, of the authorities that are believed of an `https://` share, and no others",
+        typed=False,
+    ),
+    Name(
+        name="client-cert",
+        meaning="the certificate that the machine shows an `https://` share, and its key, in PEM",
+        typed=False,
+    ),
 )
 BY_NAME = {name.name: name for name in NAMES}
 

@@ -30,6 +30,13 @@ class Secrets:
     def __init__(self, how: str, say: Callable[[str], object], ask: Callable[[str], bytes | None]) -> None:
         self._how, self._say, self._ask = how, say, ask
         self._found: dict[str, bytes] = {}
+        self._looked = False
+
+    def find(self, name: str) -> bytes | None:
+        """Return a secret that need not be there; nobody is asked for it. Raises Refused if it is there and not fit."""
+        if name not in self._found and (self._how == "none" or self._somewhere(name) is None):
+            return None
+        return self.need(name, "")
 
     def need(self, name: str, what: str) -> bytes:
         """Return a secret, one of one line without its end; what says what it is for.
@@ -54,18 +61,29 @@ class Secrets:
     def _looked_for(self, name: str, what: str) -> tuple[str, bytes]:
         if self._how == "none":
             raise Refused(f"cannot find secret '{name}', {what}: lvpack.secrets=none", hint=HOW.format(name=name))
+        if (found := self._somewhere(name)) is not None:
+            return found
+        if self._how == "ask" and BY_NAME[name].typed and (text := self._ask(f"{name}, {what}")) is not None:
+            return "a console", text
+        raise Refused(f"cannot find secret '{name}', {what}: it is nowhere", hint=HOW.format(name=name))
+
+    def _stick(self, name: str) -> bytes | None:
+        """Look on the stick, for which only the first look waits."""
+        text = stick.from_stick(name, wait=not self._looked)
+        self._looked = True
+        return text
+
+    def _somewhere(self, name: str) -> tuple[str, bytes] | None:
         sources: tuple[tuple[str, Callable[[str], bytes | None]], ...] = (
             ("the initrd", _from_initrd),
             ("QEMU's fw_cfg", firmware.from_fw_cfg),
             ("SMBIOS", firmware.from_smbios),
-            ("the stick LVPACK", stick.from_stick),
+            ("the stick LVPACK", self._stick),
         )
         for where, read in sources:
             if (text := read(name)) is not None:
                 return where, text
-        if self._how == "ask" and BY_NAME[name].typed and (text := self._ask(f"{name}, {what}")) is not None:
-            return "a console", text
-        raise Refused(f"cannot find secret '{name}', {what}: it is nowhere", hint=HOW.format(name=name))
+        return None
 
 
 def forget() -> None:

@@ -21,12 +21,12 @@ FOLDER = "secrets"
 FIND_SECONDS, POLL_SECONDS = 10.0, 1.0
 
 
-def from_stick(name: str) -> bytes | None:
+def from_stick(name: str, *, wait: bool = True) -> bytes | None:
     """Return the secret that a stick has as secrets/NAME; None if there is no stick, or no such file on it.
 
     Raises Refused if several have the label, or the file is not one that a secret may be in.
     """
-    sticks = found()
+    sticks = found(FIND_SECONDS if wait else 0)
     if len(sticks) > 1:
         raise Refused(
             f"cannot choose the stick with secrets: {' and '.join(d.path for d in sticks)} have the label {BOOT_LABEL}",
@@ -43,9 +43,9 @@ def from_stick(name: str) -> bytes | None:
     return None
 
 
-def found() -> tuple[BlockDevice, ...]:
-    """Return the filesystems with the label; they are waited for, as sticks are. The boot medium itself is none."""
-    deadline = time.monotonic() + FIND_SECONDS
+def found(seconds: float) -> tuple[BlockDevice, ...]:
+    """Return the filesystems with the label; they are waited for so long. The boot medium itself is none."""
+    deadline = time.monotonic() + seconds
     while True:
         every = (device for disk in lsblk.read() for device in (disk, *disk.parts))
         sticks = tuple(d for d in every if d.label == BOOT_LABEL and d.fstype in FILESYSTEMS)

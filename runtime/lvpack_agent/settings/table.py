@@ -47,7 +47,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="target",
         group="where",
-        brief="backup: the share: nfs://, smb:// or file://",
+        brief="backup: the URL of the share",
         values=FORMS,
         default="",
         read=url(),

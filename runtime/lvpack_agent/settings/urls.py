@@ -51,7 +51,12 @@ _SFTP = Scheme(
     inplace="it is no folder of this machine, and these need one",
     owners=False,
 )
-SCHEMES |= {"sftp": _SFTP, "ssh": _SFTP}
+SCHEMES |= {
+    "sftp": _SFTP,
+    "ssh": _SFTP,
+    "https": Scheme(form="https://HOST[:PORT]/PATH", inplace=_SFTP.inplace, owners=False),
+    "http": Scheme(form="http://HOST[:PORT]/PATH", inplace=_SFTP.inplace, owners=False),
+}
 FORMS = ", ".join(dict.fromkeys(scheme.form for scheme in SCHEMES.values()))
 
 

@@ -14,7 +14,7 @@ from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
-from lvpack_agent.shares import file, nfs, sftp, smb, ssh
+from lvpack_agent.shares import file, http, http_wire, nfs, sftp, smb, ssh
 from lvpack_agent.shares.patience import Watch
 from lvpack_agent.shares.share import Access, Mount, Share
 from lvpack_agent.shares.url import ShareUrl
@@ -32,8 +32,10 @@ MOUNTS: dict[str, Callable[[ShareUrl, Path, Access], Mount]] = {
 REMOTES: dict[str, Callable[[ShareUrl, Path, Access, Session], AbstractContextManager[Share]]] = {
     "sftp": sftp.opened,
     "ssh": sftp.opened,
+    "https": http.opened,
+    "http": http.opened,
 }
-PORTS = {"nfs": nfs.PORT, "smb": smb.PORT, "sftp": ssh.PORT, "ssh": ssh.PORT}
+PORTS = {"nfs": nfs.PORT, "smb": smb.PORT, "sftp": ssh.PORT, "ssh": ssh.PORT} | http_wire.PORTS
 
 
 @contextmanager

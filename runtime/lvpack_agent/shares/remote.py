@@ -73,8 +73,12 @@ class Remote(Protocol):
         """Give a file a name, also if another file has it."""
         ...
 
-    def remove(self, name: str, *, folder: bool = False) -> None:
-        """Remove a file, or an empty folder."""
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        ...
+
+    def remove_all(self, name: str) -> None:
+        """Remove a folder, with all that is in it."""
         ...
 
 
@@ -200,16 +204,7 @@ class RemoteShare(Share):
         """Remove the folder of a set, with all that is in it. What cannot be removed stays."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
         with suppress(OSError, Failed):
-            self._remove_all(name)
-
-    def _remove_all(self, name: str) -> None:
-        for below in self.remote.names(name):
-            path = f"{name}/{below}"
-            if stat.S_ISDIR(self.remote.look(path).mode):
-                self._remove_all(path)
-            else:
-                self.remote.remove(path)
-        self.remote.remove(name, folder=True)
+            self.remote.remove_all(name)
 
     def write(self, path: Path, data: bytes, mode: int) -> None:
         """Write a small file that is new, for its owner only."""

@@ -211,6 +211,16 @@ class Sftp:
 
         self._do(action)
 
-    def remove(self, name: str, *, folder: bool = False) -> None:
-        """Remove a file, or an empty folder."""
-        self._do(lambda w: w.ask(wire.RMDIR if folder else wire.REMOVE, self.path(name)))
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        self._do(lambda w: w.ask(wire.REMOVE, self.path(name)))
+
+    def remove_all(self, name: str) -> None:
+        """Remove a folder, with all that is in it. No link is followed."""
+        for below in self.names(name):
+            path = f"{name}/{below}"
+            if stat.S_ISDIR(self.look(path).mode):
+                self.remove_all(path)
+            else:
+                self.remove(path)
+        self._do(lambda w: w.ask(wire.RMDIR, self.path(name)))

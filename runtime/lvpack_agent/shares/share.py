@@ -27,6 +27,10 @@ PROBE = "claim-clock-"
 class Secrets(Protocol):
     """Where a share finds its passwords and keys."""
 
+    def find(self, name: str) -> bytes | None:
+        """Return the secret with a fixed name; None if there is none."""
+        ...
+
     def need(self, name: str, what: str) -> bytes:
         """Return the secret with a fixed name; what says what it is for. Raises Refused if there is none."""
         ...

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from lvpack_agent.devices.lsblk import BlockDevice
-from lvpack_agent.image import write
+from lvpack_agent.image import check, files, write
 from lvpack_agent.image.checksums import Checksums
 from lvpack_agent.image.manifest import SCHEMA, SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
@@ -14,6 +14,7 @@ from lvpack_agent.layout.ranges import Range
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.progress import Progress
 from lvpack_agent.settings.values import Compression
+from lvpack_agent.shares.share import Share
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.shares import folder_share
 
@@ -28,6 +29,22 @@ def write_set(folder: Path) -> None:
     made = manifest()
     write_manifest(folder, made)
     write.write_sums(folder, made.images)
+
+
+def write_set_to(share: Share) -> None:
+    """Write an image set of one small disk to a share, as a dump does, and check it."""
+    with write.Writer(share) as writer:
+        folder = writer.begin(SET)
+        with share.created(folder / "disk.img") as sink:
+            sink(bytes(SIZE))
+        made = manifest()
+        (folder / "layout").mkdir()
+        files.write_text(folder, "layout/plan.txt", "plan\n")
+        write_manifest(folder, made)
+        write.write_sums(folder, made.images)
+        share.publish(folder, files.MANIFEST)
+        assert check.read_manifest(folder, source=share.source) == made
+        check.check_set(folder, silent, share.source)
 
 
 def write_image(

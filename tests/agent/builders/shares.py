@@ -19,6 +19,9 @@ class Known:
 
     texts: dict[str, bytes] = field(default_factory=dict)
 
+    def find(self, name: str) -> bytes | None:
+        return self.texts.get(name)
+
     def need(self, name: str, what: str) -> bytes:
         try:
             return self.texts[name]

@@ -25,7 +25,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(firmware, "FW_CFG", tmp_path / "fw_cfg")
     monkeypatch.setattr(firmware, "DMI", tmp_path / "DMI")
     monkeypatch.setattr(firmware, "run", lambda *_, **__: None)
-    monkeypatch.setattr(stick, "found", lambda: ())
+    monkeypatch.setattr(stick, "found", lambda _: ())
 
 
 def of_run(how: str = "auto", typed: bytes | None = None) -> tuple[Secrets, list[str]]:

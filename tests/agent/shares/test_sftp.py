@@ -21,8 +21,7 @@ from lvpack_agent.backup.job import Job
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.guarded import Odd
 from lvpack_agent.image import check, files
-from lvpack_agent.image.manifest import write_manifest
-from lvpack_agent.image.write import Writer, refuse_taken, write_sums
+from lvpack_agent.image.write import Writer, refuse_taken
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse
 from lvpack_agent.shares import sftp
@@ -31,7 +30,7 @@ from lvpack_agent.shares.ssh import refusal
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_builder.lab.nfs import limited_folder
-from tests.agent.builders.sets import SET, SIZE, manifest
+from tests.agent.builders.sets import SET, manifest, write_set_to
 from tests.agent.builders.shares import access
 
 pytestmark = [
@@ -80,25 +79,9 @@ class Opened(ExitStack):
         self.share: RemoteShare = self.enter_context(sftp.opened(url, folder / "new", how, self.session))
 
 
-def write_set(share: RemoteShare) -> None:
-    """Write an image set of one small disk, as a dump does."""
-    with Writer(share) as writer:
-        folder = writer.begin(SET)
-        with share.created(folder / "disk.img") as sink:
-            sink(bytes(SIZE))
-        made = manifest()
-        (folder / "layout").mkdir()
-        files.write_text(folder, "layout/plan.txt", "plan\n")
-        write_manifest(folder, made)
-        write_sums(folder, made.images)
-        share.publish(folder, files.MANIFEST)
-        assert check.read_manifest(folder, source=share.source) == made
-        check.check_set(folder, print, share.source)
-
-
 def test_a_set_is_written_read_and_gets_its_name_at_the_end(server: Sshd, tmp_path: Path) -> None:
     with Opened(server, tmp_path) as one:
-        write_set(one.share)
+        write_set_to(one.share)
         assert one.share.names() == [SET]
         assert check.check_set(one.share.folder / SET, print, one.share.source) == manifest()
         with pytest.raises(Refused, match="it exists on the share"):
@@ -156,7 +139,7 @@ def test_two_writers_of_one_name(server: Sshd, tmp_path: Path) -> None:
 
 def test_what_stands_in_the_place_of_a_file_is_named(server: Sshd, tmp_path: Path) -> None:
     with Opened(server, tmp_path) as one:
-        write_set(one.share)
+        write_set_to(one.share)
         (server.folder / SET / files.MANIFEST).rename(server.folder / "elsewhere")
         (server.folder / SET / files.MANIFEST).symlink_to("../elsewhere")
         with pytest.raises(Failed, match="it is a link"):
@@ -334,7 +317,7 @@ def test_what_may_pass_is_tried_again() -> None:
 
 def test_a_checksum_that_is_not_that_of_the_image(server: Sshd, tmp_path: Path) -> None:
     with Opened(server, tmp_path) as one:
-        write_set(one.share)
+        write_set_to(one.share)
         with (server.folder / SET / "disk.img").open("r+b") as file:
             file.write(b"x")
         with pytest.raises(Failed, match="cannot trust image set"):
@@ -360,7 +343,7 @@ def test_the_log_of_a_run_that_fails_is_left_and_replaced_and_goes(server: Sshd,
 
 def test_what_a_backup_asks_of_a_share_before_it_begins(server: Sshd, tmp_path: Path) -> None:
     with Opened(server, tmp_path) as one:
-        write_set(one.share)
+        write_set_to(one.share)
         clocks = clock.read(one.share)
         assert clocks.server == pytest.approx(time.time(), abs=60) and clocks.agree
         assert sameday.doubts(one.share, "no such VG", clocks) == []

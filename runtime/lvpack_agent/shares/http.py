@@ -1,0 +1,205 @@
+"""Shares by HTTP: a set is read by GET and Range, and written where the server has PUT and WebDAV's MKCOL and MOVE.
+
+RFC 9110 and RFC 4918; nginx's and Apache's DAV modules were tried.
+"""
+
+import errno
+import http.client
+import os
+import shutil
+import stat
+import xml.etree.ElementTree as xml
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from lvpack_agent.pipes import BLOCK
+from lvpack_agent.printable import printable
+from lvpack_agent.session import Session
+from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares import tls
+from lvpack_agent.shares.http_upload import Upload
+from lvpack_agent.shares.http_wire import Http
+from lvpack_agent.shares.remote import Look, RemoteShare
+from lvpack_agent.shares.share import Access
+from lvpack_agent.shares.stored import Sink
+from lvpack_agent.shares.url import ShareUrl
+from lvpack_agent.shares.waiting import Gone, Waiting
+from lvpack_agent.sizes import MIB
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 2.0
+# A list of a folder: some 500 bytes for a name.
+LIST_MOST = 16 * MIB
+_FOLDER, _FILE = stat.S_IFDIR | 0o700, stat.S_IFREG | 0o600
+_ASKED = b'<?xml version="1.0"?><propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>'
+
+
+@contextmanager
+def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Iterator[RemoteShare]:
+    """Yield a share; folder is for what is about to be written. Raises Refused if a secret is not fit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    waiting = Waiting(str(url), access.patience, session)
+    server = Http(url, access.secrets, tls.context(access.secrets, folder) if url.scheme == "https" else None)
+    client = Dav(server, waiting, access.patience)
+    try:
+        client.greet()
+        yield RemoteShare(name=str(url), folder=folder, no_journal=SCHEMES[url.scheme].inplace, remote=client)
+    finally:
+        server.drop()
+
+
+class Dav:
+    """A client of a server (Remote), for one thread at a time. patience in seconds, for an upload under way."""
+
+    def __init__(self, server: Http, waiting: Waiting, patience: float) -> None:
+        self._server, self._waiting, self._patience = server, waiting, patience
+
+    def greet(self) -> None:
+        """See that the server is there, and lets us in, before anything else is done."""
+        with suppress(OSError):  # what it does not give is named when it is needed
+            self._do(lambda: self._server.ask("HEAD", self._server.path("", folder=True)))
+
+    def _do(self, action: Callable[[], T]) -> T:
+        while True:
+            try:
+                found = action()
+            except Gone:
+                self._lost()
+            else:
+                self._waiting.answered()
+                return found
+
+    def _lost(self) -> None:
+        self._server.drop()
+        self._waiting.lost()
+        self._waiting.pause(RETRY_SECONDS)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder. Raises OSError if the server has no lists (PROPFIND)."""
+        path = self._server.path(folder, folder=True)
+        headers = {"Depth": "1", "Content-Type": "application/xml"}
+        answer = self._do(lambda: self._server.ask("PROPFIND", path, headers, _ASKED, LIST_MOST))
+        try:
+            tree = xml.fromstring(answer.body)
+        except xml.ParseError as error:
+            raise OSError(errno.EPROTO, f"the server's list cannot be read: {error}") from None
+        here, found = unquote(path).strip("/"), []
+        for href in tree.iterfind("{DAV:}response/{DAV:}href"):
+            above, _, name = unquote(urlsplit(href.text or "").path).strip("/").rpartition("/")
+            if above == here and name not in ("", ".", ".."):
+                found.append(name)
+        return found
+
+    def look(self, name: str) -> Look:
+        """Look at what has a name; what is there and is no file counts as a folder. Raises FileNotFoundError."""
+        path = self._server.path(name)
+        answer = self._do(lambda: self._server.ask("HEAD", path))
+        if answer.status >= 300:
+            to = self._server.led(path, answer.headers.get("location", ""))
+            # The path of a folder ends with a slash, and servers lead there.
+            if to != f"{path}/":
+                raise OSError(errno.EREMOTE, f"the server leads to {printable(to)}: name that in the URL")
+            return Look(size=0, mode=_FOLDER, modified=0.0)
+        changed, length = answer.headers.get("last-modified", ""), answer.headers.get("content-length", "")
+        # Apache leaves the length of an empty file out.
+        if not length.isdigit() and (not changed or "transfer-encoding" in answer.headers):
+            return Look(size=0, mode=_FOLDER, modified=0.0)
+        return Look(size=int(length or "0"), mode=_FILE, modified=_seconds(changed))
+
+    def read(self, name: str, at: int, count: int) -> bytes:
+        """Return bytes of a file from byte at on, fewer at its end."""
+        if not count:
+            return b""
+        headers = {"Range": f"bytes={at}-{at + count - 1}"}
+        answer = self._do(lambda: self._server.ask("GET", self._server.path(name), headers, most=count))
+        if at and answer.status != 206:
+            raise OSError(errno.EOPNOTSUPP, "the server gives no part of a file (Range)")
+        return answer.body
+
+    def blocks(self, name: str) -> Generator[bytes]:
+        """Yield a file block by block to its end; a connection that ends is gone on with where it was."""
+        at, first = 0, self.look(name)
+        end = first.size
+        while at < end:
+            try:
+                response = self._server.stream(self._server.path(name), {"Range": f"bytes={at}-"} if at else {})
+                # Not by If-Range: a file that was written a moment ago has no validator that counts (RFC 9110, 8.8.3).
+                if at and (response.status, self.look_again(response)) != (206, (end, first.modified)):
+                    raise OSError(errno.EIO, f"it cannot be gone on with at byte {at:,}: it is another file by now")
+                while at < end:
+                    data = response.read(min(BLOCK, end - at))
+                    if not data:
+                        raise Gone("the connection has ended")
+                    self._waiting.answered()
+                    at += len(data)
+                    yield data
+            except (TimeoutError, ConnectionError, http.client.HTTPException, Gone):
+                self._lost()
+        self._server.drop()
+
+    @staticmethod
+    def look_again(response: http.client.HTTPResponse) -> tuple[int, float]:
+        """Return the size of the file that a part is of, and when it was changed last (RFC 9110, 14.4)."""
+        size = response.headers.get("Content-Range", "").rpartition("/")[2]
+        return int(size) if size.isdigit() else -1, _seconds(response.headers.get("Last-Modified", ""))
+
+    @contextmanager
+    def created(self, name: str) -> Iterator[Sink]:
+        """Yield what writes a new file; it is complete at the end. Raises FileExistsError."""
+        upload = Upload(self._server, self._server.path(name), self._patience)
+        try:
+            yield upload.write
+            upload.finish()
+        finally:
+            upload.close()
+        if (found := self.look(name).size) != upload.size:
+            raise OSError(errno.EIO, f"it has {found:,} bytes at the server, and {upload.size:,} were written")
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder. Raises FileExistsError."""
+        try:
+            self._do(lambda: self._server.ask("MKCOL", self._server.path(name, folder=True)))
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            # 405 is for what is there, and for a server that has no MKCOL (RFC 4918, 9.3.1).
+            with suppress(FileNotFoundError):
+                self.look(name)
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+            raise OSError(errno.EOPNOTSUPP, "the server has no WebDAV (MKCOL): it can be restored from only") from None
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a folder a name that nothing has. Raises FileExistsError."""
+        with suppress(FileNotFoundError):
+            self.look(new)  # nginx has MOVE without Overwrite
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+        self._move(self._server.path(old, folder=True), self._server.path(new, folder=True), "F")
+
+    def replace(self, old: str, new: str) -> None:
+        """Give a file a name, also if another file has it."""
+        self._move(self._server.path(old), self._server.path(new), "T")
+
+    def _move(self, old: str, new: str, overwrite: str) -> None:
+        headers = {"Destination": self._server.absolute(new), "Overwrite": overwrite}
+        self._do(lambda: self._server.ask("MOVE", old, headers))
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        self._do(lambda: self._server.ask("DELETE", self._server.path(name)))
+
+    def remove_all(self, name: str) -> None:
+        """Remove a folder with all that is in it (RFC 4918, 9.6.1)."""
+        self._do(lambda: self._server.ask("DELETE", self._server.path(name, folder=True)))
+
+
+def _seconds(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError):
+        raise OSError(errno.ENODATA, "the server does not say when it was changed") from None

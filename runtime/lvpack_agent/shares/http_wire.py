@@ -1,0 +1,205 @@
+"""HTTP requests to one server, by Python's own client: credentials, redirects that stay there, errors as OSError."""
+
+import base64
+import errno
+import http.client
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote, urljoin, urlsplit
+
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.printable import printable
+from lvpack_agent.shares.share import Secrets
+from lvpack_agent.shares.tls import distrust
+from lvpack_agent.shares.url import ShareUrl
+from lvpack_agent.shares.waiting import Gone
+
+PORTS = {"http": 80, "https": 443}
+# So long a server may take for an answer; then the connection is made anew.
+ANSWER_SECONDS = 30.0
+REDIRECTS = 5
+# So much of an answer that nobody wants is read, so that its connection can be kept.
+DRAINED = 64 * 1024
+_SAFE = "/~!$&'()*+,;=:@"
+# What passes by itself: a proxy whose server is away, a server that is busy (RFC 9110, 15.6).
+_PASSING = (502, 503, 504)
+_ERRORS = {
+    403: errno.EACCES,
+    404: errno.ENOENT,
+    409: errno.ENOENT,  # of a folder above (RFC 4918, 9.3.1)
+    405: errno.EOPNOTSUPP,
+    412: errno.EEXIST,
+    413: errno.EFBIG,
+    423: errno.EBUSY,
+    501: errno.EOPNOTSUPP,
+    507: errno.ENOSPC,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server has answered: status, headers by names in lower case, and what was asked for of its text."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Http:
+    """A server, and what lets us in there. Connections are made as they are needed; one is kept."""
+
+    def __init__(self, url: ShareUrl, secrets: Secrets, tls: ssl.SSLContext | None) -> None:
+        self.url, self._secrets, self._tls = url, secrets, tls
+        self._credentials = ""
+        self._kept: http.client.HTTPConnection | None = None
+
+    def path(self, name: str, *, folder: bool = False) -> str:
+        """Return the path of a name below the share's folder, as it stands in a request."""
+        path = f"{self.url.path.rstrip('/')}/{name}".rstrip("/")
+        return quote(path, safe=_SAFE) + ("/" if folder or not path else "")
+
+    def absolute(self, path: str) -> str:
+        """Return a path as a whole URL, as MOVE wants it."""
+        return f"{self.url.scheme}://{self._host()}{path}"
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", most: int = 0
+    ) -> Answer:
+        """Send a request, and return the answer with at most so many bytes of its text. A HEAD follows no redirect.
+
+        Raises OSError for a status that is an error, Gone if the server is away, Refused if it is not believed.
+        """
+        with_body = {"Content-Length": str(len(body))} if body or method == "PUT" else {}
+        response = self._response(method, path, {**(headers or {}), **with_body}, body)
+        text = self._read(response, most) if most and method != "HEAD" else b""
+        # What is left of the answer stands in the way of the next one.
+        if not response.isclosed() and (response.length is None or response.length > DRAINED):
+            self.drop()
+        else:
+            self._read(response, None)
+        return Answer(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=text,
+        )
+
+    def stream(self, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+        """Send a GET, and return the answer, which is to be read to its end. Raises as ask() does."""
+        return self._response("GET", path, headers, b"")
+
+    def _read(self, response: http.client.HTTPResponse, most: int | None) -> bytes:
+        try:
+            return response.read(most)
+        except (OSError, http.client.HTTPException) as error:
+            self.drop()
+            raise Gone(str(error)) from None
+
+    def _response(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+        for _ in range(REDIRECTS):
+            response = self._once(method, path, headers, body)
+            if response.status == 401 and not self._credentials:
+                self.drop()
+                self._credentials = self._found_credentials()
+                continue
+            to = response.headers.get("Location", "")
+            if method != "GET" or response.status not in (301, 302, 303, 307, 308) or not to:
+                self._check(method, response)
+                return response
+            self.drop()
+            path = self.led(path, to)
+        raise OSError(errno.ELOOP, f"the server leads to another place more than {REDIRECTS} times")
+
+    def led(self, path: str, to: str) -> str:
+        """Return the path that a redirect leads to. Raises OSError if that is at another server."""
+        here, there = urlsplit(self.absolute(path)), urlsplit(urljoin(self.absolute(path), to))
+        if (there.scheme, there.netloc) != (here.scheme, here.netloc):
+            # What is secret goes to nobody who was not named.
+            place = printable(f"{there.scheme}://{there.netloc}")
+            raise OSError(errno.EREMOTE, f"the server leads to another one, {place}: name that in the URL")
+        return there.path + (f"?{there.query}" if there.query else "")
+
+    def _once(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+        fresh = self._kept is None
+        try:
+            connection = self._kept = self._kept or self.connection(ANSWER_SECONDS)
+            connection.request(method, path, body or None, {**self.headers(), **headers})
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            self.drop()
+            # One that was kept may have been closed by the server meanwhile (RFC 9112, 9.5).
+            if not fresh and isinstance(error, ConnectionError | http.client.RemoteDisconnected):
+                return self._once(method, path, headers, body)
+            raise self.gone(error) from None
+
+    def connection(self, seconds: float) -> http.client.HTTPConnection:
+        """Return a new connection; each step of it may take so many seconds. Raises Gone, Refused."""
+        made: http.client.HTTPConnection
+        port = self.url.port or PORTS[self.url.scheme]
+        if self._tls:
+            made = http.client.HTTPSConnection(self.url.host, port, timeout=seconds, context=self._tls)
+        else:
+            made = http.client.HTTPConnection(self.url.host, port, timeout=seconds)
+        try:
+            made.connect()
+        except (OSError, http.client.HTTPException) as error:
+            raise self.gone(error) from None
+        made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that each request has."""
+        own = {"User-Agent": "lvpack", "Accept-Encoding": "identity"}
+        return {**own, "Authorization": self._credentials} if self._credentials else own
+
+    def gone(self, error: Exception) -> Exception:
+        """Return what an error of a connection is: Gone, unless the next one would end alike."""
+        if isinstance(error, ssl.SSLError) and (found := distrust(error, self._host())):
+            return found
+        return Gone(str(error))
+
+    def drop(self) -> None:
+        """Close the connection that is kept."""
+        if self._kept:
+            with suppress(OSError):
+                self._kept.close()
+        self._kept = None
+
+    def _check(self, method: str, response: http.client.HTTPResponse) -> None:
+        if response.status < 300 or (method == "HEAD" and response.status < 400):
+            return
+        self.drop()
+        raise self.refusal(response.status, response.reason)
+
+    def refusal(self, status: int, reason: str) -> Exception:
+        """Return the error of a status that is one."""
+        if status in _PASSING:
+            return Gone(f"{status} {printable(reason)}")
+        if status in (401, 407):
+            return Failed(
+                f"cannot log in at {self._host()}: {status} {printable(reason)}",
+                hint="check secret 'http': USER:PASSWORD, or Bearer TOKEN",
+            )
+        if status in _ERRORS:
+            return OSError(_ERRORS[status], os.strerror(_ERRORS[status]))
+        return OSError(errno.EIO, f"the server says: {status} {printable(reason)}")
+
+    def _found_credentials(self) -> str:
+        if self.url.scheme != "https":
+            raise Refused(
+                f"cannot log in at {self._host()}: it wants a password, which goes over https:// only",
+                hint="let the server speak TLS, and name it with https://",
+            )
+        text = self._secrets.need("http", f"what lets us in at {self.url.host}")
+        if text.startswith(b"Bearer "):
+            return text.decode("latin-1")
+        if b":" not in text:
+            raise Refused("cannot use secret 'http': it has no colon", hint="it is USER:PASSWORD, or Bearer TOKEN")
+        return f"Basic {base64.b64encode(text).decode()}"
+
+    def _host(self) -> str:
+        host = f"[{self.url.host}]" if ":" in self.url.host else self.url.host
+        return f"{host}:{self.url.port}" if self.url.port else host
