@@ -1,4 +1,4 @@
-"""Shares by SMB and on sticks: each packs, verifies and restores; a server is waited for; what is wrong is named."""
+"""Shares of each scheme: each packs, verifies and restores; a server is waited for; what is wrong is named."""
 
 import shlex
 import signal
@@ -11,12 +11,17 @@ import pytest
 from lab.runs import Lab, assert_ended, log_left
 from lab.sharing import Sharing, sharing
 from lab.smb import NAME, PASSWORD, USER, smb_server
+from lab.sshd import USER as SSHD_USER
+from lab.sshd import sshd
+from lab.web import PASSWORD as WEB_PASSWORD
+from lab.web import USER as WEB_USER
+from lab.web import web
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
 from lvpack_builder.image.secrets import write_archive
 from lvpack_builder.lab import helper
 from lvpack_builder.lab.console import running
-from lvpack_builder.lab.nfs import limited_folder
+from lvpack_builder.lab.nfs import HOST_FROM_GUEST, limited_folder
 from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
 from lvpack_builder.reproducible import dated
 
@@ -114,6 +119,26 @@ def test_secrets_by_an_initrd_and_by_the_firmware(lab: Lab) -> None:
                 guest = Sharing(console=console, lab=lab, sum="")
                 helper.shell_ready(console)
                 assert_shows_nothing(guest)
+
+
+@full
+def test_backup_verify_and_restore_by_sftp(lab: Lab) -> None:
+    with sshd() as server, sharing(lab) as guest:
+        url = f"sftp://{SSHD_USER}@{HOST_FROM_GUEST}:{server.port}/sets"
+        keys = {"ssh_key": server.key.decode(), "known_hosts": server.known_hosts(HOST_FROM_GUEST).decode()}
+        report = guest.run(*BACKUP, f"lvpack.target={url}", ssh_key=keys["ssh_key"])
+        assert_ended(report, "refused", "secret 'known-hosts'")
+        round_trip(guest, url, **keys)
+        report = guest.run(*BACKUP, f"lvpack.target={url}", "lvpack.mode=inplace", **keys)
+        assert_ended(report, "refused", "in place", "sftp://")
+
+
+@full
+@pytest.mark.parametrize("kind", ["nginx", "apache"])
+def test_backup_verify_and_restore_by_https(lab: Lab, kind: str) -> None:
+    with web(kind) as server, sharing(lab) as guest:
+        url = f"https://{HOST_FROM_GUEST}:{server.port}/sets"
+        round_trip(guest, url, ca=server.ca.decode(), http=f"{WEB_USER}:{WEB_PASSWORD}")
 
 
 @full

@@ -20,7 +20,7 @@ _SECRET_KEY = re.compile(r"([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """How the URLs of a scheme look, for people, and how many names of their path are the share's own.
+    """How the URLs of a scheme look, for people, its port, and how many names of their path are the share's own.
 
     local: the host is what tells a disk of this machine. user: its URL names one. inplace: why such a share cannot have
     the journal and the stores of in-place mode; "" if it can, or if that is known only when it is mounted. owners: a
@@ -28,6 +28,7 @@ class Scheme:
     """
 
     form: str
+    port: int = 0
     own: int = 0
     local: bool = False
     user: bool = False
@@ -36,9 +37,10 @@ class Scheme:
 
 
 SCHEMES: dict[str, Scheme] = {
-    "nfs": Scheme(form="nfs://HOST[:PORT]/PATH"),
+    "nfs": Scheme(form="nfs://HOST[:PORT]/PATH", port=2049),
     "smb": Scheme(
         form="smb://HOST[:PORT]/SHARE[/PATH]",
+        port=445,
         own=1,
         inplace="nobody has seen what a server of SMB keeps of a journal and of stores when the power goes",
         owners=False,
@@ -47,6 +49,7 @@ SCHEMES: dict[str, Scheme] = {
 }
 _SFTP = Scheme(
     form="sftp://USER@HOST[:PORT]/PATH",
+    port=22,
     user=True,
     inplace="it is no folder of this machine, and these need one",
     owners=False,
@@ -54,8 +57,8 @@ _SFTP = Scheme(
 SCHEMES |= {
     "sftp": _SFTP,
     "ssh": _SFTP,
-    "https": Scheme(form="https://HOST[:PORT]/PATH", inplace=_SFTP.inplace, owners=False),
-    "http": Scheme(form="http://HOST[:PORT]/PATH", inplace=_SFTP.inplace, owners=False),
+    "https": Scheme(form="https://HOST[:PORT]/PATH", port=443, inplace=_SFTP.inplace, owners=False),
+    "http": Scheme(form="http://HOST[:PORT]/PATH", port=80, inplace=_SFTP.inplace, owners=False),
 }
 FORMS = ", ".join(dict.fromkeys(scheme.form for scheme in SCHEMES.values()))
 

@@ -13,12 +13,12 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.printable import printable
+from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares.share import Secrets
 from lvpack_agent.shares.tls import distrust
 from lvpack_agent.shares.url import ShareUrl
 from lvpack_agent.shares.waiting import Gone
 
-PORTS = {"http": 80, "https": 443}
 # So long a server may take for an answer; then the connection is made anew.
 ANSWER_SECONDS = 30.0
 REDIRECTS = 5
@@ -138,7 +138,7 @@ class Http:
     def connection(self, seconds: float) -> http.client.HTTPConnection:
         """Return a new connection; each step of it may take so many seconds. Raises Gone, Refused."""
         made: http.client.HTTPConnection
-        port = self.url.port or PORTS[self.url.scheme]
+        port = self.url.port or SCHEMES[self.url.scheme].port
         if self._tls:
             made = http.client.HTTPSConnection(self.url.host, port, timeout=seconds, context=self._tls)
         else:

@@ -14,7 +14,7 @@ from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
-from lvpack_agent.shares import file, http, http_wire, nfs, sftp, smb, ssh
+from lvpack_agent.shares import file, nfs, smb
 from lvpack_agent.shares.patience import Watch
 from lvpack_agent.shares.share import Access, Mount, Share
 from lvpack_agent.shares.url import ShareUrl
@@ -28,14 +28,22 @@ MOUNTS: dict[str, Callable[[ShareUrl, Path, Access], Mount]] = {
     "smb": smb.mount,
     "file": file.mount,
 }
-# What is no folder of this machine.
-REMOTES: dict[str, Callable[[ShareUrl, Path, Access, Session], AbstractContextManager[Share]]] = {
-    "sftp": sftp.opened,
-    "ssh": sftp.opened,
-    "https": http.opened,
-    "http": http.opened,
-}
-PORTS = {"nfs": nfs.PORT, "smb": smb.PORT, "sftp": ssh.PORT, "ssh": ssh.PORT} | http_wire.PORTS
+
+
+def _client(scheme: str) -> Callable[[ShareUrl, Path, Access, Session], AbstractContextManager[Share]] | None:
+    """Return what opens a share that is no folder of this machine; None for one that is mounted.
+
+    Its rooms are imported when they are needed: a small machine does without TLS and XML.
+    """
+    if scheme in ("sftp", "ssh"):
+        from lvpack_agent.shares import sftp
+
+        return sftp.opened
+    if scheme in ("https", "http"):
+        from lvpack_agent.shares import http
+
+        return http.opened
+    return None
 
 
 @contextmanager
@@ -48,8 +56,8 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
     if not SCHEMES[url.scheme].local:
         network.up(session.say)
         _reach(url)
-    if url.scheme in REMOTES:
-        with REMOTES[url.scheme](url, folder.with_name(f"{folder.name}-new"), access, session) as share:
+    if client := _client(url.scheme):
+        with client(url, folder.with_name(f"{folder.name}-new"), access, session) as share:
             session.say(f"share: {url} opened")
             yield share
         return
@@ -98,7 +106,7 @@ def _reach(url: ShareUrl) -> None:
     deadline = time.monotonic() + REACH_SECONDS
     while True:
         try:
-            socket.create_connection((url.host, url.port or PORTS[url.scheme]), timeout=10).close()
+            socket.create_connection((url.host, url.port or SCHEMES[url.scheme].port), timeout=10).close()
             return
         except OSError as error:
             if time.monotonic() > deadline:

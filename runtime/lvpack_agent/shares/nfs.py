@@ -14,7 +14,6 @@ from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.shares.share import Access, Mount
 from lvpack_agent.shares.url import ShareUrl
 
-PORT = 2049
 MOUNT_SECONDS = 90.0
 
 MOUNTINFO = Path("/proc/self/mountinfo")

@@ -20,7 +20,6 @@ from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares.share import Access, Mount
 from lvpack_agent.shares.url import ShareUrl
 
-PORT = 445
 MOUNT_SECONDS = 90.0
 # What interrupts a thread that waits for the server; nothing else in the agent uses it.
 INTERRUPT = signal.SIGUSR2

@@ -10,12 +10,12 @@ from lvpack_agent import guarded, processes
 from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.printable import quoted
 from lvpack_agent.processes import PIPE, Process
+from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares.sftp_wire import Wire
 from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.url import ShareUrl
 from lvpack_agent.shares.waiting import Gone, Waiting
 
-PORT = 22
 # A server that says nothing for ALIVE_SECONDS, twice, is gone (ssh_config(5), ServerAliveInterval).
 ALIVE_SECONDS, CONNECT_SECONDS, END_SECONDS = 5, 15, 5.0
 _SAID_MOST = 64 * 1024
@@ -96,7 +96,20 @@ class Ssh:
         }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         url = self._url
-        return ["ssh", "-F", "none", *words, "-p", str(url.port or PORT), "-l", url.user, "-s", "--", url.host, "sftp"]
+        return [
+            "ssh",
+            "-F",
+            "none",
+            *words,
+            "-p",
+            str(url.port or SCHEMES[url.scheme].port),
+            "-l",
+            url.user,
+            "-s",
+            "--",
+            url.host,
+            "sftp",
+        ]
 
     def _why(self) -> str:
         """Return why ssh has ended, in its words. Raises Refused or Failed if it would end again."""
@@ -112,12 +125,12 @@ class Ssh:
 
 def refusal(said: str, url: ShareUrl, lines: list[str]) -> LvpackError | None:
     """Return the error that what ssh has said stands for, if another attempt would end alike."""
-    server = f"{url.host}{f' (port {url.port})' if url.port else ''}"
+    server, port = f"{url.host}{f' (port {url.port})' if url.port else ''}", url.port or SCHEMES[url.scheme].port
     if re.search("Host key verification failed|HOST IDENTIFICATION HAS CHANGED|No .* host key is known", said):
-        entry = f"[{url.host}]:{url.port}" if url.port and url.port != PORT else url.host
+        entry = f"[{url.host}]:{url.port}" if url.port and url.port != SCHEMES[url.scheme].port else url.host
         return Refused(
             f"cannot trust server {server}: its host key is not the one in secret 'known-hosts': {quoted(lines[-1:])}",
-            hint=f"if it has a new one, make the secret anew (ssh-keyscan -p {url.port or PORT} {url.host}), and "
+            hint=f"if it has a new one, make the secret anew (ssh-keyscan -p {port} {url.host}), and "
             f"compare it with the server's own; a line begins with {entry}",
         )
     if re.search("error in libcrypto|invalid format|Load key", said):
