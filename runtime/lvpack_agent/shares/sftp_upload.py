@@ -50,9 +50,10 @@ class Upload:
     def write(self, data: bytes | bytearray) -> None:
         """Write what comes next. Raises OSError as the server says."""
         self._rest += data
-        while len(self._rest) >= CHUNK:
-            self._put(bytes(self._rest[:CHUNK]))
-            del self._rest[:CHUNK]
+        whole = len(self._rest) // CHUNK * CHUNK
+        for at in range(0, whole, CHUNK):
+            self._put(bytes(self._rest[at : at + CHUNK]))
+        del self._rest[:whole]
 
     def finish(self) -> None:
         """Wait until all is at the server, on its disk if it can say so. Raises OSError if it has another length."""

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import threading
-import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -73,11 +72,12 @@ def mount(url: ShareUrl, folder: Path, access: Access) -> Mount:
         ) from None
     signal.signal(INTERRUPT, lambda *_: None)
     sealed = ", encrypted" if options.seal else ", signed"
+    over = threading.Event()
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # now: later it may wait for the server
     return Mount(
         how=f"SMB 3{sealed}",
-        give_up=partial(_give_up, held),
-        close=partial(os.close, held),
+        give_up=partial(_give_up, held, over),
+        close=partial(_close, held, over),
         no_journal=SCHEMES["smb"].inplace,
     )
 
@@ -93,22 +93,26 @@ def _password(access: Access, what: str) -> str:
     return password
 
 
-def _give_up(folder: int) -> None:
+def _give_up(folder: int, over: threading.Event) -> None:
     """Let calls to a mounted share fail: later ones at once, those that wait for the server as soon as they can.
 
     The kernel has a switch for the former (fs/smb/client/ioctl.c, cifs_shutdown()). A call that waits does so until a
-    signal comes, and Python then makes it again (PEP 475): all threads get one each second.
+    signal comes, and Python then makes it again (PEP 475): all threads get one each second until it is over.
     """
     with suppress(OSError):
         fcntl.ioctl(folder, _SHUTDOWN, b"\0\0\0\0")
-    threading.Thread(target=_interrupt_always, name="given up", daemon=True).start()
+    threading.Thread(target=_interrupt, args=[over], name="given up", daemon=True).start()
 
 
-def _interrupt_always() -> None:
-    while True:
+def _close(folder: int, over: threading.Event) -> None:
+    os.close(folder)
+    over.set()
+
+
+def _interrupt(over: threading.Event) -> None:
+    while not over.wait(1):
         own = threading.get_ident()
         for thread in threading.enumerate():
             if thread.ident and thread.ident != own:
                 with suppress(OSError):  # it has just ended
                     signal.pthread_kill(thread.ident, INTERRUPT)
-        time.sleep(1)

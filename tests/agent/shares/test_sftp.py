@@ -231,6 +231,13 @@ def test_a_server_that_stays_away_is_given_up(server: Sshd, tmp_path: Path, how:
             assert time.monotonic() - begun < 40
             assert "lvpack.patience" in failed.value.hint
             assert any("it is given up" in line for line in one.said), one.said
+            settings = parse([f"lvpack.target={one.share.name}", "lvpack.name=one"])
+            assert settings
+            job = Job(settings=settings, session=one.session, shared=one.share, folder=tmp_path)
+            with pytest.raises(Failed, match="cannot shrink"), left_if_bad(job):
+                raise Failed("cannot shrink", hint="why it ended")
+            [warning] = one.session.warnings
+            assert "cannot leave the log" in warning
         finally:
             if how == "away":
                 server.start()
