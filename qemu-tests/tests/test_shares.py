@@ -19,7 +19,6 @@ from lab.web import web
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
 from lvpack_builder.image.secrets import write_archive
-from lvpack_builder.lab import helper
 from lvpack_builder.lab.console import running
 from lvpack_builder.lab.nfs import HOST_FROM_GUEST, limited_folder
 from lvpack_builder.lab.qemu import Drive, accelerator, create_disk, live
@@ -117,7 +116,7 @@ def test_secrets_by_an_initrd_and_by_the_firmware(lab: Lab) -> None:
                 assert_ended(console.result(300), "refused", "no VG")
                 console.expect("then: shell", 60)
                 guest = Sharing(console=console, lab=lab, sum="")
-                helper.shell_ready(console)
+                guest.must("stty -echo")
                 assert_shows_nothing(guest)
 
 
