@@ -9,10 +9,11 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _KINDS = (
@@ -24,17 +25,53 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 _AT_ONCE = 1 << 20
+AGAIN_SECONDS = 0.2
+
+T = TypeVar("T")
 
 
 class Odd(OSError):
     """What stands under a name is not what may stand there."""
 
 
-def opened(path: Path, limit: int | None = None, *, top: Path | None = None, follow: bool = False) -> int:
+def passes(error: OSError) -> bool:
+    """Return whether an error says that the same shall be asked again (EAGAIN)."""
+    return isinstance(error, BlockingIOError)
+
+
+def patiently(action: Callable[[], T | None], again: Callable[[OSError], bool] = passes) -> T:
+    """Return what an action on a file returns, done again as long as its error is one that passes, or it returns None.
+
+    Python's files return None for EAGAIN. The kernel's cifs gives that, though nothing is asked not to block, while it
+    goes on with a server that was started anew.
+    """
+    while True:
+        try:
+            if (found := action()) is not None:
+                return found
+        except OSError as error:
+            if not again(error):
+                raise
+        time.sleep(AGAIN_SECONDS)
+
+
+def opened(
+    path: Path,
+    limit: int | None = None,
+    *,
+    top: Path | None = None,
+    follow: bool = False,
+    again: Callable[[OSError], bool] = passes,
+) -> int:
     """Return a descriptor that reads a regular file of at most limit bytes. Raises OSError, Odd for anything else.
 
     No folder between top (by default the file's own folder) and the file is a link, nor is the file, unless follow.
+    again: see patiently().
     """
+    return patiently(lambda: _opened(path, limit, top, follow), again)
+
+
+def _opened(path: Path, limit: int | None, top: Path | None, follow: bool) -> int:
     with _folder_of(path, top) as folder:
         # Looked at before, since opening a device can do something; and after, as it may be another file by then.
         _check(os.stat(path.name, dir_fd=folder, follow_symlinks=follow), path, limit)
@@ -53,7 +90,7 @@ def read_bytes(path: Path, limit: int, *, top: Path | None = None, follow: bool 
     fd = opened(path, limit, top=top, follow=follow)
     try:
         found = bytearray()
-        while data := os.read(fd, _AT_ONCE):
+        while data := patiently(lambda: os.read(fd, _AT_ONCE)):
             found += data
             if len(found) > limit:  # it grows
                 raise too_large(path, len(found), limit)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from lvpack_agent import guarded
@@ -83,15 +84,23 @@ def tapped(source: Generator[bytes], *taps: Callable[[bytes], object]) -> Genera
             yield data
 
 
-def file_blocks(path: Path, limit: int | None = None, *, top: Path | None = None) -> Generator[bytes]:
+def file_blocks(
+    path: Path,
+    limit: int | None = None,
+    *,
+    top: Path | None = None,
+    again: Callable[[OSError], bool] = guarded.passes,
+) -> Generator[bytes]:
     """Yield a file block by block, from the server or disk and not from this machine's cache.
 
-    limit and top as guarded.opened() has them. Raises Failed if it cannot be read.
+    limit, top and again as guarded.opened() has them. Raises Failed if it cannot be read.
     """
+    at = 0
     try:
-        with os.fdopen(guarded.opened(path, limit, top=top), "rb", buffering=0) as file:
+        with os.fdopen(guarded.opened(path, limit, top=top, again=again), "rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            while data := file.read(BLOCK):
+            while data := guarded.patiently(partial(os.pread, file.fileno(), BLOCK, at), again):
+                at += len(data)
                 yield data
     except OSError as error:
         raise Failed(f"cannot read '{path.name}': {error.strerror}") from error

@@ -112,3 +112,20 @@ def test_a_folder_of_an_older_version_is_closed_and_a_link_is_none(tmp_path: Pat
     (tmp_path / "link").symlink_to("old")
     with pytest.raises(guarded.Odd, match="it is a link, not a folder"):
         guarded.keep_private(tmp_path / "link")
+
+
+def test_what_is_to_be_tried_again_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a file on a share by SMB whose server was started anew: EAGAIN, or None of a Python file."""
+    monkeypatch.setattr(guarded, "AGAIN_SECONDS", 0.0)
+    answers: list[object] = [None, BlockingIOError(11, "Resource temporarily unavailable"), b""]
+
+    def action() -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert guarded.patiently(action) == b"" and not answers
+    answers[:] = [OSError(5, "Input/output error")]
+    with pytest.raises(OSError, match="Input/output error"):
+        guarded.patiently(action)

@@ -76,7 +76,8 @@ def _dump_disk(
     name, size = files.image_name(index, SUFFIXES[compress.method]), size_of(device)
     progress = Progress("dump" if not index else f"dump {name}", size, session.say)
     pace = Pace(workers=resources.worker_count(), fixed=compress.level)
-    with share.created(folder / name) as sink, progress.ticking():
+    most = frames.most(block_map, size, compress)
+    with share.created(folder / name, most) as sink, progress.ticking():
         checksums = write.write_image(Path(device), sink, compress, block_map, size, progress, pace, salvage)
     session.say(progress.line())
     if compress.method == "zstd":

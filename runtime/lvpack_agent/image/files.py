@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent import guarded
+from lvpack_agent.shares.remote import PARTIAL as PARTIAL
 from lvpack_agent.sizes import GIB, MIB
 
 MANIFEST, SUMS, RESTORE, LOG = "manifest.json", "SHA256SUMS", "RESTORE.txt", "agent.log"
-PARTIAL = ".partial"
 
 # No more of a file is read, and none larger is written. A range of the block map takes some 60 bytes in the manifest,
 # and its maker needs ten times as much memory: this is four million ranges.

@@ -33,9 +33,10 @@ NAMES: tuple[Name, ...] = (
         name="http",
         meaning="what lets us in at an `https://` share: `USER:PASSWORD`, or `Bearer TOKEN`; it never goes over `http://`",
     ),
+    Name(name="s3", meaning="the keys for an `s3://` share: `ACCESS-KEY:SECRET-KEY`"),
     Name(
         name="ca",
-        meaning="the certificates, in PEM, of the authorities that are believed of an `https://` share, and no others",
+        meaning="the certificates, in PEM, of the only authorities that are believed of `https://` and `s3://` shares",
         typed=False,
     ),
     Name(

@@ -28,6 +28,13 @@ def _account(text: str) -> str:
     return text
 
 
+def _endpoint(text: str) -> str:
+    """Read the URL of a server, without a path."""
+    if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", text):
+        raise ValueError("endpoint must be https://HOST[:PORT] or http://HOST[:PORT]")
+    return text.rstrip("/")
+
+
 SHARE_OPTIONS: tuple[ShareOption, ...] = (
     ShareOption(
         name="user",
@@ -50,10 +57,31 @@ SHARE_OPTIONS: tuple[ShareOption, ...] = (
         read=None,
         meaning="all that goes to the server and comes from it is encrypted (SMB 3), not only signed",
     ),
+    ShareOption(
+        name="endpoint",
+        schemes=("s3",),
+        values="https://HOST[:PORT], http://HOST[:PORT]",
+        read=_endpoint,
+        meaning="the server that has the bucket; its access keys are the secret `s3`",
+    ),
+    ShareOption(
+        name="region",
+        schemes=("s3",),
+        values="a name",
+        read=_account,
+        meaning="the region that requests are signed for; without it us-east-1",
+    ),
+    ShareOption(
+        name="path-style",
+        schemes=("s3",),
+        values="",
+        read=None,
+        meaning="the bucket is the first part of the path, and not of the server's name",
+    ),
 )
 
 BY_NAME = {option.name: option for option in SHARE_OPTIONS}
-FORM = ",".join(o.name + ("=…" if o.read else "") for o in SHARE_OPTIONS)
+FORM = ", ".join(o.name + ("=…" if o.read else "") for o in SHARE_OPTIONS)
 
 
 def share_options(text: str) -> ShareOptions:
@@ -68,18 +96,18 @@ def share_options(text: str) -> ShareOptions:
                     "--secret NAME=FILE)"
                 )
             raise ValueError(f"there is no option '{key}' of a share")
-        if key in given:
+        if key.replace("-", "_") in given:
             raise ValueError(f"'{key}' is there twice")
         option = BY_NAME[key]
         if bool(equals) != bool(option.read):
             raise ValueError(f"'{key}' has {'no value' if option.read else 'a value, and takes none'}")
-        given[key] = option.read(value) if option.read else True
+        given[key.replace("-", "_")] = option.read(value) if option.read else True
     return ShareOptions(**given)  # type: ignore[arg-type]
 
 
 def given_options(options: ShareOptions) -> tuple[str, ...]:
     """Return the names of the options that are given."""
-    return tuple(field.name for field in fields(options) if getattr(options, field.name))
+    return tuple(field.name.replace("_", "-") for field in fields(options) if getattr(options, field.name))
 
 
 def as_markdown() -> str:

@@ -22,7 +22,8 @@ _SECRET_KEY = re.compile(r"([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=
 class Scheme:
     """How the URLs of a scheme look, for people, its port, and how many names of their path are the share's own.
 
-    local: the host is what tells a disk of this machine. user: its URL names one. inplace: why such a share cannot have
+    local: the host is what tells a disk of this machine. user: its URL names one. bucket: the host is
+    that. inplace: why such a share cannot have
     the journal and the stores of in-place mode; "" if it can, or if that is known only when it is mounted. owners: a
     group can be given files.
     """
@@ -32,6 +33,7 @@ class Scheme:
     own: int = 0
     local: bool = False
     user: bool = False
+    bucket: bool = False
     inplace: str = ""
     owners: bool = True
 
@@ -58,6 +60,7 @@ SCHEMES |= {
     "sftp": _SFTP,
     "ssh": _SFTP,
     "https": Scheme(form="https://HOST[:PORT]/PATH", port=443, inplace=_SFTP.inplace, owners=False),
+    "s3": Scheme(form="s3://BUCKET[/PREFIX]", bucket=True, inplace=_SFTP.inplace, owners=False),
     "http": Scheme(form="http://HOST[:PORT]/PATH", port=80, inplace=_SFTP.inplace, owners=False),
 }
 FORMS = ", ".join(dict.fromkeys(scheme.form for scheme in SCHEMES.values()))
@@ -111,7 +114,9 @@ def _read(text: str, beside: int) -> str:
         raise ValueError("its path must not hold '..' or control characters")
     if scheme.local and ("/" in host or host in (".", "..")):
         raise ValueError(f"'{host}' is no label, UUID or name in /dev/disk/by-id")
-    if len([part for part in path.split("/") if part]) < max(scheme.own + beside, 0 if scheme.local else 1):
+    if len([part for part in path.split("/") if part]) < max(
+        scheme.own + beside, 0 if scheme.local or scheme.bucket else 1
+    ):
         raise ValueError(f"it must be {scheme.form}" + ("/NAME" if beside else ""))
     return text
 

@@ -73,6 +73,9 @@ class ShareOptions:
     user: str = ""
     domain: str = ""
     seal: bool = False
+    endpoint: str = ""
+    region: str = ""
+    path_style: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

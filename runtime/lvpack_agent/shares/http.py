@@ -150,7 +150,7 @@ class Dav:
         return int(size) if size.isdigit() else -1, _seconds(response.headers.get("Last-Modified", ""))
 
     @contextmanager
-    def created(self, name: str) -> Iterator[Sink]:
+    def created(self, name: str, most: int = 0) -> Iterator[Sink]:
         """Yield what writes a new file; it is complete at the end. Raises FileExistsError."""
         upload = Upload(self._server, self._server.path(name), self._patience)
         try:

@@ -126,7 +126,8 @@ class Http:
         fresh = self._kept is None
         try:
             connection = self._kept = self._kept or self.connection(ANSWER_SECONDS)
-            connection.request(method, path, body or None, {**self.headers(), **headers})
+            whole = self.signed(method, path, {**self.headers(), **headers}, body)
+            connection.request(method, path, body or None, whole)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self.drop()
@@ -154,6 +155,10 @@ class Http:
         """Return the headers that each request has."""
         own = {"User-Agent": "lvpack", "Accept-Encoding": "identity"}
         return {**own, "Authorization": self._credentials} if self._credentials else own
+
+    def signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        """Return the headers of a request; another kind of server has them signed."""
+        return dict(headers)
 
     def gone(self, error: Exception) -> Exception:
         """Return what an error of a connection is: Gone, unless the next one would end alike."""

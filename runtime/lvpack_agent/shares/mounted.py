@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lvpack_agent.errors import Ended, Failed, LvpackError
@@ -43,6 +44,10 @@ def _client(scheme: str) -> Callable[[ShareUrl, Path, Access, Session], Abstract
         from lvpack_agent.shares import http
 
         return http.opened
+    if scheme == "s3":
+        from lvpack_agent.shares import s3
+
+        return s3.opened
     return None
 
 
@@ -55,7 +60,8 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
     """
     if not SCHEMES[url.scheme].local:
         network.up(session.say)
-        _reach(url)
+        if SCHEMES[url.scheme].port:
+            _reach(url)
     if client := _client(url.scheme):
         with client(url, folder.with_name(f"{folder.name}-new"), access, session) as share:
             session.say(f"share: {url} opened")
@@ -71,12 +77,13 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
             yield _share(url, folder, found)
             return
         # To the very end: unmounting may wait for the server, too.
-        watch = undo.enter_context(Watch(str(url), folder, found.give_up, access.patience, session))
+        watch = undo.enter_context(Watch(str(url), folder, found.give_up, access.patience, session, found.passing))
         # What still holds the share must not keep the machine from ending its run.
         undo.callback(run, ["umount", "-l", str(folder)])
         session.say(f"share: {url} mounted by {found.how}")
         try:
-            yield _share(url, folder, found)
+            share = _share(url, folder, found)
+            yield replace(share, again=lambda error: error.errno in found.passing and not watch.is_given_up)
         except Exception as error:
             if not watch.is_given_up:
                 raise

@@ -1,9 +1,10 @@
 """A share that does not answer: it is waited for, people are told, and at the end of lvpack.patience it is given up.
 
-A share is mounted hard: what reads and writes it waits as long as the server is away, and goes on where it was when
-the server is back, also when that was restarted (nfs(5), mount.cifs(8)). So no error comes of a pause, and no snapshot
-whose store is on the share is lost by one. The deadline is ours: when it is over, the kernel is told to give the server
-up, and every call that waits, or that comes later, fails (how, the module of the scheme says).
+A share by NFS is mounted hard: what reads and writes it waits as long as the server is away, and goes on where it was
+when the server is back, also when that was restarted (nfs(5)); by SMB the agent asks again (smb.py). So no error comes
+of a pause, and no snapshot whose store is on the share is lost by one. The deadline is ours: when it is over, the
+kernel is told to give the server up, and every call that waits, or that comes later, fails (how, the module of the
+scheme says).
 """
 
 import os
@@ -75,11 +76,21 @@ class Silence:
 class Watch:
     """Watches a mounted share while the context lasts. give_up lets all calls to it fail, and waits for nothing.
 
+    passing: errors that say that the server is away.
+
     While the share is out, the file places.AWAY exists: clocks of others stand still. session.outages counts.
     """
 
-    def __init__(self, name: str, folder: Path, give_up: Callable[[], None], patience: float, session: Session) -> None:
-        self._folder, self._give_up, self._session = folder, give_up, session
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        give_up: Callable[[], None],
+        patience: float,
+        session: Session,
+        passing: frozenset[int] = frozenset(),
+    ) -> None:
+        self._folder, self._give_up, self._session, self._passing = folder, give_up, session, passing
         self._silence = Silence(name, patience, time.monotonic())
         self._name, self._given_up = name, 0.0
         self._lock = threading.Lock()
@@ -116,8 +127,11 @@ class Watch:
 
     def _ask_always(self) -> None:
         while not self._ended.wait(ASK_SECONDS):
-            with suppress(OSError):  # an error is an answer
+            try:
                 os.statvfs(self._folder)  # the kernel asks the server each time
+            except OSError as error:  # one of the server's is an answer
+                if error.errno in self._passing:
+                    continue
             self._say(self._silence.answered)
 
     def _look_always(self) -> None:

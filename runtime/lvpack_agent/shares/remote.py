@@ -23,6 +23,8 @@ from lvpack_agent.shares.stored import Sink, Source, Stored
 
 # Small files are made by lvpack itself, and as large as their limits let them be.
 _SENT_AT_ONCE = BLOCK
+# What the folder of a set that is not complete ends with.
+PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,11 @@ class Remote(Protocol):
         """Yield a file block by block to its end."""
         ...
 
-    def created(self, name: str) -> AbstractContextManager[Sink]:
-        """Yield what writes a new file, for its owner only; it is complete at the end. Raises FileExistsError."""
+    def created(self, name: str, most: int = 0) -> AbstractContextManager[Sink]:
+        """Yield what writes a new file, for its owner only; it is complete at the end. Raises FileExistsError.
+
+        most: how many bytes it can have, 0 if that is not known.
+        """
         ...
 
     def make_folder(self, name: str) -> None:
@@ -123,9 +128,13 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteShare(Share):
-    """A share at a server. folder is one in memory, empty at first, for what is about to be written."""
+    """A share at a server. folder is one in memory, empty at first, for what is about to be written.
+
+    renames: the server can give a set another name; else it is under its own from the beginning.
+    """
 
     remote: Remote = field(repr=False)
+    renames: bool = True
 
     @property
     def is_remote(self) -> bool:
@@ -174,16 +183,16 @@ class RemoteShare(Share):
 
     def begin(self, name: str, mode: int) -> Path:
         """Make a folder for a set at the server and in memory; return the latter. Raises FileExistsError."""
-        self.remote.make_folder(name)
+        self.remote.make_folder(self._set(name))
         path = self.folder / name
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(mode=0o700)
         return path
 
     @contextmanager
-    def created(self, path: Path) -> Iterator[Sink]:
+    def created(self, path: Path, most: int = 0) -> Iterator[Sink]:
         """Yield what writes a new file of a set at the server. Raises FileExistsError."""
-        with self.remote.created(self._name(path)) as sink:
+        with self.remote.created(self._name(path), most) as sink:
             yield sink
 
     def publish(self, folder: Path, last: str) -> None:
@@ -198,13 +207,13 @@ class RemoteShare(Share):
 
     def commit(self, old: str, new: str) -> None:
         """Give a set its name. What has that name already stays, and is an error."""
-        self.remote.rename(old, new)
+        self.remote.rename(self._set(old), new)
 
     def discard(self, name: str) -> None:
         """Remove the folder of a set, with all that is in it. What cannot be removed stays."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
         with suppress(OSError, Failed):
-            self.remote.remove_all(name)
+            self.remote.remove_all(self._set(name))
 
     def write(self, path: Path, data: bytes, mode: int) -> None:
         """Write a small file that is new, for its owner only."""
@@ -221,4 +230,8 @@ class RemoteShare(Share):
         self.remote.remove(self._name(path))
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self.folder).as_posix()
+        first, slash, rest = path.relative_to(self.folder).as_posix().partition("/")
+        return f"{self._set(first)}{slash}{rest}"
+
+    def _set(self, name: str) -> str:
+        return name if self.renames else name.removesuffix(PARTIAL)

@@ -172,7 +172,7 @@ class Sftp:
         w.ask(wire.CLOSE, handle)
 
     @contextmanager
-    def created(self, name: str) -> Iterator[Sink]:
+    def created(self, name: str, most: int = 0) -> Iterator[Sink]:
         """Yield what writes a new file, for its owner only. Raises FileExistsError."""
         upload = Upload(self, self.path(name), name)
         yield upload.write

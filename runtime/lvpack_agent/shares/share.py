@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from lvpack_agent import guarded
 from lvpack_agent.devices.lsblk import AUTO
 from lvpack_agent.errors import Refused
 from lvpack_agent.settings.values import ShareOptions
-from lvpack_agent.shares.stored import Sink, Source, local
+from lvpack_agent.shares.stored import LocalFile, Sink, Source
 from lvpack_agent.sizes import human
 
 # What the file is called by whose time a server tells its own.
@@ -57,7 +58,8 @@ class Mount:
     give_up lets every call to it fail from now on, those that wait now, too; it never waits itself. close ends what was
     opened for that. is_remote: a server is asked, which may be silent. device is the block device of this machine that
     has the share, "" if none has. largest is how many bytes a file can have, None if more than any image. no_journal
-    says why the journal of in-place mode, and its stores, cannot be there; "" if they can.
+    says why the journal of in-place mode, and its stores, cannot be there; "" if they can. passing: errors, as numbers,
+    that come of a server that is away, where not the kernel waits for it.
     """
 
     how: str
@@ -67,11 +69,14 @@ class Mount:
     device: str = ""
     largest: int | None = None
     no_journal: str = ""
+    passing: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """A mounted share: its URL for people, the folder where it is, and what it cannot do (see Mount).
+
+    again tells which errors pass: what is asked is asked again then.
 
     Paths are below folder. What goes wrong is an OSError whose strerror says it, unless a method says otherwise.
     """
@@ -81,6 +86,7 @@ class Share:
     device: str = ""
     largest: int | None = None
     no_journal: str = ""
+    again: Callable[[OSError], bool] = guarded.passes
 
     @property
     def is_remote(self) -> bool:
@@ -90,7 +96,7 @@ class Share:
     @property
     def source(self) -> Source:
         """What finds the files of sets."""
-        return local
+        return partial(LocalFile, again=self.again)
 
     def names(self) -> list[str]:
         """Return the names in the share's folder, in order."""
@@ -122,17 +128,23 @@ class Share:
         return path
 
     @contextmanager
-    def created(self, path: Path) -> Iterator[Sink]:
-        """Yield what writes a new file of a set; it is on the server's disk at the end. Raises FileExistsError."""
+    def created(self, path: Path, most: int = 0) -> Iterator[Sink]:
+        """Yield what writes a new file of a set; it is on the server's disk at the end. Raises FileExistsError.
+
+        most: how many bytes it can have, 0 if that is not known.
+        """
         with os.fdopen(guarded.create(path), "wb", buffering=0) as file:
+            at = 0
 
             def sink(data: bytes | bytearray) -> None:
+                nonlocal at
                 rest = memoryview(data)
                 while rest:
-                    rest = rest[file.write(rest) :]
+                    count = guarded.patiently(partial(os.pwrite, file.fileno(), rest, at), self.again)
+                    rest, at = rest[count:], at + count
 
             yield sink
-            os.fsync(file.fileno())
+            guarded.patiently(partial(_synced, file.fileno()), self.again)
 
     def publish(self, folder: Path, last: str) -> None:
         """See to it that all small files of a set are at the server, the last one last."""
@@ -141,7 +153,7 @@ class Share:
         """Give a set its name. What has that name already stays, and is an error."""
         if self.taken(new):
             raise FileExistsError(17, "File exists", new)
-        (self.folder / old).rename(self.folder / new)
+        guarded.patiently(lambda: (self.folder / old).rename(self.folder / new), self.again)
 
     def discard(self, name: str) -> None:
         """Remove the folder of a set, with all that is in it. What cannot be removed stays."""
@@ -205,6 +217,11 @@ def server_time(folder: Path) -> float:
     finally:
         os.close(fd)
         probe.unlink(missing_ok=True)
+
+
+def _synced(fd: int) -> bool:
+    os.fsync(fd)
+    return True
 
 
 def _let_go(folder: Path) -> None:

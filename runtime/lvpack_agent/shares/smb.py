@@ -3,11 +3,10 @@
 Tested in guests, with a real server: qemu-tests/tests/test_shares.py.
 """
 
+import errno
 import fcntl
 import os
 import re
-import signal
-import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,10 @@ from lvpack_agent.shares.share import Access, Mount
 from lvpack_agent.shares.url import ShareUrl
 
 MOUNT_SECONDS = 90.0
-# What interrupts a thread that waits for the server; nothing else in the agent uses it.
-INTERRUPT = signal.SIGUSR2
+# What the kernel says of a server that is away.
+PASSING = frozenset(
+    {errno.EAGAIN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNRESET}
+)
 # kernel: fs/smb/client/cifs_ioctl.h, CIFS_IOC_SHUTDOWN, _IOR('X', 125, __u32).
 _SHUTDOWN = 0x8004587D
 # mount.cifs(8) by the number in "mount error(N)", an errno, where that alone does not say what is wrong.
@@ -48,11 +49,12 @@ def mount(url: ShareUrl, folder: Path, access: Access) -> Mount:
         f"{'ro' if access.read_only else 'rw'},nosuid,nodev,noexec",
         # Signed at least: nobody on the way changes what is written. ntlmsspi is NTLMSSP with that.
         "vers=3,sec=ntlmsspi" + (",seal" if options.seal else ""),
-        # hard: nothing fails while the server is away; patience.Watch has the deadline. An echo each ten seconds, so
-        # that a connection to a server that has gone without a word is made anew within half a minute.
-        "hard,echo_interval=10",
-        # Each write is the server's when it returns: nothing waits in this machine's cache, where nobody could give it
-        # up. No lease and no handle outlives its file, for a folder in which one is open cannot be renamed.
+        # soft: the kernel says within some ten seconds that the server is away, and the agent asks again (PASSING). By
+        # hard its own threads would wait for ever, and nothing ends them (seen with Linux 6.12). An echo each ten
+        # seconds: a connection to a server that has gone without a word is made anew within half a minute.
+        "soft,echo_interval=10",
+        # Each write is the server's when it returns: none is lost in this machine's cache. No lease and no handle
+        # outlives its file, for a folder in which one is open cannot be renamed.
         "cache=none,nolease,nohandlecache,closetimeo=0",
         f"uid=0,gid=0,file_mode=0600,dir_mode=0700,username={options.user}",
         *([f"domain={options.domain}"] if options.domain else []),
@@ -70,14 +72,13 @@ def mount(url: ShareUrl, folder: Path, access: Access) -> Mount:
             f"cannot mount share '{url}': {quoted(said.splitlines()[:1])}",
             hint=_HINTS.get(int(number[1]) if number else 0, "dmesg may say more: check the server and its log"),
         ) from None
-    signal.signal(INTERRUPT, lambda *_: None)
     sealed = ", encrypted" if options.seal else ", signed"
-    over = threading.Event()
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # now: later it may wait for the server
     return Mount(
         how=f"SMB 3{sealed}",
-        give_up=partial(_give_up, held, over),
-        close=partial(_close, held, over),
+        give_up=partial(_give_up, held),
+        close=partial(os.close, held),
+        passing=PASSING,
         no_journal=SCHEMES["smb"].inplace,
     )
 
@@ -93,26 +94,7 @@ def _password(access: Access, what: str) -> str:
     return password
 
 
-def _give_up(folder: int, over: threading.Event) -> None:
-    """Let calls to a mounted share fail: later ones at once, those that wait for the server as soon as they can.
-
-    The kernel has a switch for the former (fs/smb/client/ioctl.c, cifs_shutdown()). A call that waits does so until a
-    signal comes, and Python then makes it again (PEP 475): all threads get one each second until it is over.
-    """
+def _give_up(folder: int) -> None:
+    """Let all later calls to a mounted share fail at once (kernel: fs/smb/client/ioctl.c, cifs_shutdown())."""
     with suppress(OSError):
         fcntl.ioctl(folder, _SHUTDOWN, b"\0\0\0\0")
-    threading.Thread(target=_interrupt, args=[over], name="given up", daemon=True).start()
-
-
-def _close(folder: int, over: threading.Event) -> None:
-    os.close(folder)
-    over.set()
-
-
-def _interrupt(over: threading.Event) -> None:
-    while not over.wait(1):
-        own = threading.get_ident()
-        for thread in threading.enumerate():
-            if thread.ident and thread.ident != own:
-                with suppress(OSError):  # it has just ended
-                    signal.pthread_kill(thread.ident, INTERRUPT)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -39,10 +40,22 @@ class Source(Protocol):
 
 
 class LocalFile:
-    """A file on a disk or a mounted share, opened as guarded.opened() does; none above limit bytes is."""
+    """A file on a disk or a mounted share, opened as guarded.opened() does; none above limit bytes is.
 
-    def __init__(self, path: Path, limit: int | None = None, top: Path | None = None) -> None:
-        self._path, self._limit, self._top = path, limit, top
+    again: which errors pass (guarded.patiently).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limit: int | None = None,
+        top: Path | None = None,
+        again: Callable[[OSError], bool] = guarded.passes,
+    ) -> None:
+        self._path, self._limit, self._top, self._again = path, limit, top, again
+
+    def _opened(self) -> int:
+        return guarded.opened(self._path, self._limit, top=self._top, again=self._again)
 
     @property
     def name(self) -> str:
@@ -51,7 +64,7 @@ class LocalFile:
 
     def size(self) -> int:
         """Return how many bytes it has. Raises OSError."""
-        fd = guarded.opened(self._path, self._limit, top=self._top)
+        fd = self._opened()
         try:
             return os.fstat(fd).st_size
         finally:
@@ -59,13 +72,21 @@ class LocalFile:
 
     def read(self, at: int, count: int) -> bytes:
         """Return count bytes from byte at on, fewer at its end. Raises OSError."""
-        with os.fdopen(guarded.opened(self._path, self._limit, top=self._top), "rb") as file:
-            file.seek(at)
-            return file.read(count)
+        found = bytearray()
+        fd = self._opened()
+        try:
+            while len(found) < count:
+                block = min(count - len(found), pipes.BLOCK)
+                if not (data := guarded.patiently(partial(os.pread, fd, block, at + len(found)), self._again)):
+                    break
+                found += data
+        finally:
+            os.close(fd)
+        return bytes(found)
 
     def blocks(self) -> Generator[bytes]:
         """Yield it block by block. Raises Failed."""
-        return pipes.file_blocks(self._path, self._limit, top=self._top)
+        return pipes.file_blocks(self._path, self._limit, top=self._top, again=self._again)
 
 
 def local(path: Path, limit: int | None = None, top: Path | None = None) -> Stored:

@@ -186,7 +186,9 @@ def test_what_a_share_cannot_do_is_refused_by_name(line: str, option: str) -> No
 def test_the_page_has_each_option_of_a_share() -> None:
     page = Path(__file__).parents[3] / "docs/shares.md"
     assert share_options.as_markdown() in page.read_text()
-    assert [option.name for option in share_options.SHARE_OPTIONS] == [field.name for field in fields(ShareOptions)]
+    assert [option.name.replace("-", "_") for option in share_options.SHARE_OPTIONS] == [
+        field.name for field in fields(ShareOptions)
+    ]
 
 
 @pytest.mark.parametrize(

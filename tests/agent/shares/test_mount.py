@@ -64,7 +64,7 @@ def test_smb_is_signed_and_its_password_is_in_no_process_list(
         "ro" if read_only else "rw",
         "vers=3",
         "sec=ntlmsspi",
-        "hard",
+        "soft",
         "cache=none",
     }
     assert expected | {"username=u", "domain=d", "port=1445"} <= words

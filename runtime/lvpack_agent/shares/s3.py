@@ -1,0 +1,240 @@
+"""Shares by S3: objects in a bucket, whose names begin with what the URL has as its path.
+
+S3 has no folders and no renames: a set is under its name from the beginning, and none until manifest.json is there.
+OpenStack Swift's s3api was tried.
+"""
+
+import errno
+import shutil
+import stat
+import time
+import xml.etree.ElementTree as xml
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from http.client import HTTPResponse
+from pathlib import Path
+from secrets import token_hex
+from ssl import SSLContext
+from urllib.parse import quote, urlsplit
+
+from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.printable import printable
+from lvpack_agent.session import Session
+from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares import tls
+from lvpack_agent.shares.http import LIST_MOST, Dav
+from lvpack_agent.shares.http_wire import Answer, Http
+from lvpack_agent.shares.remote import Look, RemoteShare
+from lvpack_agent.shares.s3_sign import Signer, query
+from lvpack_agent.shares.s3_upload import Upload
+from lvpack_agent.shares.share import Access
+from lvpack_agent.shares.stored import Sink
+from lvpack_agent.shares.url import ShareUrl
+from lvpack_agent.shares.waiting import Gone, Waiting
+from lvpack_agent.sizes import KIB
+
+_FOLDER = stat.S_IFDIR | 0o700
+# What a writer of a set leaves in its place until the set is complete.
+CLAIM = "lvpack-writes-"
+_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
+
+
+@contextmanager
+def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Iterator[RemoteShare]:
+    """Yield a share; folder is for what is about to be written. Raises Refused if an option or a secret is not fit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    where = endpoint(url, access)
+    pair = access.secrets.need("s3", f"the keys for bucket {url.host}").decode(errors="replace")
+    key, colon, secret = pair.rpartition(":")  # some access keys have a colon, no secret one has
+    if not colon or not key or not secret:
+        raise Refused("cannot use secret 's3': it is no pair of keys", hint="it is ACCESS-KEY:SECRET-KEY")
+    signer = Signer(access=key, secret=secret, region=access.options.region or "us-east-1")
+    waiting = Waiting(str(url), access.patience, session)
+    context = tls.context(access.secrets, folder) if where.scheme == "https" else None
+    server = Signed(where, access, context, signer, session)
+    client = S3(server, waiting, access.patience)
+    try:
+        client.greet()
+        yield RemoteShare(
+            name=str(url), folder=folder, no_journal=SCHEMES[url.scheme].inplace, remote=client, renames=False
+        )
+    finally:
+        server.drop()
+
+
+def endpoint(url: ShareUrl, access: Access) -> ShareUrl:
+    """Return the URL of a bucket and prefix at the server that lvpack.share=endpoint= names."""
+    if not access.options.endpoint:
+        raise Refused(
+            f"cannot use share '{url}': nothing says at which server", hint="lvpack.share=endpoint=https://HOST"
+        )
+    parts = urlsplit(access.options.endpoint)
+    host, path = parts.hostname or "", url.path
+    if access.options.path_style:
+        path = f"/{url.host}{path}"
+    else:
+        host = f"{url.host}.{host}"
+    return ShareUrl(scheme=parts.scheme, host=host, port=parts.port, path=path)
+
+
+class Signed(Http):
+    """A server of S3: each request is signed. A clock that the server calls wrong is set by the server's, for that."""
+
+    def __init__(
+        self, url: ShareUrl, access: Access, context: SSLContext | None, signer: Signer, session: Session
+    ) -> None:
+        super().__init__(url, access.secrets, context)
+        self._signer, self._session, self._ahead = signer, session, 0.0
+        self.path_style = access.options.path_style
+
+    def path(self, name: str, *, folder: bool = False) -> str:
+        """Return the path of a name, encoded as it is signed."""
+        return quote(f"{self.url.path.rstrip('/')}/{name}".rstrip("/"), safe="/~") + ("/" if folder else "")
+
+    def signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        """Return the headers of a request with its signature."""
+        return self._signer.headers(method, path, headers, body, self._host(), time.time() + self._ahead)
+
+    def _check(self, method: str, response: HTTPResponse) -> None:
+        if response.status < 300:
+            return
+        code = _text(response.read(64 * KIB), "Code") if method != "HEAD" else ""
+        self.drop()
+        if code == "RequestTimeTooSkewed" and not self._ahead:
+            self._ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
+            self._session.warn(f"the clock of this machine differs from the server's by {abs(self._ahead):.0f} s")
+            raise Gone("the clocks differ")
+        if code in _KEYS:
+            raise Failed(
+                f"cannot log in at {self._host()}: {printable(code)}",
+                hint="check secret 's3' (ACCESS-KEY:SECRET-KEY), and lvpack.share=region=",
+            )
+        if code == "NoSuchBucket":
+            raise Failed(
+                f"cannot use share at {self._host()}: there is no such bucket", hint="make it, or correct the URL"
+            )
+        if response.status == 403:
+            raise PermissionError(errno.EACCES, f"Permission denied{f' ({printable(code)})' if code else ''}")
+        raise self.refusal(response.status, code or response.reason)
+
+
+class S3(Dav):
+    """A client of a server (Remote). Of what is there only what it has written itself is removed."""
+
+    def __init__(self, server: Signed, waiting: Waiting, patience: float) -> None:
+        super().__init__(server, waiting, patience)
+        self._path_style = server.path_style
+        self._written: set[str] = set()
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", most: int = 0
+    ) -> Answer:
+        """Send a request, and wait for a server that is away."""
+        return self._do(lambda: self._server.ask(method, path, headers, body, most))
+
+    def greet(self) -> None:
+        """See that the bucket is there, and lets us in."""
+        self._list("", 1)
+
+    def _list(self, folder: str, most: int = 1000) -> list[str]:
+        bucket, prefix = self._bucket(folder)
+        found, token = list[str](), ""
+        while True:
+            asked = {"list_type": "2", "prefix": prefix, "delimiter": "/", "max_keys": str(most)}
+            asked |= {"continuation_token": token} if token else {}
+            tree = _parsed(self.ask("GET", bucket + query(**asked), most=LIST_MOST).body)
+            for path in ("{*}Contents/{*}Key", "{*}CommonPrefixes/{*}Prefix"):
+                found += [(key.text or "").removeprefix(prefix).rstrip("/") for key in tree.iterfind(path)]
+            token = tree.findtext("{*}NextContinuationToken") or ""
+            if not token or most < 1000:
+                return [name for name in found if name and "/" not in name]
+
+    def _bucket(self, folder: str) -> tuple[str, str]:
+        """Return the path of the bucket in a request, and what names below a folder begin with."""
+        url = self._server.url
+        first, _, rest = url.path.strip("/").partition("/")
+        path, prefix = (f"/{quote(first, safe='~')}/", rest) if self._path_style else ("/", url.path.strip("/"))
+        return path, "".join(f"{part}/" for part in (prefix, folder) if part)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder."""
+        return self._list(folder)
+
+    def look(self, name: str) -> Look:
+        """Look at what has a name; what names of objects begin with counts as a folder. Raises FileNotFoundError."""
+        try:
+            return super().look(name)
+        except FileNotFoundError:
+            if not self._list(name, 1):
+                raise
+            return Look(size=0, mode=_FOLDER, modified=0.0)
+
+    @contextmanager
+    def created(self, name: str, most: int = 0) -> Iterator[Sink]:
+        """Yield what writes a new object of at most so many bytes; it is there at the end."""
+        upload = Upload(self, self._server.path(name), most, _found)
+        try:
+            yield upload.write
+            upload.finish()
+        except BaseException:
+            upload.abort()
+            raise
+        self._written.add(name)
+
+    def make_folder(self, name: str) -> None:
+        """Claim the place of a set. Raises FileExistsError if anything is there, or another writer has come as well."""
+        if "/" in name:
+            return  # there are no folders
+        claim = f"{name}/{CLAIM}{token_hex(8)}"
+        with self.created(claim) as sink:
+            sink(b"\n")
+        if self._list(name) != [claim.rpartition("/")[2]]:
+            self.remove(claim)
+            raise FileExistsError(errno.EEXIST, "File exists", name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Let go of the place of a set that is complete."""
+        for name in [n for n in self._written if n.startswith(f"{new}/{CLAIM}")]:
+            self.remove(name)
+
+    def replace(self, old: str, new: str) -> None:
+        """Give an object a name, also if another one has it."""
+        self.ask("PUT", self._server.path(new), {"x-amz-copy-source": self._source(old)})
+        self.remove(old)
+
+    def _source(self, name: str) -> str:
+        path = self._server.path(name)
+        return path if self._path_style else f"/{self._server.url.host.partition('.')[0]}{path}"
+
+    def remove(self, name: str) -> None:
+        """Remove an object."""
+        self.ask("DELETE", self._server.path(name))
+        self._written.discard(name)
+
+    def remove_all(self, name: str) -> None:
+        """Remove what was written of a set; what others have put there stays."""
+        for one in [n for n in self._written if n.startswith(f"{name}/")]:
+            self.remove(one)
+
+
+def _parsed(body: bytes) -> xml.Element:
+    try:
+        return xml.fromstring(body)
+    except xml.ParseError as error:
+        raise OSError(errno.EPROTO, f"the server's answer cannot be read: {error}") from None
+
+
+def _text(body: bytes, name: str) -> str:
+    try:
+        return xml.fromstring(body).findtext(f"{{*}}{name}") or ""
+    except xml.ParseError:
+        return ""
+
+
+def _found(body: bytes, name: str) -> str:
+    """Return what an answer has under a name. Raises OSError if it is another one, such as an error."""
+    if not (text := _text(body, name)):
+        raise OSError(errno.EIO, f"the server says: {printable(_text(body, 'Code') or 'nothing of ' + name)}")
+    return text
