@@ -193,7 +193,7 @@ def test_a_server_of_smb_that_stays_away_ends_the_run(lab: Lab, how: str) -> Non
         report = guest.console.result(300)
         assert_ended(report, "failed", "cannot reach share", "did not answer for 15 s")
         assert guest.must("grep -c lvpack/share /proc/mounts || true", 60).strip() == "0"
-        assert guest.must("dmsetup ls; losetup -a", 60).strip() in ("", "No devices found")
+        assert guest.must("dmsetup ls", 60).strip() == "No devices found"
 
 
 def stick(lab: Lab, kind: str, label: str, name: str = "", size: int = 256 * MIB) -> Path:
