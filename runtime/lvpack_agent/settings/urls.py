@@ -13,8 +13,9 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,6
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 # What stands behind the first colon after "://", up to the last "@": a password, whatever else it may hold.
 _USER_PASSWORD = re.compile(r"(://[^:@/]*:).*@", re.DOTALL)
-# A key that says of its value that it is a secret, in lvpack.share= or in a line of lvpack.config.
-_USER_KEY = re.compile(r"(\buser=[^,:%]*[:%])[^,]*")
+# A user with a password behind; a rule of lvpack.grow may end so, and has nothing behind (user=50%). A key that says of
+# its value that it is a secret, in lvpack.share= or in a line of lvpack.config.
+_USER_KEY = re.compile(r"(\buser=[^,:%]*[:%])[^,]+")
 _SECRET_KEY = re.compile(r"([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=\s*)[^,]+", re.IGNORECASE)
 
 

@@ -167,6 +167,12 @@ def test_a_secret_in_an_option_is_refused_and_not_shown(word: str) -> None:
     assert SECRET not in refused.value.message + refused.value.hint
 
 
+def test_what_is_no_secret_is_shown() -> None:
+    """An LV may be called so."""
+    with pytest.raises(Refused, match=r"'lvpack\.grow=user=50%,user=10%': two rules name 'user'"):
+        parse(["lvpack.action=restore", "lvpack.source=nfs://h/x/one", "lvpack.grow=user=50%,user=10%"])
+
+
 @pytest.mark.parametrize(
     ("line", "option"),
     [
