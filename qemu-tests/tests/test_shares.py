@@ -34,12 +34,14 @@ OUT, BACK = "does not answer; the run waits for it, ", "answers again after"
 
 
 def round_trip(guest: Sharing, url: str, *words: str, **secrets: str) -> None:
-    """Pack the guest's disk to a share, verify the set, restore it, and compare."""
+    """Pack the guest's disk to a share, verify the set, plan its restore, restore it, and compare."""
     report = guest.run(*BACKUP, f"lvpack.target={url}", *words, **secrets)
     assert report.status == "ok", report
     assert all("left out" in warning for warning in report.warnings), report
     report = guest.run("lvpack.action=verify", f"lvpack.source={url}/one", *words, **secrets)
     assert report.status == "ok", report
+    report = guest.run("lvpack.action=plan", "lvpack.disk=/dev/vdb", f"lvpack.source={url}/one", *words, **secrets)
+    assert (report.status, report.message) == ("ok", "planned: image set one can be restored to /dev/vdb"), report
     report = guest.run(*RESTORE, f"lvpack.source={url}/one", *words, **secrets)
     assert report.status == "ok", report
     guest.compare()
@@ -245,8 +247,9 @@ def test_a_share_is_never_on_a_disk_that_is_packed_or_restored_to(lab: Lab) -> N
         report = guest.run("lvpack.action=restore", "lvpack.source=file://DATA/one", "lvpack.disk=/dev/vdc")
         assert_ended(report, "refused", "file://DATA", "lvpack.disk= names it")
         guest.must("wipefs -q -a /dev/vda /dev/vdd && udevadm settle")
-        report = guest.run("lvpack.action=restore", "lvpack.source=file://DATA/one", "lvpack.overwrite=yes")
-        assert_ended(report, "refused", "there are 3")  # not the stick
+        for action in ("restore", "plan"):
+            report = guest.run(f"lvpack.action={action}", "lvpack.source=file://DATA/one", "lvpack.overwrite=yes")
+            assert_ended(report, "refused", "there are 3")  # not the stick
 
 
 @full
