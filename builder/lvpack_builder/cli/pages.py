@@ -13,7 +13,7 @@ assert tuple(_TITLES) == GROUPS
 _ABOUT = (
     "lvpack turns a Linux server that lives on LVM into the smallest disk image that still boots, and puts such an "
     "image back on any machine it fits. `lvpack build` makes a live image. Booted on the server, with options on its "
-    "kernel command line, it packs the disk and writes an image set to a network share; the live image restores it.",
+    "kernel command line, it packs the disk and writes an image set to a share; the live image restores it.",
     "A disk image FILE may be raw, or qcow2 if its name ends in .qcow2. An IMAGE_SET is the folder that a backup has "
     "written to the share. ARG is a word of the kernel command line, such as `lvpack.action=plan`: lvpack.cmdline(7).",
 )
