@@ -100,7 +100,7 @@ class Http:
 
     def _response(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
         for _ in range(REDIRECTS):
-            response = self._once(method, path, headers, body)
+            response = self.once(method, path, headers, body)
             if response.status == 401 and not self._credentials:
                 self.drop()
                 self._credentials = self._found_credentials()
@@ -122,7 +122,8 @@ class Http:
             raise OSError(errno.EREMOTE, f"the server leads to another one, {place}: name that in the URL")
         return there.path + (f"?{there.query}" if there.query else "")
 
-    def _once(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+    def once(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+        """Send a request, and return the answer whatever its status is. Raises Gone, Refused."""
         fresh = self._kept is None
         try:
             connection = self._kept = self._kept or self.connection(ANSWER_SECONDS)
@@ -133,7 +134,7 @@ class Http:
             self.drop()
             # One that was kept may have been closed by the server meanwhile (RFC 9112, 9.5).
             if not fresh and isinstance(error, ConnectionError | http.client.RemoteDisconnected):
-                return self._once(method, path, headers, body)
+                return self.once(method, path, headers, body)
             raise self.gone(error) from None
 
     def connection(self, seconds: float) -> http.client.HTTPConnection:

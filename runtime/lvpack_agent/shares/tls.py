@@ -18,9 +18,19 @@ def context(secrets: Secrets, folder: Path) -> ssl.SSLContext:
 
     folder is one in memory, for the moment in which OpenSSL reads the latter. Raises Refused if a secret is not fit.
     """
+    made = believing(secrets.find("ca"))
+    if (certificate := secrets.find("client-cert")) is not None:
+        _show(made, certificate, folder)
+    return made
+
+
+def believing(own: bytes | None) -> ssl.SSLContext:
+    """Return how TLS is spoken with who is believed: by the authorities of secret `ca`, or without it by Debian's.
+
+    No certificate is shown. Raises Refused if the secret is not fit.
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    own = secrets.find("ca")
     try:
         if own is not None:
             made.load_verify_locations(cadata=own.decode("ascii"))
@@ -28,8 +38,6 @@ def context(secrets: Secrets, folder: Path) -> ssl.SSLContext:
             made.load_verify_locations(cafile=str(AUTHORITIES))
     except (ssl.SSLError, UnicodeDecodeError):
         raise Refused("cannot use secret 'ca': it has no certificates", hint="it holds them in PEM") from None
-    if (certificate := secrets.find("client-cert")) is not None:
-        _show(made, certificate, folder)
     return made
 
 
