@@ -17,6 +17,7 @@ from lvpack_agent.machine.console import Console, command_line, console_devices,
 from lvpack_agent.machine.ending import Ending
 from lvpack_agent.network.options import network_options, network_words
 from lvpack_agent.network.up import Network
+from lvpack_agent.notify.notices import Notices
 from lvpack_agent.outcome import as_ours, disk_errors, say_notes, with_disk_errors
 from lvpack_agent.processes import run
 from lvpack_agent.report import Report
@@ -32,7 +33,9 @@ HALF_DONE = "half done"
 FLUSH_SECONDS, LOG_SECONDS = 300.0, 60.0
 
 
-def reported(settings: Settings, network: Network, session: Session, ending: Ending, secrets: Secrets) -> Report:
+def reported(
+    settings: Settings, network: Network, session: Session, ending: Ending, secrets: Secrets, notices: Notices
+) -> Report:
     """Run an action and return its report; every error becomes a report, and so does SIGTERM."""
     before = Counter(disk_errors())
     session.explain = lambda error: with_disk_errors(
@@ -45,6 +48,7 @@ def reported(settings: Settings, network: Network, session: Session, ending: End
             warn_of_missing_firmware(session)
             # Network cards ask for theirs when they are brought up; that may be why a share cannot be reached.
             undo.callback(warn_of_missing_firmware, session)
+            notices.begin(settings, secrets, network, session)
             message = actions.perform(settings, network, session, secrets)
         return session.ended(message)
     except BaseException as error:
@@ -111,11 +115,11 @@ def main(arguments: list[str]) -> int:
     console = Console.of_this_machine(places.LOG if options.died is None else None)
     session.out, session.logged = console.say, console.logged
 
-    def of_run(known: Settings) -> Secrets:
-        return Secrets(known.secrets, console.say, lambda what: ask(what, console_devices(), console.say))
+    def of_run(how: str) -> Secrets:
+        return Secrets(how, console.say, lambda what: ask(what, console_devices(), console.say))
 
     keep_out_of_core_dumps()
-    guards, ending = watchdog.Guards(console.say), Ending()
+    guards, ending, notices = watchdog.Guards(console.say), Ending(), Notices(of_run)
     session.is_ending = ending.is_waiting
     asked, settings = "", None
     try:
@@ -129,8 +133,8 @@ def main(arguments: list[str]) -> int:
         if options.died is not None:
             raise _died(options.died)
         # The network is this machine's, so its options hold for --cmdline too if that has none of its own.
-        network = Network(network_options(network_words(words(asked)) or words(command_line())))
-        settings = parse(words(asked), lambda known: actions.fetch(known, network, console.say, of_run(known)))
+        network = notices.network = Network(network_options(network_words(words(asked)) or words(command_line())))
+        settings = parse(words(asked), lambda known: actions.fetch(known, network, console.say, of_run(known.secrets)))
         if boots:
             _leave_word(settings)
         if settings is None:
@@ -145,9 +149,10 @@ def main(arguments: list[str]) -> int:
             guards.disarm()
         elif boots and settings.onerror != "shell":
             guards.arm()
-        report = reported(settings, network, session, ending, of_run(settings))
+        report = reported(settings, network, session, ending, of_run(settings.secrets), notices)
     except BaseException as error:
         report = session.stopped(as_ours(error, "start"))
+    notices.prepare(settings, asked, is_killed=options.died is not None)
     forget()
     with suppress(LvpackError):  # it starts again, what it was told to do or not
         guards.disarm()
@@ -159,6 +164,8 @@ def main(arguments: list[str]) -> int:
         follows = settings.after if settings and report.status == "ok" else onerror
         with suppress(OSError):
             places.SAID.write_text(f"{follows}\n")
+    notices.end(report, console.say)  # whoever ends this agent while it waits finds what follows
+    if boots:
         half_done = report.status != "ok" and _may_be_half_done(settings, asked)
         follow(follows, console, session.disk, half_done=half_done)
     return 0 if report.status == "ok" else 1

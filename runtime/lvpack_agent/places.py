@@ -13,6 +13,8 @@ SAID = RUN / "said"
 ONERROR = RUN / "onerror"
 # How the log of a backup is left on its share if the agent is killed: there while the share takes one.
 LEAVES = RUN / "leaves"
+# Who is to be told of the result if the agent is killed.
+NOTIFY = RUN / "notify"
 # Where the share is mounted.
 SHARE = RUN / "share"
 # There while the share does not answer: clocks that measure others' silence stand still.

@@ -25,6 +25,7 @@ from lvpack_agent.layout.disks import PartitionTable
 from lvpack_agent.layout.extents import Move, Segment
 from lvpack_agent.layout.volumes import MetadataArea
 from lvpack_agent.lvm import tags
+from lvpack_agent.notify import notices
 from lvpack_agent.processes import Completed
 from lvpack_agent.progress import TICK_SECONDS
 from lvpack_agent.report import RESULT_MARK, Report, Sizes, Timings
@@ -105,6 +106,19 @@ def test_what_the_shell_script_says() -> None:
     [text] = re.findall(r"LVPACK-RESULT: (\{.*?\})", START_AGENT.read_text())
     [page] = re.findall(r"a shell script says the line: it has (.*?) only", prose())
     assert list(json.loads(text)) == re.findall(r"`(\w+)`", page)
+
+
+def test_each_key_of_what_a_receiver_gets() -> None:
+    report = Report(status="ok", action="", message="")
+    began, ended = notices.started(Session(action="", out=print)), notices.result(report)
+    page = rows("What a receiver gets")
+    assert began.keys() == {key for key, cells in page.items() if cells[0]}
+    assert ended.keys() - result(report).keys() == {key for key, cells in page.items() if cells[1] == "yes"}
+    assert {key for key, cells in page.items() if cells[1] == "as there"} <= result(report).keys()
+    assert result(report).items() <= ended.items()
+    assert [began["event"], ended["event"]] == ["started", "result"]
+    for key, cells in page.items():
+        assert type(began[key]) is type(ended[key]) is JSON[cells[2]]
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def run(
     memory: int,
     folder: Path | None,
 ) -> int:
-    """Run the live image in QEMU against disk images. Exit status: 0 ok, 1 failed, 2 refused."""
+    """Run the live image in QEMU, on disk images. Exit: 0 ok, 1 failed, 2 refused."""
     if share:
         _refuse_other_shares(arguments)
     hidden = tuple(secret_file(text) for text in secrets)

@@ -59,6 +59,11 @@ class Network:
         mark.write_text(wanted)
 
 
+def has_failed() -> bool:
+    """Return whether an agent, maybe an earlier one, has tried to bring the network up, and no address came."""
+    return places.NETWORK.exists() and not (places.NETWORK / MARK).exists()
+
+
 def _clear() -> None:
     """Take away what an earlier agent set up by other options; addresses by a router's advertisement stay."""
     (places.NETWORK / MARK).unlink(missing_ok=True)

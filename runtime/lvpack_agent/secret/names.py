@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lvpack_agent.settings.receivers import SECRET_NAMES
 from lvpack_agent.sizes import KIB
 
 # No secret is larger; the longest are lists of host keys.
@@ -36,7 +37,8 @@ NAMES: tuple[Name, ...] = (
     Name(name="s3", meaning="the keys for an `s3://` share: `ACCESS-KEY:SECRET-KEY`"),
     Name(
         name="ca",
-        meaning="the certificates, in PEM, of the only authorities that are believed of `https://` and `s3://` shares",
+        meaning="the certificates, in PEM, of the only authorities that are believed of `https://` and `s3://` shares, "
+        "and of receivers",
         typed=False,
     ),
     Name(
@@ -44,6 +46,11 @@ NAMES: tuple[Name, ...] = (
         meaning="the certificate that the machine shows an `https://` share, and its key, in PEM",
         typed=False,
     ),
+    Name(
+        name=SECRET_NAMES[0],
+        meaning="the URL of a receiver, for `lvpack.notify=secret:notify`: `https://…` or `get+https://…`",
+    ),
+    *(Name(name=name, meaning=f"the same, for `lvpack.notify=secret:{name}`") for name in SECRET_NAMES[1:]),
 )
 BY_NAME = {name.name: name for name in NAMES}
 

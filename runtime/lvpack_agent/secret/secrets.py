@@ -1,7 +1,7 @@
 """The secrets of a run: looked for when they are needed, and gone when the run is over."""
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from lvpack_agent import guarded, places
@@ -57,6 +57,13 @@ class Secrets:
             self._say(f"secret {name}: by {where}")
             self._found[name] = text
         return self._found[name]
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Take those of the initrd that have these names now, before forget(). One that is not fit is none."""
+        for name in names:
+            with suppress(Refused):
+                if _from_initrd(name) is not None:
+                    self.need(name, "")
 
     def _looked_for(self, name: str, what: str) -> tuple[str, bytes]:
         if self._how == "none":

@@ -127,7 +127,7 @@ def _given(arguments: Iterable[str]) -> dict[str, list[str]]:
         key, equals, text = word.removeprefix(PREFIX).partition("=")
         if key not in BY_NAME:
             raise Refused(
-                f"cannot use option '{PREFIX}{key}': there is no such option",
+                f"cannot use option '{PREFIX}{masked(key)}': there is no such option",
                 hint=f"the options are {', '.join(PREFIX + name for name in BY_NAME)}",
             )
         if not equals:
@@ -141,7 +141,7 @@ def _settings(given: dict[str, list[str]]) -> Settings:
     for option in OPTIONS:
         texts = given.get(option.name, [option.default])
         read = [_value(option, text, explicit=option.name in given) for text in texts]
-        values[option.name] = tuple(read) if option.repeatable else read[-1]
+        values[option.name] = tuple(filter(None, read)) if option.repeatable else read[-1]
     return Settings(**values)
 
 
@@ -154,6 +154,6 @@ def _value(option: Option, text: str, *, explicit: bool) -> Any:
         return option.read(text)
     except ValueError as error:
         raise Refused(
-            f"cannot use option '{PREFIX}{option.name}={masked(text)}': {error}",
+            f"cannot use option '{PREFIX}{option.name}={option.shown(text)}': {error}",
             hint=f"{PREFIX}{option.name} takes {option.values}",
         ) from None

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lvpack_agent.settings import receivers
 from lvpack_agent.settings.growing import grow
 from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, patience, scratch, yes_no
 from lvpack_agent.settings.share_options import FORM, share_options
-from lvpack_agent.settings.urls import FORMS, url
+from lvpack_agent.settings.urls import FORMS, masked, url
 from lvpack_agent.settings.values import ShareOptions
 
 PREFIX = "lvpack."
@@ -20,7 +21,7 @@ class Option:
     """One option: name without prefix, its values for people, the default as text, its reader and its meaning.
 
     group: one of GROUPS; brief: what --help has room for, at most 52 characters; unset: the value if there is neither
-    the option nor a default.
+    the option nor a default; shown: returns a value as an error may show it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Option:
     meaning: str
     repeatable: bool = False
     unset: Any = ""
+    shown: Callable[[str], str] = masked
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -274,6 +276,19 @@ OPTIONS: tuple[Option, ...] = (
         default="shell",
         read=one_of("shell", "poweroff", "reboot", "halt"),
         meaning="what follows a refused or failed run",
+    ),
+    Option(
+        name="notify",
+        group="after",
+        brief="who is told of it: a URL that takes a POST",
+        values=receivers.FORM,
+        default="",
+        read=receivers.receiver,
+        meaning="who is told, by a POST of JSON, that a run begins and what has come of it; get+: by a GET instead, "
+        "with {status} and the like in the URL filled in; secret:NAME: the URL is that secret. A receiver that is down "
+        "is a warning ([notify](notify.md))",
+        repeatable=True,
+        shown=receivers.shown,
     ),
     Option(
         name="config",

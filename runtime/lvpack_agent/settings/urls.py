@@ -16,6 +16,8 @@ _USER_PASSWORD = re.compile(r"(://[^:@/]*:).*@", re.DOTALL)
 # A user with a password behind; a rule of lvpack.grow may end so, and has nothing behind (user=50%). A key that says of
 # its value that it is a secret, in lvpack.share= or in a line of lvpack.config.
 _USER_KEY = re.compile(r"(\buser=[^,:%]*[:%])[^,]+")
+# A receiver of lvpack.notify in a line or a key that is not well formed: its URL may be a secret.
+_RECEIVER = re.compile(r"((?:^|\blvpack\.)notify).+", re.DOTALL)
 _SECRET_KEY = re.compile(r"([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=\s*)[^,]+", re.IGNORECASE)
 
 
@@ -69,6 +71,7 @@ FORMS = ", ".join(dict.fromkeys(scheme.form for scheme in SCHEMES.values()))
 
 def masked(text: str) -> str:
     """Return text of an option as it may be shown: what looks like a password in it is ***."""
+    text = _RECEIVER.sub(r"\1***", text)
     return _SECRET_KEY.sub(r"\1***", _USER_KEY.sub(r"\1***", _USER_PASSWORD.sub(r"\1***@", text)))
 
 
@@ -103,7 +106,7 @@ def _read(text: str, beside: int) -> str:
             "a password is no part of it, nor a user, but for sftp://. lvpack.share=user=NAME has the user; a password "
             "is a secret (lvpack build --secret), for everybody reads a command line"
         )
-    if not scheme.local and (not _HOST.fullmatch(host) or not _is_address(text)):
+    if not scheme.local and not is_server(host, text):
         raise ValueError(f"'{host}' is not a HOST or HOST:PORT")
     if re.search(r"[\\?#]", rest):  # a byte that is not UTF-8 has become \xNN
         raise ValueError("a backslash, '?' and '#' in its path are written as %5C, %3F and %23, in UTF-8")
@@ -122,8 +125,10 @@ def _read(text: str, beside: int) -> str:
     return text
 
 
-def _is_address(url: str) -> bool:
-    """Return whether a URL's port is one, and what its host has in brackets an IPv6 address."""
+def is_server(host: str, url: str) -> bool:
+    """Return whether the HOST or HOST:PORT of a URL is one: names, a port, in brackets an IPv6 address."""
+    if not _HOST.fullmatch(host):
+        return False
     try:
         parts = urlsplit(url)
         if "[" in parts.netloc:

@@ -106,6 +106,7 @@ class Settings:
     patience: int
     after: str
     onerror: str
+    notify: tuple[str, ...]
     config: str
 
     @property

@@ -17,7 +17,7 @@ from lvpack_agent.shares import nfs
 folder = Path(sys.argv[1])
 console.COMMAND_LINE, console.ACTIVE_CONSOLES = folder / "cmdline", folder / "active"
 places.RUN = folder / "run"
-for name in ("LOG", "SAID", "ONERROR", "LEAVES", "SHARE", "AWAY", "HUNG", "SECRETS"):
+for name in ("LOG", "SAID", "ONERROR", "LEAVES", "NOTIFY", "NETWORK", "SHARE", "AWAY", "HUNG", "SECRETS"):
     setattr(places, name, places.RUN / getattr(places, name).name)
 watchdog.PANIC, watchdog.ABOUT, powerbutton.INPUTS = folder / "panic", folder / "watchdog", folder / "input"
 watchdog.PANIC.touch()
@@ -53,7 +53,7 @@ class Machine:
         (self.folder / "cmdline").write_bytes(words + b"\n")
         environment = {"PATH": str(self.folder / "bin")}
         command = [sys.executable, "-c", AGENT, str(self.folder), *arguments]
-        return run(command, env=environment, ok=range(256), timeout=30)
+        return run(command, env=environment, ok=range(-64, 256), timeout=45)
 
     def ended_by(self) -> str:
         path = self.folder / "ended-by"

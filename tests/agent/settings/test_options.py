@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.settings import share_options, table
+from lvpack_agent.settings import receivers, share_options, table
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import OPTIONS
 from lvpack_agent.settings.values import Compression, Grow, Settings, ShareOptions
@@ -90,6 +90,29 @@ def test_defaults_are_readable_and_last_wins() -> None:
         "lvpack.grow=root=5G,root=max",
         "lvpack.grow=root=fill",
         "lvpack.grow=fill,root=5G",
+        "lvpack.notify=",
+        "lvpack.notify=hooks.example/x",
+        "lvpack.notify=nfs://h/x",
+        "lvpack.notify=https://",
+        "lvpack.notify=https:///x",
+        "lvpack.notify=https://h:0/x",
+        "lvpack.notify=https://h:99999/x",
+        "lvpack.notify=https://[1.2.3.4]/x",
+        "lvpack.notify=https://h/\xfc",
+        "lvpack.notify=https://h/x#y",
+        "lvpack.notify=https://h/a b",
+        "lvpack.notify=https://h/'x'",
+        "lvpack.notify=https://h/$x",
+        "lvpack.notify=https://h/%x",
+        "lvpack.notify=https://h/{status}",
+        "lvpack.notify=get+https://h/x",
+        "lvpack.notify=get+https://h/{name}",
+        "lvpack.notify=get+https://h/{status}/{colour}",
+        "lvpack.notify=get+https://h/{status",
+        "lvpack.notify=post+https://h/x",
+        "lvpack.notify=secret:",
+        "lvpack.notify=secret:smb",
+        "lvpack.notify=secret:notify-5",
     ],
 )
 def test_wrong_words_are_refused_by_name(word: str) -> None:
@@ -156,15 +179,55 @@ SECRET = "Sesame"
         f"lvpack.share=user=u%{SECRET}",
         f"lvpack.share=user=u:{SECRET}",
         f"lvpack.password={SECRET}",
+        f"lvpack.notify=https://user:{SECRET}@h/x",
+        f"lvpack.notify=https://user:{SECRET}/{SECRET}@h/{SECRET}@x",
+        f"lvpack.notify=https://h/{SECRET} x",
+        f"lvpack.notify=https://h/x?token={SECRET}#",
+        f"lvpack.notify=get+https://h/{SECRET}",
+        f"lvpack.notify=htps://h/{SECRET}",
+        f"lvpack.notify=secret:https://h/{SECRET}",
+        f"lvpack.notify={SECRET}",
+        f"lvpack.notify:https://h/{SECRET}=x",
+        f"lvpack.notify:https://h/{SECRET}",
     ],
 )
 def test_a_secret_in_an_option_is_refused_and_not_shown(word: str) -> None:
     with pytest.raises(Refused) as refused:
         parse(["lvpack.action=plan", word])
     assert SECRET not in refused.value.message + refused.value.hint
-    with pytest.raises(Refused) as refused:
-        parse(["lvpack.action=plan", "lvpack.config=nfs://h/x/f"], lambda _: f"password = {SECRET}")
-    assert SECRET not in refused.value.message + refused.value.hint
+    for line in (f"password = {SECRET}", f"lvpack.notify https://h/{SECRET}", f"notify = https://h/{SECRET}"):
+        with pytest.raises(Refused) as refused:
+            parse(["lvpack.action=plan", "lvpack.config=nfs://h/x/f"], lambda _, line=line: line)  # type: ignore[misc]
+        assert SECRET not in refused.value.message + refused.value.hint
+
+
+def test_receivers_of_each_kind() -> None:
+    def read(text: str) -> tuple[object, ...]:
+        found = receivers.of_url(text)
+        return found.get, found.scheme, found.host, found.port, found.target
+
+    assert read("https://hooks.example/a?c=%20&d=;") == (False, "https", "hooks.example", None, "/a?c=%20&d=;")
+    assert read("http://[fe80::1]:8080") == (False, "http", "fe80::1", 8080, "/")
+    assert read("get+https://h:1?s={status}&m={message}") == (True, "https", "h", 1, "/?s={status}&m={message}")
+    urls = ["https://h/x", "secret:notify", "secret:notify-4", "get+http://h/{exit}"]
+    settings = parse(["lvpack.action=plan", *(f"lvpack.notify={url}" for url in urls)])
+    assert settings and settings.notify == tuple(urls)
+    settings = parse(["lvpack.action=plan"])
+    assert settings and settings.notify == ()
+
+
+def test_a_file_of_options_has_receivers_too_unless_the_command_line_has() -> None:
+    text = "lvpack.notify = https://h/a?b=c\nlvpack.notify = secret:notify # of all hosts\n"
+    words = ["lvpack.action=plan", "lvpack.config=nfs://h/x/f"]
+    settings = parse(words, lambda _: text)
+    assert settings and settings.notify == ("https://h/a?b=c", "secret:notify")
+    settings = parse([*words, "lvpack.notify=https://h/z"], lambda _: text)
+    assert settings and settings.notify == ("https://h/z",)
+
+
+def test_the_page_has_each_word_in_braces() -> None:
+    page = Path(__file__).parents[3] / "docs/notify.md"
+    assert receivers.placeholders_as_markdown() in page.read_text()
 
 
 def test_what_is_no_secret_is_shown() -> None:
