@@ -52,21 +52,12 @@ def read_manifest(folder: Path, odd: Callable[[str], object] | None = None, sour
     read.
     """
     beside: list[str] = []
-    manifest = _manifest(folder, source)
-    if len(manifest.images) != len(manifest.packed.disks):
-        raise _damaged(folder, f"{MANIFEST} has {len(manifest.images)} images of {len(manifest.packed.disks)} disks")
-    if not 0 <= manifest.boot_disk < len(manifest.images):
-        raise _damaged(folder, f"{MANIFEST} says that disk {manifest.boot_disk} boots, and has no such disk")
-    _check_sizes(folder, manifest)
-    if cause := manifest.contradiction():
-        raise _damaged(folder, f"{MANIFEST} contradicts itself: {cause}")
+    manifest = manifest_of(folder, _text(folder, source))
     try:
         sums = read_sums(folder, beside.append, source)
     except OSError as error:
         raise _unreadable(folder, SUMS, error) from error
     for image in manifest.images:
-        if not _IMAGE.fullmatch(image.image):
-            raise _damaged(folder, f"{MANIFEST} has an image {image.image!a}, which is no name of one")
         if sums.get(image.image) != image.checksums.stored_sha256:
             raise _damaged(folder, f"{SUMS} and {MANIFEST} disagree about {image.image}")
     if fault := changed(folder, sums, [image.image for image in manifest.images], beside.append, source):
@@ -82,9 +73,27 @@ def read_manifest(folder: Path, odd: Callable[[str], object] | None = None, sour
     return manifest
 
 
-def _manifest(folder: Path, source: Source) -> Manifest:
+def _text(folder: Path, source: Source) -> bytes:
     try:
-        text = whole(source(folder / MANIFEST, MANIFEST_MOST), MANIFEST_MOST)
+        return whole(source(folder / MANIFEST, MANIFEST_MOST), MANIFEST_MOST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Refused(
+            f"cannot read image set '{folder.name}': there is no {MANIFEST} in it",
+            hint="give the folder that holds disk.img.zst",
+        ) from None
+    except OSError as error:
+        raise _unreadable(folder, MANIFEST, error) from error
+    except MemoryError:
+        raise _no_memory(folder) from None
+
+
+def manifest_of(folder: Path, text: bytes) -> Manifest:
+    """Return the manifest that manifest.json of a set holds, compared with itself; nothing else is read.
+
+    Raises Refused if it is of an unknown schema, Failed if it is damaged or contradicts itself.
+    """
+    # Nobody else holds text when it is let go of here: it may have as many bytes as memory has.
+    try:
         data = guarded.object_of(guarded.json_of(text))
         del text
         if data.get("schema") not in (SCHEMA, SCHEMA_SEVERAL):
@@ -93,20 +102,26 @@ def _manifest(folder: Path, source: Source) -> Manifest:
                 f"{SCHEMA} or {SCHEMA_SEVERAL}",
                 hint=f"use the lvpack that made it ({reprlib.repr(data.get('lvpack'))}); this is {VERSION}",
             )
-        return from_json(Manifest, data)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Refused(
-            f"cannot read image set '{folder.name}': there is no {MANIFEST} in it",
-            hint="give the folder that holds disk.img.zst",
-        ) from None
-    except OSError as error:
-        raise _unreadable(folder, MANIFEST, error) from error
+        manifest = from_json(Manifest, data)
     except ValueError as error:
         raise _damaged(folder, f"{MANIFEST} is damaged: {error}") from error
     except MemoryError:
-        raise Failed(
-            f"cannot read image set '{folder.name}': {MANIFEST} does not fit into memory", hint="use more memory"
-        ) from None
+        raise _no_memory(folder) from None
+    if len(manifest.images) != len(manifest.packed.disks):
+        raise _damaged(folder, f"{MANIFEST} has {len(manifest.images)} images of {len(manifest.packed.disks)} disks")
+    if not 0 <= manifest.boot_disk < len(manifest.images):
+        raise _damaged(folder, f"{MANIFEST} says that disk {manifest.boot_disk} boots, and has no such disk")
+    _check_sizes(folder, manifest)
+    if cause := manifest.contradiction():
+        raise _damaged(folder, f"{MANIFEST} contradicts itself: {cause}")
+    for image in manifest.images:
+        if not _IMAGE.fullmatch(image.image):
+            raise _damaged(folder, f"{MANIFEST} has an image {image.image!a}, which is no name of one")
+    return manifest
+
+
+def _no_memory(folder: Path) -> Failed:
+    return Failed(f"cannot read image set '{folder.name}': {MANIFEST} does not fit into memory", hint="use more memory")
 
 
 def _check_sizes(folder: Path, manifest: Manifest) -> None:

@@ -20,6 +20,23 @@ def keep_out_of_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def fit(name: str, where: str, text: bytes) -> bytes:
+    """Return a secret as it is used, one of one line without its end; where says whence it comes.
+
+    Raises Refused if it is empty or too long.
+    """
+    if BY_NAME[name].typed:
+        text = line(text)
+    if not text or len(text) > MOST:
+        raise Refused(
+            f"cannot use secret '{name}' of {where}: it has {len(text) or 'no'} bytes",
+            hint=f"it has one to {MOST:,} of them",
+        )
+    if BY_NAME[name].typed and (b"\n" in text or b"\0" in text):
+        raise Refused(f"cannot use secret '{name}' of {where}: it has several lines", hint="it is one line")
+    return text
+
+
 class Secrets:
     """The secrets of a run. how is lvpack.secrets: auto, ask or none.
 
@@ -45,15 +62,7 @@ class Secrets:
         """
         if name not in self._found:
             where, text = self._looked_for(name, what)
-            if BY_NAME[name].typed:
-                text = line(text)
-            if not text or len(text) > MOST:
-                raise Refused(
-                    f"cannot use secret '{name}' of {where}: it has {len(text) or 'no'} bytes",
-                    hint=f"it has one to {MOST:,} of them",
-                )
-            if BY_NAME[name].typed and (b"\n" in text or b"\0" in text):
-                raise Refused(f"cannot use secret '{name}' of {where}: it has several lines", hint="it is one line")
+            text = fit(name, where, text)
             self._say(f"secret {name}: by {where}")
             self._found[name] = text
         return self._found[name]

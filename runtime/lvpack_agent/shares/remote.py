@@ -154,6 +154,10 @@ class RemoteShare(Share):
         """Return the names in the share's folder, in order."""
         return sorted(self.remote.names(""))
 
+    def names_in(self, folder: Path) -> list[str]:
+        """Return the names in a folder below the share's own, in order."""
+        return sorted(self.remote.names(self._name(folder)))
+
     def text(self, name: str, limit: int) -> bytes:
         """Return what a small file holds that a person put there. No link is followed."""
         return RemoteFile(self.remote, name, limit).read(0, limit + 1)

@@ -100,7 +100,11 @@ class Share:
 
     def names(self) -> list[str]:
         """Return the names in the share's folder, in order."""
-        return sorted(path.name for path in self.folder.iterdir())
+        return self.names_in(self.folder)
+
+    def names_in(self, folder: Path) -> list[str]:
+        """Return the names in a folder below the share's own, in order."""
+        return sorted(path.name for path in folder.iterdir())
 
     def taken(self, name: str) -> bool:
         """Return whether anything has that name, be it a link that leads nowhere."""
