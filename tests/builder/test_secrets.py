@@ -33,7 +33,7 @@ def test_what_is_no_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "long").write_bytes(bytes(MOST + 1))
     for text in ("smb=", f"smb={tmp_path}/none", "smb", "sesame=x", f"smb={tmp_path}/empty", f"smb={tmp_path}/long"):
-        with pytest.raises(Refused, match="cannot pack secret") as refused:
+        with pytest.raises(Refused, match="cannot use secret") as refused:
             read_secrets([text])
         assert refused.value.hint
     (tmp_path / "file").write_text("x")

@@ -245,3 +245,52 @@ def test_a_set_that_somebody_else_made_steers_no_terminal(command: str, tmp_path
     lines = answer.output.splitlines()
     assert all(line.isprintable() for line in lines) and "warning    none" not in lines
     assert ("\\x1b]0;owned\\x07" in answer.output) is (command != "verify")
+
+
+@pytest.mark.parametrize(
+    ("url", "mount"),
+    [
+        ("nfs://nas:2050/back%20ups/one", "mount -t nfs -o ro,port=2050 'nas:/back ups' /mnt"),
+        ("nfs://[2001:db8::1]/b/one", "mount -t nfs -o ro '[2001:db8::1]:/b' /mnt"),
+        ("smb://nas/sets/deep/one", "mount -t cifs -o ro,user=NAME //nas/sets/deep /mnt"),
+        ("file://STICK/sets/one", "mount -o ro LABEL=STICK /mnt (or UUID=…)"),
+    ],
+)
+def test_a_share_that_is_to_be_mounted_is_refused_with_the_command(url: str, mount: str) -> None:
+    answer = said("verify", url)
+    assert "lvpack mounts no share on a workstation" in answer
+    assert f"mount it and name the folder: {mount}\n" in answer
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("sftp://me:open-Sesame@nas/x", "a password is no part of it"),
+        ("https://me:open-Sesame@nas/x", "a password is no part of it"),
+        ("ftp://nas/x", "this version of lvpack knows only"),
+        ("sftp://nas/x", "it has no user"),
+        ("https://nas/x/../y", "must not hold '..'"),
+        ("https://nas/x\n", "control characters"),
+    ],
+)
+@pytest.mark.parametrize("command", ["inspect", "verify", "plan", "convert"])
+def test_a_url_that_is_none_is_refused_and_no_password_is_shown(command: str, url: str, cause: str) -> None:
+    more = ["out.qcow2"] if command == "convert" else []
+    answer = CliRunner().invoke(main, [command, url, *more])
+    assert answer.exit_code == 2 and cause in answer.output, answer.output
+    assert "Sesame" not in answer.output
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (("-a", "lvpack.share=path-style"), "there is no such share"),
+        (("-a", "lvpack.vg=x"), "cannot use option 'lvpack.vg=x' here"),
+        (("-a", "lvpack.share=password=Sesame"), "would be a secret"),
+        (("--secret", "x=y"), "cannot use secret 'x'"),
+    ],
+)
+def test_options_that_no_share_has(tmp_path: Path, blog: Path, words: tuple[str, ...], cause: str) -> None:
+    write_set(tmp_path / "one", blog)
+    answer = said("verify", str(tmp_path / "one"), *words)
+    assert cause in answer and "Sesame" not in answer

@@ -47,7 +47,7 @@ from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import GIB, KIB, MIB, parse_size
 from lvpack_agent.snapshots import scratch_label
 from lvpack_builder.image import outputs
-from lvpack_builder.sets import describe, find
+from lvpack_builder.sets import describe, place
 from tests.agent.builders.journals import blog_record
 from tests.agent.builders.layouts import blog_layout
 from tests.agent.builders.sets import manifest_of, silent, write_image
@@ -240,7 +240,7 @@ def _manifest_used(data: bytes, folder: Path) -> None:
     (folder / files.MANIFEST).write_bytes(data)
     digests = [(hashlib.sha256(data).hexdigest(), files.MANIFEST), (DIGEST, "disk.img.zst")]
     (folder / files.SUMS).write_text("".join(f"{digest}  {name}\n" for digest, name in digests))
-    manifest = find.manifest_of("read", folder, silent)
+    manifest = place.manifest_of("read", folder, place.Means(say=silent))
     describe.describe(manifest)
     describe.plan_text(manifest)
     describe.restore_plan(manifest, [disk.size + GIB for disk in manifest.packed.disks], ["lvpack.grow=fill"], None)

@@ -19,6 +19,11 @@ FILE = click.Path(path_type=Path, readable=False)
 KERNEL_OPTIONS = f"\b\nKernel options, for -a ('lvpack options' and 'lvpack man cmdline' say more):\n{as_text()}"
 
 
+def note(text: str) -> None:
+    """Say a line on stderr, while the command goes on."""
+    click.echo(printable(text), err=True)
+
+
 def warn(text: str) -> None:
     """Say on stderr what people should look at, while the command goes on."""
     click.echo(f"warning: {printable(text)}", err=True)

@@ -20,10 +20,10 @@ def secret_file(text: str) -> tuple[str, Path]:
     name, equals, file = text.partition("=")
     if name not in BY_NAME:
         raise Refused(
-            f"cannot pack secret '{name}': there is none of that name", hint=f"the names are {', '.join(BY_NAME)}"
+            f"cannot use secret '{name}': there is none of that name", hint=f"the names are {', '.join(BY_NAME)}"
         )
     if not equals or not Path(file).is_file():
-        raise Refused(f"cannot pack secret '{name}': there is no file '{file}'", hint=f"write {name}=FILE")
+        raise Refused(f"cannot use secret '{name}': there is no file '{file}'", hint=f"write {name}=FILE")
     return name, Path(file)
 
 
@@ -35,10 +35,10 @@ def read_secrets(texts: Sequence[str]) -> dict[str, bytes]:
             with file.open("rb") as opened:
                 data = opened.read(MOST + 1)
         except OSError as error:
-            raise Refused(f"cannot pack secret '{name}': {error.strerror}", hint=f"check '{file}'") from None
+            raise Refused(f"cannot use secret '{name}': {error.strerror}", hint=f"check '{file}'") from None
         if not data or len(data) > MOST:
             raise Refused(
-                f"cannot pack secret '{name}': '{file}' has {f'more than {MOST:,}' if data else 'no'} bytes",
+                f"cannot use secret '{name}': '{file}' has {f'more than {MOST:,}' if data else 'no'} bytes",
                 hint=f"a secret has one to {MOST:,}",
             )
         found[name] = data

@@ -12,7 +12,8 @@ from lvpack_agent.image.losses import summary
 from lvpack_agent.image.manifest import Image, Manifest
 from lvpack_agent.image.pieces import Piece
 from lvpack_agent.processes import run
-from lvpack_builder.sets.find import image_set
+from lvpack_agent.shares.stored import Source
+from lvpack_builder.sets.place import Means, Place, opened_set
 
 
 def outputs(manifest: Manifest, out: Path) -> tuple[Path, ...]:
@@ -20,7 +21,7 @@ def outputs(manifest: Manifest, out: Path) -> tuple[Path, ...]:
     return tuple(out.with_stem(f"{out.stem}-{n}") if n else out for n in range(len(manifest.images)))
 
 
-def convert(path: Path, out: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
+def convert(place: Place, out: Path, how: Means, say: Callable[[str], None]) -> tuple[Path, ...]:
     """Write the packed disks of a set as qcow2 files, checked on the way; return their names.
 
     Raises Refused if one exists, before any is made.
@@ -29,8 +30,12 @@ def convert(path: Path, out: Path, say: Callable[[str], None]) -> tuple[Path, ..
         raise Refused(f"cannot convert to '{out}': it is not a .qcow2 file", hint="name it OUT.qcow2")
     if out.exists():
         raise _existing(out)
-    folder = image_set("convert", path)
-    manifest = check.read_manifest(folder, lambda cause: say(f"warning: {cause}"))
+    with opened_set("convert", place, how) as (folder, source):
+        return _converted(folder, source, out, say)
+
+
+def _converted(folder: Path, source: Source, out: Path, say: Callable[[str], None]) -> tuple[Path, ...]:
+    manifest = check.read_manifest(folder, lambda cause: say(f"warning: {cause}"), source)
     if missing := summary(manifest.unreadable):
         say(f"warning: {missing}")
     files = outputs(manifest, out)
@@ -39,7 +44,7 @@ def convert(path: Path, out: Path, say: Callable[[str], None]) -> tuple[Path, ..
             raise _existing(file)
     try:
         with tempfile.TemporaryDirectory(prefix=".lvpack-", dir=out.parent) as scratch:
-            made = [_converted(folder, image, Path(scratch), say) for image in manifest.images]
+            made = [_qcow2(folder, source, image, Path(scratch), say) for image in manifest.images]
             for new, file in zip(made, files, strict=True):
                 new.rename(file)
     except OSError as error:
@@ -53,7 +58,7 @@ def _existing(out: Path) -> Refused:
     return Refused(f"cannot convert to '{out}': it exists", hint="remove it, or name another file")
 
 
-def _converted(folder: Path, image: Image, scratch: Path, say: Callable[[str], None]) -> Path:
+def _qcow2(folder: Path, source: Source, image: Image, scratch: Path, say: Callable[[str], None]) -> Path:
     """Write an image as a qcow2 file in a scratch folder, and return that."""
     raw, new = scratch / "disk.img", scratch / f"{image.image}.qcow2"
     with os.fdopen(guarded.create(raw), "wb", buffering=0) as file:
@@ -62,7 +67,7 @@ def _converted(folder: Path, image: Image, scratch: Path, say: Callable[[str], N
             if not isinstance(piece, int):
                 os.pwrite(file.fileno(), piece, at)
 
-        check.check_image(folder, image, say, put)
+        check.check_image(folder, image, say, put, source)
         file.truncate(image.checksums.raw_size)
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, new])
     new.chmod(0o600)  # as the files of the set: it holds the same secrets

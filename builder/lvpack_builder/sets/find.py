@@ -1,12 +1,9 @@
 """The folder of an image set, told from all that a person may name instead."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from lvpack_agent.errors import Failed, Refused
-from lvpack_agent.image.check import read_manifest
 from lvpack_agent.image.files import MANIFEST, PARTIAL
-from lvpack_agent.image.manifest import Manifest
 from lvpack_builder.image import outputs
 
 HINT = "give the folder that holds disk.img.zst"
@@ -30,14 +27,6 @@ def image_set(verb: str, path: Path) -> Path:
     if cause:
         raise Refused(f"cannot {verb} '{folder}': {cause}", hint=hint)
     return folder
-
-
-def manifest_of(verb: str, path: Path, warn: Callable[[str], object]) -> Manifest:
-    """Return the manifest of an image set; warn of damage to what a restore does not need.
-
-    Raises Refused if it is no image set, Failed if it is damaged.
-    """
-    return read_manifest(image_set(verb, path), warn)
 
 
 def _other(folder: Path) -> tuple[str, str]:
