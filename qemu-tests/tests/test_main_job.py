@@ -168,6 +168,9 @@ def test_workstation_commands(packed: Path, tmp_path: Path) -> None:
     size = check.read_manifest(packed).packed.disks[0].size
     assert json.loads(run(["qemu-img", "info", "--output=json", out]).stdout)["virtual-size"] == size
     assert runs.drive(out).format == "qcow2"
+    listed = json.loads(cli.invoke(main, ["list", "--json", str(packed.parent)]).stdout)["sets"]
+    [row] = [row for row in listed if row["name"] == packed.name]
+    assert (row["state"], row["packed_disk"]) == ("complete", size)
 
 
 @packed_group

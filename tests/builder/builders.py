@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lvpack_agent.backup import failed_log
 from lvpack_agent.image import write
 from lvpack_agent.image.manifest import SCHEMA, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
@@ -15,10 +16,10 @@ from lvpack_agent.layout.ranges import Range
 from lvpack_agent.layout.volumes import LogicalVolume
 from lvpack_agent.plan.make import make_plan
 from lvpack_agent.progress import Progress
-from lvpack_agent.report import Sizes
+from lvpack_agent.report import Report, Sizes
 from lvpack_agent.settings.values import Compression, Margin
 from lvpack_agent.sizes import MIB
-from tests.agent.builders.sets import write_image
+from tests.agent.builders.sets import manifest, write_image
 
 # What an image in this set holds; the rest of it is zeros.
 DATA = Range(start=MIB, count=MIB)
@@ -66,3 +67,23 @@ def write_set(folder: Path, blog: Path) -> Manifest:
     write_manifest(folder, made)
     write.write_sums(folder, made.images)
     return made
+
+
+# When a set of put_set() was made.
+MADE = "2020-01-12T08:00:00Z"
+
+
+def put_set(share: Path, name: str, **changes: Any) -> Manifest:
+    """Put a set of a small disk on a share, its manifest changed; it has no more than a list of sets looks at."""
+    (share / name).mkdir()
+    (share / name / "disk.img").write_bytes(bytes(manifest().stored_size))
+    made = replace(manifest(), **{"name": name, "created": MADE, **changes})
+    write_manifest(share / name, made)
+    return made
+
+
+def put_log(share: Path, name: str, when: str = "2020-01-14T08:00:00Z", result: str = "") -> None:
+    """Put the log of a run that failed on a share; result is its last line."""
+    line = result or Report(status="failed", action="backup", message="cannot shrink LV 'root': no").line()
+    text = f"{failed_log.FIRST}\nlvpack 0, {when}\n\nfailed: cannot shrink\n{line}\n"
+    (share / f"{name}{failed_log.SUFFIX}").write_text(text)

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from lvpack_agent.backup import journal_read, journal_record
+from lvpack_agent.backup import failed_log, journal_read, journal_record
 from lvpack_agent.backup.journal_record import Merge, Progress
 from lvpack_agent.devices import blkid, dmsetup, lsblk, sfdisk
 from lvpack_agent.errors import Failed, LvpackError, Refused
@@ -42,12 +42,13 @@ from lvpack_agent.progress import Progress as Shown
 from lvpack_agent.report import Report, Sizes, parse_result
 from lvpack_agent.settings import read
 from lvpack_agent.settings.values import Compression, Margin
+from lvpack_agent.shares.share import Share
 from lvpack_agent.shares.stored import local
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import GIB, KIB, MIB, parse_size
 from lvpack_agent.snapshots import scratch_label
 from lvpack_builder.image import outputs
-from lvpack_builder.sets import describe, place
+from lvpack_builder.sets import describe, listed, listing, metrics, place
 from tests.agent.builders.journals import blog_record
 from tests.agent.builders.layouts import blog_layout
 from tests.agent.builders.sets import manifest_of, silent, write_image
@@ -247,6 +248,24 @@ def _manifest_used(data: bytes, folder: Path) -> None:
     restore_text.restore_text(manifest)
 
 
+class _Nothing(Exception):
+    """What is never raised: whatever is on a share, the list of it comes out."""
+
+
+def _on_a_share(data: bytes, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        (Path(name) / "one").mkdir()
+        (Path(name) / "one" / files.MANIFEST).write_bytes(data)
+        (Path(name) / f"one{failed_log.SUFFIX}").write_bytes(data)
+        found = listing.listing(Share(name=name, folder=Path(name)), 2e9)
+        for form in (listed.as_table, listed.as_json, metrics.as_metrics):
+            form(found).encode()
+
+
+def _logs() -> list[bytes]:
+    return [f"{failed_log.FIRST}\nlvpack 0, 2026-11-27T21:03:15Z\n\n".encode() + line for line in _result_lines()]
+
+
 def _sums(data: bytes, folder: Path) -> None:
     [manifest] = _manifests()
     (folder / files.MANIFEST).write_bytes(manifest)
@@ -416,6 +435,8 @@ PARSERS = (
         parse=_scratch_label,
     ),
     Parser(name="manifest", samples=_manifests, parse=_manifest_used, damage=damaged_json),
+    Parser(name="listed set", samples=_manifests, parse=_on_a_share, damage=damaged_json, error=_Nothing),
+    Parser(name="listed log", samples=_logs, parse=_on_a_share, error=_Nothing),
     Parser(name="SHA256SUMS", samples=_sums_samples, parse=_sums),
     Parser(name="seek table", samples=lambda: [_images()[0][0]], parse=_seek_table, damage=_damaged_table),
     Parser(name="zstd image", samples=lambda: [_images()[0][0]], parse=_image(0)),

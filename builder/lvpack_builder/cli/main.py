@@ -8,6 +8,7 @@ from lvpack_builder.cli.completion import completion
 from lvpack_builder.cli.convert import convert
 from lvpack_builder.cli.demo import demo
 from lvpack_builder.cli.inspect import inspect
+from lvpack_builder.cli.list import list_sets
 from lvpack_builder.cli.man import man
 from lvpack_builder.cli.options import list_options
 from lvpack_builder.cli.plan import plan
@@ -21,5 +22,5 @@ def main() -> None:
     """Pack a Linux server that lives on LVM into the smallest disk image that still boots."""
 
 
-for command in (build, run, plan, inspect, verify, convert, demo, list_options, man, completion):
+for command in (build, run, list_sets, plan, inspect, verify, convert, demo, list_options, man, completion):
     main.add_command(command)

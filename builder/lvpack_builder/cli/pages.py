@@ -15,8 +15,9 @@ _ABOUT = (
     "image back on any machine it fits. `lvpack build` makes a live image. Booted on the server, with options on its "
     "kernel command line, it packs the disk and writes an image set to a share; the live image restores it.",
     "A disk image FILE may be raw, or qcow2 if its name ends in .qcow2. An IMAGE_SET is the folder that a backup has "
-    "written to the share, or its URL, if that is of a share by SFTP, HTTP or S3; others are to be mounted before. ARG "
-    "is a word of the kernel command line, such as `lvpack.action=plan`: lvpack.cmdline(7).",
+    "written to the share, or its URL; a SHARE is a folder with such sets, or its URL. URLs may be those of shares by "
+    "SFTP, HTTP and S3; others are to be mounted before. ARG is a word of the kernel command line, such as "
+    "`lvpack.action=plan`: lvpack.cmdline(7).",
 )
 _STATUS = (
     Entry(term="0", text="All went well."),
