@@ -54,6 +54,7 @@ def _access(settings: Settings, secrets: Secrets, *, read_only: bool) -> Access:
         patience=settings.patience,
         read_only=read_only,
         disks=settings.disk,
+        rate=settings.rate,
     )
 
 

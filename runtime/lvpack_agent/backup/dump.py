@@ -75,7 +75,9 @@ def _dump_disk(
     """Write the image of a packed disk, by its index, to the new image set; salvage fills what it does not read."""
     name, size = files.image_name(index, SUFFIXES[compress.method]), size_of(device)
     progress = Progress("dump" if not index else f"dump {name}", size, session.say)
-    pace = Pace(workers=resources.worker_count(), fixed=compress.level)
+    rate = share.rate
+    held = (lambda: rate.waited) if rate else (lambda: 0.0)
+    pace = Pace(workers=resources.worker_count(), fixed=compress.level, held=held)
     most = frames.most(block_map, size, compress)
     with share.created(folder / name, most) as sink, progress.ticking():
         checksums = write.write_image(Path(device), sink, compress, block_map, size, progress, pace, salvage)

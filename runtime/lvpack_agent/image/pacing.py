@@ -1,6 +1,7 @@
 """Which zstd level keeps a dump as fast as the slowest of disk, processors and share: arithmetic alone."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 # The default of zstd(1), and what a machine with time to spare is raised to: beyond it seconds buy next to nothing.
@@ -14,11 +15,13 @@ INTERVAL_SECONDS = 2.0
 class Pace:
     """The level for each piece: fixed, unless that is 0, else moved by a step after an interval. Times in seconds.
 
-    bottlenecks counts for how many intervals the disk, the processors or the share were what all else waited for.
+    bottlenecks counts for how many intervals the disk, the processors, the share or lvpack.rate were what all else
+    waited for. held returns how much of the writer's time, so far, was waited for lvpack.rate.
     """
 
     workers: int
     fixed: int = 0
+    held: Callable[[], float] = lambda: 0.0
     levels: Counter[int] = field(default_factory=Counter)
     bottlenecks: Counter[str] = field(default_factory=Counter)
     _level: int = FIRST
@@ -26,6 +29,7 @@ class Pace:
     _reading: float = 0
     _compressing: float = 0
     _writing: float = 0
+    _held: float = 0
 
     def level(self) -> int:
         """Return the level for the next piece."""
@@ -48,14 +52,17 @@ class Pace:
     def look(self, now: float) -> None:
         """Choose anew if an interval is over at the time now."""
         if not self._since:
-            self._since = now
+            self._since, self._held = now, self.held()
         elapsed = now - self._since
         if elapsed < INTERVAL_SECONDS:
             return
+        held_before, self._held = self._held, self.held()
+        held = self._held - held_before
         busy = {
             "the processors": self._compressing / self.workers / elapsed,
             "the disk": self._reading / elapsed,
-            "the share": self._writing / elapsed,
+            "the share": (self._writing - held) / elapsed,
+            "lvpack.rate": held / elapsed,
         }
         self.bottlenecks[max(busy, key=lambda name: busy[name])] += 1
         if busy["the processors"] > BUSY:

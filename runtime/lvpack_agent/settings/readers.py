@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from lvpack_agent.settings.values import Compression, Margin
-from lvpack_agent.sizes import parse_size, parse_time
+from lvpack_agent.sizes import KIB, parse_size, parse_time
 
 
 def one_of(*allowed: str, later: tuple[str, ...] = ()) -> Callable[[str], str]:
@@ -75,6 +75,18 @@ def patience(text: str) -> int:
     if (seconds := parse_time(text)) > LONGEST_PATIENCE:
         raise ValueError("it is more than a week")
     return seconds
+
+
+SLOWEST = 64 * KIB
+
+
+def rate(text: str) -> int:
+    """Read none, which is 0, or a size a second, in bytes."""
+    if text == "none":
+        return 0
+    if (size := parse_size(text)) < SLOWEST:
+        raise ValueError("it is less than 64K a second")
+    return size
 
 
 def margin(text: str) -> Margin:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lvpack_agent.settings import receivers
 from lvpack_agent.settings.growing import grow
-from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, patience, scratch, yes_no
+from lvpack_agent.settings.readers import anything, compression, margin, name, one_of, patience, rate, scratch, yes_no
 from lvpack_agent.settings.share_options import FORM, share_options
 from lvpack_agent.settings.urls import FORMS, masked, url
 from lvpack_agent.settings.values import ShareOptions
@@ -258,6 +258,17 @@ OPTIONS: tuple[Option, ...] = (
         read=patience,
         meaning="how long a run waits for a share that does not answer any more; it goes on where it was when the "
         "server is back, also when that was restarted. 0: it ends as soon as that is noticed, after some 10 seconds",
+    ),
+    Option(
+        name="rate",
+        group="how",
+        brief="images go by at most so fast: none, 50M a second",
+        values="none, a size",
+        default="none",
+        read=rate,
+        meaning="how many bytes (not bits) a second of an image go to the share, or come from it when it is read "
+        "again, verified or restored, such as 50M; 64K at least. Not what else goes over the network, such as a "
+        "copy-on-write store on the share ([shares](shares.md#a-rate-for-many-machines))",
     ),
     Option(
         name="after",

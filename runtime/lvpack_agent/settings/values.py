@@ -104,6 +104,7 @@ class Settings:
     efi: str
     overwrite: bool
     patience: int
+    rate: int
     after: str
     onerror: str
     notify: tuple[str, ...]

@@ -66,6 +66,7 @@ class Dav:
             self._do(lambda: self._server.ask("HEAD", self._server.path("", folder=True)))
 
     def _do(self, action: Callable[[], T]) -> T:
+        self._waiting.asks()
         while True:
             try:
                 found = action()
@@ -133,6 +134,7 @@ class Dav:
                 if at and (response.status, self.look_again(response)) != (206, (end, first.modified)):
                     raise OSError(errno.EIO, f"it cannot be gone on with at byte {at:,}: it is another file by now")
                 while at < end:
+                    self._waiting.asks()
                     data = response.read(min(BLOCK, end - at))
                     if not data:
                         raise Gone("the connection has ended")

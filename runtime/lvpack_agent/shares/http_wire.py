@@ -14,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.share import Secrets
 from lvpack_agent.shares.tls import distrust
 from lvpack_agent.shares.url import ShareUrl
@@ -52,8 +53,9 @@ class Answer:
 class Http:
     """A server, and what lets us in there. Connections are made as they are needed; one is kept."""
 
-    def __init__(self, url: ShareUrl, secrets: Secrets, tls: ssl.SSLContext | None) -> None:
-        self.url, self._secrets, self._tls = url, secrets, tls
+    def __init__(self, url: ShareUrl, secrets: Secrets, tls: ssl.SSLContext | None, rate: Rate | None = None) -> None:
+        """rate: how fast what requests have with them is sent."""
+        self.url, self._secrets, self._tls, self._rate = url, secrets, tls, rate
         self._credentials = ""
         self._kept: http.client.HTTPConnection | None = None
 
@@ -128,7 +130,8 @@ class Http:
         try:
             connection = self._kept = self._kept or self.connection(ANSWER_SECONDS)
             whole = self.signed(method, path, {**self.headers(), **headers}, body)
-            connection.request(method, path, body or None, whole)
+            slowed = self._rate.slices(body) if self._rate and body else body
+            connection.request(method, path, slowed or None, whole)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self.drop()

@@ -17,8 +17,10 @@ from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares import file, nfs, smb
 from lvpack_agent.shares.patience import Watch
+from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.share import Access, Mount, Share
 from lvpack_agent.shares.url import ShareUrl
+from lvpack_agent.sizes import human
 from lvpack_agent.undo import Undo
 
 REACH_SECONDS = 30.0
@@ -65,7 +67,7 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
     if client := _client(url.scheme):
         with client(url, folder.with_name(f"{folder.name}-new"), access, session) as share:
             session.say(f"share: {url} opened")
-            yield share
+            yield _at_a_rate(share, access, session)
         return
     folder.mkdir(parents=True, exist_ok=True)
     with Undo() as undo:
@@ -74,7 +76,7 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
         if not found.is_remote:
             undo.callback(_unmount, folder)
             session.say(f"share: {url} mounted: {found.how}")
-            yield _share(url, folder, found)
+            yield _at_a_rate(_share(url, folder, found), access, session)
             return
         # To the very end: unmounting may wait for the server, too.
         watch = undo.enter_context(Watch(str(url), folder, found.give_up, access.patience, session, found.passing))
@@ -82,7 +84,7 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
         undo.callback(run, ["umount", "-l", str(folder)])
         session.say(f"share: {url} mounted by {found.how}")
         try:
-            share = _share(url, folder, found)
+            share = _at_a_rate(_share(url, folder, found), access, session)
             yield replace(share, again=lambda error: error.errno in found.passing and not watch.is_given_up)
         except Exception as error:
             if not watch.is_given_up:
@@ -92,6 +94,14 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
 
 def _share(url: ShareUrl, folder: Path, found: Mount) -> Share:
     return Share(name=str(url), folder=folder, device=found.device, largest=found.largest, no_journal=found.no_journal)
+
+
+def _at_a_rate(share: Share, access: Access, session: Session) -> Share:
+    """Return a share that takes and gives images as lvpack.rate says; one that cares for that itself stays as it is."""
+    if not access.rate:
+        return share
+    session.say(f"share: images go there and come from there with at most {human(access.rate)}/s (lvpack.rate)")
+    return share if share.rate else replace(share, rate=Rate(access.rate, session.is_ending))
 
 
 def _unmount(folder: Path) -> None:

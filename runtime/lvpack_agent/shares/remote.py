@@ -8,8 +8,8 @@ import errno
 import secrets
 import shutil
 import stat
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Generator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -141,10 +141,7 @@ class RemoteShare(Share):
         """True: no journal can be there."""
         return True
 
-    @property
-    def source(self) -> Source:
-        """What finds the files of sets."""
-
+    def _source(self) -> Source:
         def found(path: Path, limit: int | None = None, top: Path | None = None) -> Stored:
             return RemoteFile(self.remote, self._name(path), limit)
 
@@ -193,11 +190,8 @@ class RemoteShare(Share):
         path.mkdir(mode=0o700)
         return path
 
-    @contextmanager
-    def created(self, path: Path, most: int = 0) -> Iterator[Sink]:
-        """Yield what writes a new file of a set at the server. Raises FileExistsError."""
-        with self.remote.created(self._name(path), most) as sink:
-            yield sink
+    def _created(self, path: Path, most: int) -> AbstractContextManager[Sink]:
+        return self.remote.created(self._name(path), most)
 
     def publish(self, folder: Path, last: str) -> None:
         """Send all small files of a set, the last one last, and forget them here."""

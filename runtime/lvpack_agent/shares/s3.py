@@ -7,37 +7,33 @@ OpenStack Swift's s3api was tried.
 import errno
 import shutil
 import stat
-import time
 import xml.etree.ElementTree as xml
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
-from http.client import HTTPResponse
 from pathlib import Path
 from secrets import token_hex
-from ssl import SSLContext
 from urllib.parse import quote, urlsplit
 
-from lvpack_agent.errors import Failed, Refused
+from lvpack_agent.errors import Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares import tls
 from lvpack_agent.shares.http import LIST_MOST, Dav
-from lvpack_agent.shares.http_wire import Answer, Http
+from lvpack_agent.shares.http_wire import Answer
+from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.remote import Look, RemoteShare
+from lvpack_agent.shares.s3_server import Signed, text_of
 from lvpack_agent.shares.s3_sign import Signer, query
 from lvpack_agent.shares.s3_upload import Upload
 from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.stored import Sink
 from lvpack_agent.shares.url import ShareUrl
-from lvpack_agent.shares.waiting import Gone, Waiting
-from lvpack_agent.sizes import KIB
+from lvpack_agent.shares.waiting import Waiting
 
 _FOLDER = stat.S_IFDIR | 0o700
 # What a writer of a set leaves in its place until the set is complete.
 CLAIM = "lvpack-writes-"
-_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
 
 
 @contextmanager
@@ -53,12 +49,20 @@ def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Ite
     signer = Signer(access=key, secret=secret, region=access.options.region or "us-east-1")
     waiting = Waiting(str(url), access.patience, session)
     context = tls.context(access.secrets, folder) if where.scheme == "https" else None
-    server = Signed(where, access, context, signer, session)
+    # A part is sent when it is whole: what was slow before would go off at once then.
+    rate = Rate(access.rate, session.is_ending) if access.rate else None
+    server = Signed(where, access, context, signer, session, rate)
     client = S3(server, waiting, access.patience)
     try:
         client.greet()
         yield RemoteShare(
-            name=str(url), folder=folder, no_journal=SCHEMES[url.scheme].inplace, remote=client, renames=False
+            name=str(url),
+            folder=folder,
+            no_journal=SCHEMES[url.scheme].inplace,
+            remote=client,
+            renames=False,
+            rate=rate,
+            sends_slowly=True,
         )
     finally:
         server.drop()
@@ -77,47 +81,6 @@ def endpoint(url: ShareUrl, access: Access) -> ShareUrl:
     else:
         host = f"{url.host}.{host}"
     return ShareUrl(scheme=parts.scheme, host=host, port=parts.port, path=path)
-
-
-class Signed(Http):
-    """A server of S3: each request is signed. A clock that the server calls wrong is set by the server's, for that."""
-
-    def __init__(
-        self, url: ShareUrl, access: Access, context: SSLContext | None, signer: Signer, session: Session
-    ) -> None:
-        super().__init__(url, access.secrets, context)
-        self._signer, self._session, self._ahead = signer, session, 0.0
-        self.path_style = access.options.path_style
-
-    def path(self, name: str, *, folder: bool = False) -> str:
-        """Return the path of a name, encoded as it is signed."""
-        return quote(f"{self.url.path.rstrip('/')}/{name}".rstrip("/"), safe="/~") + ("/" if folder else "")
-
-    def signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Return the headers of a request with its signature."""
-        return self._signer.headers(method, path, headers, body, self._host(), time.time() + self._ahead)
-
-    def _check(self, method: str, response: HTTPResponse) -> None:
-        if response.status < 300:
-            return
-        code = _text(response.read(64 * KIB), "Code") if method != "HEAD" else ""
-        self.drop()
-        if code == "RequestTimeTooSkewed" and not self._ahead:
-            self._ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
-            self._session.warn(f"the clock of this machine differs from the server's by {abs(self._ahead):.0f} s")
-            raise Gone("the clocks differ")
-        if code in _KEYS:
-            raise Failed(
-                f"cannot log in at {self._host()}: {printable(code)}",
-                hint="check secret 's3' (ACCESS-KEY:SECRET-KEY), and lvpack.share=region=",
-            )
-        if code == "NoSuchBucket":
-            raise Failed(
-                f"cannot use share at {self._host()}: there is no such bucket", hint="make it, or correct the URL"
-            )
-        if response.status == 403:
-            raise PermissionError(errno.EACCES, f"Permission denied{f' ({printable(code)})' if code else ''}")
-        raise self.refusal(response.status, code or response.reason)
 
 
 class S3(Dav):
@@ -226,15 +189,8 @@ def _parsed(body: bytes) -> xml.Element:
         raise OSError(errno.EPROTO, f"the server's answer cannot be read: {error}") from None
 
 
-def _text(body: bytes, name: str) -> str:
-    try:
-        return xml.fromstring(body).findtext(f"{{*}}{name}") or ""
-    except xml.ParseError:
-        return ""
-
-
 def _found(body: bytes, name: str) -> str:
     """Return what an answer has under a name. Raises OSError if it is another one, such as an error."""
-    if not (text := _text(body, name)):
-        raise OSError(errno.EIO, f"the server says: {printable(_text(body, 'Code') or 'nothing of ' + name)}")
+    if not (text := text_of(body, name)):
+        raise OSError(errno.EIO, f"the server says: {printable(text_of(body, 'Code') or 'nothing of ' + name)}")
     return text

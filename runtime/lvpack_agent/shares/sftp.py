@@ -82,6 +82,10 @@ class Sftp:
             self._wire = self._connect()
         return self._wire
 
+    def asks(self) -> None:
+        """Note that something is asked."""
+        self._waiting.asks()
+
     def lost(self) -> None:
         """Forget a connection that has ended, and wait a little. Raises Failed if the server is given up."""
         self._wire = None
@@ -90,6 +94,7 @@ class Sftp:
         self._waiting.pause(RETRY_SECONDS)
 
     def _do(self, action: Callable[[Wire], T]) -> T:
+        self._waiting.asks()
         while True:
             try:
                 return action(self.connected())
@@ -153,6 +158,7 @@ class Sftp:
         handle = handle_of(w.ask(wire.OPEN, self.path(name), numbers(wire.FOR_READING, 0)))
         asked: deque[tuple[int, int, int]] = deque()
         while at < end or asked:
+            self._waiting.asks()
             while at < end and len(asked) < WINDOW:
                 count = min(CHUNK, end - at)
                 asked.append((w.send(wire.READ, handle, offset(at), numbers(count)), at, count))

@@ -24,6 +24,8 @@ class Client(Protocol):
 
     def connected(self) -> Wire: ...
 
+    def asks(self) -> None: ...
+
     def lost(self) -> None: ...
 
     def look(self, name: str) -> Look: ...
@@ -90,6 +92,7 @@ class Upload:
         w.ask(wire.CLOSE, self._handle)
 
     def _persist(self, action: Callable[[Wire], None]) -> None:
+        self._client.asks()
         while True:
             try:
                 w = self._client.connected()

@@ -8,8 +8,8 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,8 @@ from lvpack_agent import guarded
 from lvpack_agent.devices.lsblk import AUTO
 from lvpack_agent.errors import Refused
 from lvpack_agent.settings.values import ShareOptions
-from lvpack_agent.shares.stored import LocalFile, Sink, Source
+from lvpack_agent.shares.rate import Rate, Slowed
+from lvpack_agent.shares.stored import LocalFile, Sink, Source, Stored, new_file
 from lvpack_agent.sizes import human
 
 # What the file is called by whose time a server tells its own.
@@ -42,6 +43,7 @@ class Access:
     """How a share is used: its options and secrets, and for how many seconds a server may be silent.
 
     disks is the value of lvpack.disk: a share is on none of the disks that it names. read_only: nothing is written.
+    rate: images go there, and come from there, with at most so many bytes a second; 0: as fast as can be.
     """
 
     options: ShareOptions
@@ -49,6 +51,7 @@ class Access:
     patience: float
     read_only: bool
     disks: tuple[str, ...] = AUTO
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,8 @@ class Mount:
 class Share:
     """A mounted share: its URL for people, the folder where it is, and what it cannot do (see Mount).
 
-    again tells which errors pass: what is asked is asked again then.
+    again tells which errors pass: what is asked is asked again then. rate: how fast images pass, in both directions;
+    sends_slowly: what writes there keeps to it by itself, where it sends more at a time than it was given.
 
     Paths are below folder. What goes wrong is an OSError whose strerror says it, unless a method says otherwise.
     """
@@ -87,6 +91,8 @@ class Share:
     largest: int | None = None
     no_journal: str = ""
     again: Callable[[OSError], bool] = guarded.passes
+    rate: Rate | None = field(default=None, repr=False)
+    sends_slowly: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -96,6 +102,16 @@ class Share:
     @property
     def source(self) -> Source:
         """What finds the files of sets."""
+        found, rate = self._source(), self.rate
+        if rate is None:
+            return found
+
+        def slowed(path: Path, limit: int | None = None, top: Path | None = None) -> Stored:
+            return Slowed(found(path, limit, top), rate)
+
+        return slowed
+
+    def _source(self) -> Source:
         return partial(LocalFile, again=self.again)
 
     def names(self) -> list[str]:
@@ -137,18 +153,11 @@ class Share:
 
         most: how many bytes it can have, 0 if that is not known.
         """
-        with os.fdopen(guarded.create(path), "wb", buffering=0) as file:
-            at = 0
+        with self._created(path, most) as sink:
+            yield self.rate.through(sink) if self.rate and not self.sends_slowly else sink
 
-            def sink(data: bytes | bytearray) -> None:
-                nonlocal at
-                rest = memoryview(data)
-                while rest:
-                    count = guarded.patiently(partial(os.pwrite, file.fileno(), rest, at), self.again)
-                    rest, at = rest[count:], at + count
-
-            yield sink
-            guarded.patiently(partial(_synced, file.fileno()), self.again)
+    def _created(self, path: Path, most: int) -> AbstractContextManager[Sink]:
+        return new_file(path, self.again, at_once=self.rate is not None)
 
     def publish(self, folder: Path, last: str) -> None:
         """See to it that all small files of a set are at the server, the last one last."""
@@ -221,11 +230,6 @@ def server_time(folder: Path) -> float:
     finally:
         os.close(fd)
         probe.unlink(missing_ok=True)
-
-
-def _synced(fd: int) -> bool:
-    os.fsync(fd)
-    return True
 
 
 def _let_go(folder: Path) -> None:

@@ -1,12 +1,14 @@
 """Files of image sets as they are read and written, wherever they are: on a mounted share, or at a server."""
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from lvpack_agent import guarded, pipes
+from lvpack_agent.sizes import MIB
 
 # Takes what is to be written next.
 Sink = Callable[[bytes | bytearray], object]
@@ -100,3 +102,33 @@ def whole(stored: Stored, limit: int) -> bytes:
     if len(data) > limit:
         raise guarded.too_large(Path(stored.name), stored.size(), limit)
     return data
+
+
+@contextmanager
+def new_file(path: Path, again: Callable[[OSError], bool], *, at_once: bool = False) -> Iterator[Sink]:
+    """Yield what writes a new file on a mounted share; it is on the server's disk at the end. Raises FileExistsError.
+
+    again: which errors pass. at_once: the kernel keeps little of it back.
+    """
+    with os.fdopen(guarded.create(path), "wb", buffering=0) as file:
+        at = begun = 0
+
+        def sink(data: bytes | bytearray) -> None:
+            nonlocal at, begun
+            rest = memoryview(data)
+            while rest:
+                count = guarded.patiently(partial(os.pwrite, file.fileno(), rest, at), again)
+                rest, at = rest[count:], at + count
+            if at_once and at - begun >= MIB:
+                # Else it gathers data for half a minute, or until memory is short, and sends all as fast as it can.
+                # This begins to write, and waits for nothing (kernel: mm/fadvise.c).
+                os.posix_fadvise(file.fileno(), begun, at - begun, os.POSIX_FADV_DONTNEED)
+                begun = at
+
+        yield sink
+        guarded.patiently(partial(_synced, file.fileno()), again)
+
+
+def _synced(fd: int) -> bool:
+    os.fsync(fd)
+    return True

@@ -22,6 +22,14 @@ class Waiting:
         self._name, self._session = name, session
         self._silence = Silence(name, patience, time.monotonic())
 
+    def asks(self) -> None:
+        """Note that the server is asked something: its silence begins now, if it is not out already.
+
+        Nobody has asked it before: a program was at work, or lvpack.rate has let nothing pass.
+        """
+        if not self._silence.is_out:
+            self._silence.answered(time.monotonic())
+
     def answered(self) -> None:
         """Note that the server has answered."""
         now = time.monotonic()

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from lvpack_agent.errors import Refused
 from lvpack_agent.settings.values import ShareOptions
+from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.share import Access, Share
 
 
-def folder_share(folder: Path) -> Share:
+def folder_share(folder: Path, rate: Rate | None = None) -> Share:
     """Return a share that is a folder, as one by NFS is."""
-    return Share(name="nfs://h/e", folder=folder)
+    return Share(name="nfs://h/e", folder=folder, rate=rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ def access(
     options: ShareOptions | None = None,
     disks: tuple[str, ...] = ("auto",),
     secrets: dict[str, bytes] | None = None,
+    rate: int = 0,
 ) -> Access:
     """Return how a share is used; secrets by their names."""
     return Access(
@@ -44,4 +46,5 @@ def access(
         patience=patience,
         read_only=read_only,
         disks=disks,
+        rate=rate,
     )

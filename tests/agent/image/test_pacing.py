@@ -27,6 +27,21 @@ def test_slow_processors_get_a_lower_one() -> None:
     assert "the processors were slowest" in pace.summary()
 
 
+def test_a_writer_that_lvpack_rate_holds_is_no_slow_share() -> None:
+    held = [100.0]  # by the disk before
+    pace, now = Pace(workers=2, held=lambda: held[0]), 1.0
+    pace.look(now)
+    for _ in range(20):
+        pace.level()
+        now += INTERVAL_SECONDS
+        held[0] += 0.9 * INTERVAL_SECONDS
+        pace.read(0.2 * INTERVAL_SECONDS)
+        pace.wrote(INTERVAL_SECONDS)
+        pace.look(now)
+    assert pace.level() == HIGHEST, "what compresses better needs less of the rate"
+    assert "lvpack.rate was slowest" in pace.summary()
+
+
 def test_balance_stays() -> None:
     assert paced(0.9, 0.8, 0.2).level() == FIRST
 

@@ -24,7 +24,9 @@ def test_defaults_are_readable_and_last_wins() -> None:
     assert settings.disk == ("a", "b")
     assert settings.compress == Compression(method="zstd", level=0)
     assert settings.margin.of(1000) == 50
-    assert settings.patience == 600
+    assert settings.patience == 600 and settings.rate == 0
+    limited = parse(words("lvpack.action=plan lvpack.rate=1.5M"))
+    assert limited and limited.rate == 3 << 19
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,10 @@ def test_defaults_are_readable_and_last_wins() -> None:
         "lvpack.patience=soon",
         "lvpack.patience=8d",
         "lvpack.patience=200h",
+        "lvpack.rate=fast",
+        "lvpack.rate=0",
+        "lvpack.rate=63K",
+        "lvpack.rate=50M/s",
         "lvpack.compress=zstd:20",
         "lvpack.compress=zstd:",
         "lvpack.compress=xz:1",

@@ -1,0 +1,78 @@
+"""A server of S3: each request is signed, and its errors are named."""
+
+import errno
+import time
+import xml.etree.ElementTree as xml
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http.client import HTTPResponse
+from ssl import SSLContext
+from urllib.parse import quote
+
+from lvpack_agent.errors import Failed
+from lvpack_agent.printable import printable
+from lvpack_agent.session import Session
+from lvpack_agent.shares.http_wire import Http
+from lvpack_agent.shares.rate import Rate
+from lvpack_agent.shares.s3_sign import Signer
+from lvpack_agent.shares.share import Access
+from lvpack_agent.shares.url import ShareUrl
+from lvpack_agent.shares.waiting import Gone
+from lvpack_agent.sizes import KIB
+
+_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
+
+
+class Signed(Http):
+    """A server of S3: each request is signed. A clock that the server calls wrong is set by the server's, for that."""
+
+    def __init__(
+        self,
+        url: ShareUrl,
+        access: Access,
+        context: SSLContext | None,
+        signer: Signer,
+        session: Session,
+        rate: Rate | None,
+    ) -> None:
+        super().__init__(url, access.secrets, context, rate)
+        self._signer, self._session, self._ahead = signer, session, 0.0
+        self.path_style = access.options.path_style
+
+    def path(self, name: str, *, folder: bool = False) -> str:
+        """Return the path of a name, encoded as it is signed."""
+        return quote(f"{self.url.path.rstrip('/')}/{name}".rstrip("/"), safe="/~") + ("/" if folder else "")
+
+    def signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        """Return the headers of a request with its signature."""
+        return self._signer.headers(method, path, headers, body, self._host(), time.time() + self._ahead)
+
+    def _check(self, method: str, response: HTTPResponse) -> None:
+        if response.status < 300:
+            return
+        code = text_of(response.read(64 * KIB), "Code") if method != "HEAD" else ""
+        self.drop()
+        if code == "RequestTimeTooSkewed" and not self._ahead:
+            self._ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
+            self._session.warn(f"the clock of this machine differs from the server's by {abs(self._ahead):.0f} s")
+            raise Gone("the clocks differ")
+        if code in _KEYS:
+            raise Failed(
+                f"cannot log in at {self._host()}: {printable(code)}",
+                hint="check secret 's3' (ACCESS-KEY:SECRET-KEY), and lvpack.share=region=",
+            )
+        if code == "NoSuchBucket":
+            raise Failed(
+                f"cannot use share at {self._host()}: there is no such bucket", hint="make it, or correct the URL"
+            )
+        if response.status == 403:
+            raise PermissionError(errno.EACCES, f"Permission denied{f' ({printable(code)})' if code else ''}")
+        raise self.refusal(response.status, code or response.reason)
+
+
+def text_of(body: bytes, name: str) -> str:
+    """Return what an answer in XML has under a name; "" if it has nothing, or is none."""
+    try:
+        return xml.fromstring(body).findtext(f"{{*}}{name}") or ""
+    except xml.ParseError:
+        return ""
