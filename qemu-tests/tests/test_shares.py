@@ -90,6 +90,7 @@ def test_what_a_server_of_smb_refuses_is_named(lab: Lab) -> None:
         assert_ended(report, "failed", "mount share", "/other'")
         report = guest.run(*BACKUP, f"lvpack.target={url}", AS_USER, smb=PASSWORD)
         assert_ended(report, "failed", "'one", "No space left on device")
+        assert any("may not fit: share 'smb://" in warning for warning in report.warnings), report
         assert [path.name for path in folder.iterdir()] == ["one.failed.log"]
         (folder / "one").mkdir()
         report = guest.run(*BACKUP, f"lvpack.target={url}", AS_USER, smb=PASSWORD)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lvpack_agent import VERSION, resources
-from lvpack_agent.backup import badsectors, tables
+from lvpack_agent.backup import badsectors, room, tables
 from lvpack_agent.backup.badsectors import Origin
 from lvpack_agent.backup.job import Job
 from lvpack_agent.devices import ioerrors
@@ -143,9 +143,14 @@ def dump(
         mapped = sum(r.count for block_map in block_maps for r in block_map)
         session.measured(mapped=mapped)
         session.say(f"{human(mapped)} of {human(planned.packed_size)} hold data; the rest is not read")
+        most = 0
         for index, block_map in enumerate(block_maps):
             name = files.image_name(index, SUFFIXES[settings.compress.method])
-            job.shared.refuse_large(name, frames.most(block_map, planned.target.disks[index].size, settings.compress))
+            size = frames.most(block_map, planned.target.disks[index].size, settings.compress)
+            job.shared.refuse_large(name, size)
+            most += size
+        if doubt := room.doubt(job.shared, most, mapped, is_exact=settings.compress.method == "none"):
+            session.warn(doubt)
         check_store()
     with session.phase("dump"):
         by_tools = ioerrors.of_disks(ioerrors.read(), origin.paths)

@@ -6,6 +6,7 @@ RFC 9110 and RFC 4918; nginx's and Apache's DAV modules were tried.
 import errno
 import http.client
 import os
+import re
 import shutil
 import stat
 import xml.etree.ElementTree as xml
@@ -37,6 +38,9 @@ RETRY_SECONDS = 2.0
 LIST_MOST = 16 * MIB
 _FOLDER, _FILE = stat.S_IFDIR | 0o700, stat.S_IFREG | 0o600
 _ASKED = b'<?xml version="1.0"?><propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>'
+
+_ROOM = "quota-available-bytes"
+_ASKED_ROOM = f'<?xml version="1.0"?><propfind xmlns="DAV:"><prop><{_ROOM}/></prop></propfind>'.encode()
 
 
 @contextmanager
@@ -150,6 +154,18 @@ class Dav:
         """Return the size of the file that a part is of, and when it was changed last (RFC 9110, 14.4)."""
         size = response.headers.get("Content-Range", "").rpartition("/")[2]
         return int(size) if size.isdigit() else -1, _seconds(response.headers.get("Last-Modified", ""))
+
+    def room(self) -> int | None:
+        """Return how many bytes are left at the server; None if it does not tell (RFC 4331). It is asked once."""
+        headers = {"Depth": "0", "Content-Type": "application/xml"}
+        path = self._server.path("", folder=True)
+        try:
+            answer = self._server.ask("PROPFIND", path, headers, _ASKED_ROOM, LIST_MOST)
+            text = xml.fromstring(answer.body).findtext(f".//{{DAV:}}{_ROOM}") or ""
+        except (Gone, xml.ParseError):
+            return None
+        # Some say -3 for "as much as you like".
+        return int(text) if re.fullmatch(r"[0-9]{1,19}", text.strip(), re.ASCII) else None
 
     @contextmanager
     def created(self, name: str, most: int = 0) -> Iterator[Sink]:

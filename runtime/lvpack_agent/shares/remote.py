@@ -59,6 +59,10 @@ class Remote(Protocol):
         """Yield a file block by block to its end."""
         ...
 
+    def room(self) -> int | None:
+        """Return how many bytes the server has room for, as it says; None if it does not. It is asked once only."""
+        ...
+
     def created(self, name: str, most: int = 0) -> AbstractContextManager[Sink]:
         """Yield what writes a new file, for its owner only; it is complete at the end. Raises FileExistsError.
 
@@ -181,6 +185,13 @@ class RemoteShare(Share):
         finally:
             with suppress(OSError):
                 self.remote.remove(probe)
+
+    def room(self) -> int | None:
+        """Return how many bytes the server has room for, as it says; None if it does not say."""
+        try:
+            return self.remote.room()
+        except OSError:
+            return None
 
     def begin(self, name: str, mode: int) -> Path:
         """Make a folder for a set at the server and in memory; return the latter. Raises FileExistsError."""

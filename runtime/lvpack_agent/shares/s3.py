@@ -134,6 +134,10 @@ class S3(Dav):
                 raise
             return Look(size=0, mode=_FOLDER, modified=0.0)
 
+    def room(self) -> int | None:
+        """Return None: S3 has no words for it."""
+        return None
+
     @contextmanager
     def created(self, name: str, most: int = 0) -> Iterator[Sink]:
         """Yield what writes a new object of at most so many bytes; it is there at the end."""

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 BLOCK = CHUNK * 32
 RETRY_SECONDS = 2.0
-_POSIX_RENAME = "posix-rename@openssh.com"
+_POSIX_RENAME, _STATVFS = "posix-rename@openssh.com", "statvfs@openssh.com"
 
 
 @contextmanager
@@ -176,6 +176,18 @@ class Sftp:
                 if count:  # it may send less than was asked for
                     request = w.send(wire.READ, handle, offset(start), numbers(count))
         w.ask(wire.CLOSE, handle)
+
+    def room(self) -> int | None:
+        """Return how many bytes are left at the server; None if it does not tell. It is asked once."""
+        self._waiting.asks()
+        try:
+            w = self.connected()
+            if _STATVFS not in w.extensions:
+                return None
+            return wire.room_of(w.ask(wire.EXTENDED, string(_STATVFS), self.path(""))[1])
+        except Gone:
+            self.lost()
+            return None
 
     @contextmanager
     def created(self, name: str, most: int = 0) -> Iterator[Sink]:

@@ -6,7 +6,6 @@ What the server has not confirmed is sent again by a new connection, from where 
 import errno
 import os
 import stat
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -121,8 +120,7 @@ def _written(w: Wire, handle: bytes, answer: Callable[[int], object], request: i
     except OSError as error:
         if error.errno == errno.EIO and _STATVFS in w.extensions:
             _, rest = w.ask(wire.EXTENDED, string(_STATVFS), handle)
-            # f_bsize, f_frsize, f_blocks, f_bfree, f_bavail (OpenSSH's PROTOCOL, 4.4).
-            _, fragment, _, _, left = struct.unpack(">5Q", rest.take(40))
-            if left * fragment < WINDOW * CHUNK:
+            left = wire.room_of(rest)
+            if left is not None and left < WINDOW * CHUNK:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise

@@ -182,6 +182,15 @@ def handle_of(answer: tuple[int, Reader]) -> bytes:
     return string(rest.data())
 
 
+def room_of(rest: Reader) -> int | None:
+    """Return how many bytes are left, by an answer to statvfs@openssh.com; None if it knows of no blocks at all.
+
+    It has f_bsize, f_frsize, f_blocks, f_bfree, f_bavail, … (OpenSSH's PROTOCOL, 4.4).
+    """
+    _, fragment, blocks, _, left = struct.unpack(">5Q", rest.take(40))
+    return int(left * fragment) if blocks else None
+
+
 def string(text: str | bytes) -> bytes:
     """Return a string as a field."""
     data = text.encode(errors="surrogateescape") if isinstance(text, str) else text

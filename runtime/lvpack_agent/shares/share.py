@@ -138,6 +138,16 @@ class Share:
         """Return the time by the server's clock, in seconds since 1970."""
         return server_time(self.folder)
 
+    def room(self) -> int | None:
+        """Return how many bytes the share has room for, as it says itself; None if it does not say."""
+        try:
+            found = os.statvfs(self.folder)
+        except OSError:
+            return None
+        # On a disk of this machine root may fill what is kept back for it, too.
+        blocks = found.f_bfree if self.device else found.f_bavail
+        return blocks * found.f_frsize if found.f_blocks else None
+
     def begin(self, name: str, mode: int) -> Path:
         """Make a folder for a set, which nobody else can make then, and return it.
 
