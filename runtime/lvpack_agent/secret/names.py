@@ -34,6 +34,11 @@ NAMES: tuple[Name, ...] = (
         name="http",
         meaning="what lets us in at an `https://` share: `USER:PASSWORD`, or `Bearer TOKEN`; it never goes over `http://`",
     ),
+    Name(
+        name="proxy",
+        meaning="what lets us through a proxy (`lvpack.share=proxy=`) that wants it: `USER:PASSWORD`; it goes to the "
+        "proxy as it is",
+    ),
     Name(name="s3", meaning="the keys for an `s3://` share: `ACCESS-KEY:SECRET-KEY`"),
     Name(
         name="ca",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from lvpack_agent.settings.urls import is_server
 from lvpack_agent.settings.values import ShareOptions
 
 
@@ -30,8 +31,17 @@ def _account(text: str) -> str:
 
 def _endpoint(text: str) -> str:
     """Read the URL of a server, without a path."""
-    if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", text):
+    match = re.fullmatch(r"https?://([^/]+)/?", text)
+    if not match or not is_server(match[1], text):
         raise ValueError("endpoint must be https://HOST[:PORT] or http://HOST[:PORT]")
+    return text.rstrip("/")
+
+
+def _proxy(text: str) -> str:
+    """Read the URL of a proxy, whose port is always named."""
+    match = re.fullmatch(r"http://([^/]+:[0-9]+)/?", text)
+    if not match or not is_server(match[1], text):
+        raise ValueError("proxy must be http://HOST:PORT; what lets us through is the secret proxy")
     return text.rstrip("/")
 
 
@@ -77,6 +87,13 @@ SHARE_OPTIONS: tuple[ShareOption, ...] = (
         values="",
         read=None,
         meaning="the bucket is the first part of the path, and not of the server's name",
+    ),
+    ShareOption(
+        name="proxy",
+        schemes=("https", "http", "s3"),
+        values="http://HOST:PORT",
+        read=_proxy,
+        meaning="the proxy by which the server is reached; what lets us through is the secret `proxy`",
     ),
 )
 

@@ -76,6 +76,7 @@ class ShareOptions:
     endpoint: str = ""
     region: str = ""
     path_style: bool = False
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from lvpack_agent.pipes import BLOCK
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
-from lvpack_agent.shares import tls
+from lvpack_agent.shares import proxy, tls
 from lvpack_agent.shares.http_upload import Upload
 from lvpack_agent.shares.http_wire import Http
 from lvpack_agent.shares.remote import Look, RemoteShare
@@ -49,7 +49,8 @@ def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Ite
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     waiting = Waiting(str(url), access.patience, session)
-    server = Http(url, access.secrets, tls.context(access.secrets, folder) if url.scheme == "https" else None)
+    context = tls.context(access.secrets, folder) if url.scheme == "https" else None
+    server = Http(url, access.secrets, context, proxy.named_by(access))
     client = Dav(server, waiting, access.patience)
     try:
         client.greet()

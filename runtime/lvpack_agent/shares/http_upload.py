@@ -18,7 +18,7 @@ class Upload:
         self._server, self.size = server, 0
         try:
             self._connection = server.connection(max(patience, LEAST_SECONDS))
-            self._connection.putrequest("PUT", path, skip_accept_encoding=True)
+            self._connection.putrequest("PUT", server.target(path), skip_accept_encoding=True)
             headers = {**server.headers(), "Transfer-Encoding": "chunked", "If-None-Match": "*"}
             for name, value in headers.items():
                 self._connection.putheader(name, value)

@@ -14,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares.proxy import Proxy, Tunneled
 from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.share import Secrets
 from lvpack_agent.shares.tls import distrust
@@ -53,9 +54,16 @@ class Answer:
 class Http:
     """A server, and what lets us in there. Connections are made as they are needed; one is kept."""
 
-    def __init__(self, url: ShareUrl, secrets: Secrets, tls: ssl.SSLContext | None, rate: Rate | None = None) -> None:
+    def __init__(
+        self,
+        url: ShareUrl,
+        secrets: Secrets,
+        tls: ssl.SSLContext | None,
+        proxy: Proxy | None = None,
+        rate: Rate | None = None,
+    ) -> None:
         """rate: how fast what requests have with them is sent."""
-        self.url, self._secrets, self._tls, self._rate = url, secrets, tls, rate
+        self.url, self._secrets, self._tls, self._proxy, self._rate = url, secrets, tls, proxy, rate
         self._credentials = ""
         self._kept: http.client.HTTPConnection | None = None
 
@@ -67,6 +75,10 @@ class Http:
     def absolute(self, path: str) -> str:
         """Return a path as a whole URL, as MOVE wants it."""
         return f"{self.url.scheme}://{self._host()}{path}"
+
+    def target(self, path: str) -> str:
+        """Return what stands in a request for a path: a proxy without a tunnel has to be told the server, too."""
+        return self.absolute(path) if self._proxy and not self._tls else path
 
     def ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", most: int = 0
@@ -107,6 +119,10 @@ class Http:
                 self.drop()
                 self._credentials = self._found_credentials()
                 continue
+            if response.status == 407 and self._proxy and not self._proxy.is_known:
+                self.drop()
+                self._proxy.introduce()
+                continue
             to = response.headers.get("Location", "")
             if method != "GET" or response.status not in (301, 302, 303, 307, 308) or not to:
                 self._check(method, response)
@@ -131,7 +147,7 @@ class Http:
             connection = self._kept = self._kept or self.connection(ANSWER_SECONDS)
             whole = self.signed(method, path, {**self.headers(), **headers}, body)
             slowed = self._rate.slices(body) if self._rate and body else body
-            connection.request(method, path, slowed or None, whole)
+            connection.request(method, self.target(path), slowed or None, whole)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self.drop()
@@ -144,7 +160,11 @@ class Http:
         """Return a new connection; each step of it may take so many seconds. Raises Gone, Refused."""
         made: http.client.HTTPConnection
         port = self.url.port or SCHEMES[self.url.scheme].port
-        if self._tls:
+        if self._tls and self._proxy:
+            made = Tunneled(self.url.host, port, timeout=seconds, context=self._tls, proxy=self._proxy)
+        elif self._proxy:
+            made = http.client.HTTPConnection(self._proxy.host, self._proxy.port, timeout=seconds)
+        elif self._tls:
             made = http.client.HTTPSConnection(self.url.host, port, timeout=seconds, context=self._tls)
         else:
             made = http.client.HTTPConnection(self.url.host, port, timeout=seconds)
@@ -158,6 +178,8 @@ class Http:
     def headers(self) -> dict[str, str]:
         """Return the headers that each request has."""
         own = {"User-Agent": "lvpack", "Accept-Encoding": "identity"}
+        if self._proxy and not self._tls:
+            own |= self._proxy.headers()
         return {**own, "Authorization": self._credentials} if self._credentials else own
 
     def signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
@@ -187,6 +209,8 @@ class Http:
         """Return the error of a status that is one."""
         if status in _PASSING:
             return Gone(f"{status} {printable(reason)}")
+        if status == 407 and self._proxy:
+            return self._proxy.refused(status, reason)
         if status in (401, 407):
             return Failed(
                 f"cannot log in at {self._host()}: {status} {printable(reason)}",
@@ -200,7 +224,8 @@ class Http:
         if self.url.scheme != "https":
             raise Refused(
                 f"cannot log in at {self._host()}: it wants a password, which goes over https:// only",
-                hint="let the server speak TLS, and name it with https://",
+                hint="let the server speak TLS, and name it with https://"
+                + (f"; or check secret 'proxy', if it is proxy {self._proxy} that wants it" if self._proxy else ""),
             )
         text = self._secrets.need("http", f"what lets us in at {self.url.host}")
         if text.startswith(b"Bearer "):

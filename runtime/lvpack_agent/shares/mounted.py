@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lvpack_agent.errors import Ended, Failed, LvpackError
 from lvpack_agent.network.up import Network
 from lvpack_agent.processes import run
 from lvpack_agent.session import Session
+from lvpack_agent.settings.share_options import BY_NAME as SHARE_BY_NAME
 from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares import file, nfs, smb
 from lvpack_agent.shares.patience import Watch
@@ -63,7 +65,7 @@ def mounted(url: ShareUrl, folder: Path, network: Network, session: Session, acc
     if not SCHEMES[url.scheme].local:
         network.up(session.say)
         if SCHEMES[url.scheme].port:
-            _reach(url)
+            _reach(url, access.options.proxy if url.scheme in SHARE_BY_NAME["proxy"].schemes else "")
     if client := _client(url.scheme):
         with client(url, folder.with_name(f"{folder.name}-new"), access, session) as share:
             session.say(f"share: {url} opened")
@@ -119,16 +121,21 @@ def _given_up(failure: Failed, came_of_it: Exception) -> LvpackError:
     return Failed("; ".join(filter(None, [failure.message, remains])), hint=failure.hint, remains=remains)
 
 
-def _reach(url: ShareUrl) -> None:
+def _reach(url: ShareUrl, proxy: str) -> None:
+    """Wait until a server, or the proxy before it, takes a connection. Raises Failed."""
+    parts = urlsplit(proxy)
+    host, port = parts.hostname or url.host, parts.port or url.port or SCHEMES[url.scheme].port
     deadline = time.monotonic() + REACH_SECONDS
     while True:
         try:
-            socket.create_connection((url.host, url.port or SCHEMES[url.scheme].port), timeout=10).close()
+            socket.create_connection((host, port), timeout=10).close()
             return
         except OSError as error:
             if time.monotonic() > deadline:
                 raise Failed(
-                    f"cannot reach share '{url}': {error.strerror or error}",
-                    hint=f"check the host, the port and that its {url.scheme.upper()} server is running",
+                    f"cannot reach {f'proxy {proxy} of ' if proxy else ''}share '{url}': {error.strerror or error}",
+                    hint="check lvpack.share=proxy=, and that the proxy is running"
+                    if proxy
+                    else f"check the host, the port and that its {url.scheme.upper()} server is running",
                 ) from None
             time.sleep(1)

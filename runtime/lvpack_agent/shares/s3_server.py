@@ -12,6 +12,7 @@ from urllib.parse import quote
 from lvpack_agent.errors import Failed
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
+from lvpack_agent.shares import proxy
 from lvpack_agent.shares.http_wire import Http
 from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.s3_sign import Signer
@@ -35,7 +36,7 @@ class Signed(Http):
         session: Session,
         rate: Rate | None,
     ) -> None:
-        super().__init__(url, access.secrets, context, rate)
+        super().__init__(url, access.secrets, context, proxy.named_by(access), rate)
         self._signer, self._session, self._ahead = signer, session, 0.0
         self.path_style = access.options.path_style
 
