@@ -144,6 +144,28 @@ def test_backup_verify_and_restore_by_https(lab: Lab, kind: str) -> None:
 
 
 @full
+def test_a_clock_before_the_date_of_the_image_is_set_by_a_server(lab: Lab) -> None:
+    with web("nginx", password=False) as server, sharing(lab) as guest:
+        guest.must("date -u -s '2001-01-01 00:00:00'")
+        target = f"lvpack.target=https://{HOST_FROM_GUEST}:{server.port}/sets"
+        report = guest.run(*BACKUP, target, ca=server.ca.decode())
+        assert report.status == "ok", report
+        assert any("said 2001-01-01 00:0" in warning and "it was set to" in warning for warning in report.warnings)
+        assert guest.must("date -u +%Y").strip() != "2001"
+
+
+@full
+def test_a_rate_is_kept(lab: Lab) -> None:
+    with smb_server(lab.share) as server, sharing(lab, size=96, filled=60) as guest:
+        words = (f"lvpack.target={server.share.url}", AS_USER, "lvpack.compress=none", "lvpack.rate=4M")
+        report = guest.run(*BACKUP, *words, smb=PASSWORD)
+        assert report.status == "ok", report
+        seconds = report.sizes.image / (4 * MIB)
+        for phase in (report.timings.dump, report.timings.read_back):
+            assert 0.95 * seconds - 1 <= phase <= 1.2 * seconds + 5, report
+
+
+@full
 def test_a_share_by_smb_that_nobody_may_write(lab: Lab) -> None:
     with smb_server(lab.share, read_only=True) as server, sharing(lab) as guest:
         report = guest.run(*BACKUP, f"lvpack.target={server.share.url}", AS_USER, smb=PASSWORD)

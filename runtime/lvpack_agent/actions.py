@@ -5,8 +5,10 @@ The rooms of an action are imported when it begins: a backup does without those 
 Tested in guests: qemu-tests/tests/test_main_job.py runs each action.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from lvpack_agent import places
 from lvpack_agent.devices.lsblk import AUTO
@@ -55,6 +57,7 @@ def _access(settings: Settings, secrets: Secrets, *, read_only: bool) -> Access:
         read_only=read_only,
         disks=settings.disk,
         rate=settings.rate,
+        set_time=partial(time.clock_settime, time.CLOCK_REALTIME),
     )
 
 

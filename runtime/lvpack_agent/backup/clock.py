@@ -8,9 +8,8 @@ import time
 from calendar import timegm
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-import lvpack_agent
+from lvpack_agent.shares.server_clock import built, shown
 from lvpack_agent.shares.share import Share
 
 DAY = 86400.0
@@ -53,8 +52,7 @@ def read(share: Share) -> Clocks:
     server = None
     with suppress(OSError):  # what keeps this machine from writing to the share is said when it must
         server = share.now()
-    # All that is in the live image has its date (builder: reproducible.py).
-    return Clocks(now=time.time(), server=server, built=Path(lvpack_agent.__file__).stat().st_mtime)
+    return Clocks(now=time.time(), server=server, built=built())
 
 
 def stamp(name: str) -> float | None:
@@ -65,8 +63,3 @@ def stamp(name: str) -> float | None:
         return timegm(time.strptime(found[1], "%Y%m%dT%H%M%S"))
     except ValueError:
         return None
-
-
-def shown(seconds: float) -> str:
-    """Return a time as people read it, in UTC."""
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))

@@ -25,6 +25,7 @@ from lvpack_agent.shares import proxy, tls
 from lvpack_agent.shares.http_upload import Upload
 from lvpack_agent.shares.http_wire import Http
 from lvpack_agent.shares.remote import Look, RemoteShare
+from lvpack_agent.shares.server_clock import MachineClock
 from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.stored import Sink
 from lvpack_agent.shares.url import ShareUrl
@@ -50,7 +51,8 @@ def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Ite
     folder.mkdir(mode=0o700, parents=True)
     waiting = Waiting(str(url), access.patience, session)
     context = tls.context(access.secrets, folder) if url.scheme == "https" else None
-    server = Http(url, access.secrets, context, proxy.named_by(access))
+    clock = MachineClock(access.set_time, session.warn)
+    server = Http(url, access.secrets, context, proxy.named_by(access), clock=clock)
     client = Dav(server, waiting, access.patience)
     try:
         client.greet()

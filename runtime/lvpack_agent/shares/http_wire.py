@@ -16,6 +16,7 @@ from lvpack_agent.printable import printable
 from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares.proxy import Proxy, Tunneled
 from lvpack_agent.shares.rate import Rate
+from lvpack_agent.shares.server_clock import MachineClock, is_of_dates, told
 from lvpack_agent.shares.share import Secrets
 from lvpack_agent.shares.tls import distrust
 from lvpack_agent.shares.url import ShareUrl
@@ -61,8 +62,10 @@ class Http:
         tls: ssl.SSLContext | None,
         proxy: Proxy | None = None,
         rate: Rate | None = None,
+        clock: MachineClock | None = None,
     ) -> None:
         """rate: how fast what requests have with them is sent."""
+        self._clock = clock
         self.url, self._secrets, self._tls, self._proxy, self._rate = url, secrets, tls, proxy, rate
         self._credentials = ""
         self._kept: http.client.HTTPConnection | None = None
@@ -171,9 +174,18 @@ class Http:
         try:
             made.connect()
         except (OSError, http.client.HTTPException) as error:
+            if self._clock and isinstance(error, ssl.SSLCertVerificationError) and is_of_dates(error):
+                self._clock.judge(error, self._host(), told(self._plain, self.url.host))
+                return self.connection(seconds)
             raise self.gone(error) from None
         made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
+
+    def _plain(self, seconds: float) -> socket.socket:
+        host, port = self.url.host, self.url.port or SCHEMES[self.url.scheme].port
+        return (
+            self._proxy.tunnel(host, port, seconds) if self._proxy else socket.create_connection((host, port), seconds)
+        )
 
     def headers(self) -> dict[str, str]:
         """Return the headers that each request has."""

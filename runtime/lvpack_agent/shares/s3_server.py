@@ -4,7 +4,6 @@ import errno
 import time
 import xml.etree.ElementTree as xml
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse
 from ssl import SSLContext
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from lvpack_agent.shares import proxy
 from lvpack_agent.shares.http_wire import Http
 from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.s3_sign import Signer
+from lvpack_agent.shares.server_clock import AGREED_SECONDS, MachineClock, dated, shown
 from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.url import ShareUrl
 from lvpack_agent.shares.waiting import Gone
@@ -36,7 +36,8 @@ class Signed(Http):
         session: Session,
         rate: Rate | None,
     ) -> None:
-        super().__init__(url, access.secrets, context, proxy.named_by(access), rate)
+        clock = MachineClock(access.set_time, session.warn)
+        super().__init__(url, access.secrets, context, proxy.named_by(access), rate, clock)
         self._signer, self._session, self._ahead = signer, session, 0.0
         self.path_style = access.options.path_style
 
@@ -53,9 +54,13 @@ class Signed(Http):
             return
         code = text_of(response.read(64 * KIB), "Code") if method != "HEAD" else ""
         self.drop()
-        if code == "RequestTimeTooSkewed" and not self._ahead:
-            self._ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
-            self._session.warn(f"the clock of this machine differs from the server's by {abs(self._ahead):.0f} s")
+        now, theirs = time.time(), dated(response.headers.get("Date"))
+        if code == "RequestTimeTooSkewed" and not self._ahead and theirs and abs(theirs - now) > AGREED_SECONDS:
+            self._ahead = theirs - now
+            self._session.warn(
+                f"the clock of this machine says {shown(now)} UTC, the server's {shown(theirs)}: "
+                "requests are signed by the latter"
+            )
             raise Gone("the clocks differ")
         if code in _KEYS:
             raise Failed(

@@ -22,8 +22,7 @@ from lvpack_agent.shares.rate import Rate, Slowed
 from lvpack_agent.shares.stored import LocalFile, Sink, Source, Stored, new_file
 from lvpack_agent.sizes import human
 
-# What the file is called by whose time a server tells its own.
-PROBE = "claim-clock-"
+PROBE = "claim-clock-"  # the file by whose time a server tells its own
 
 
 class Secrets(Protocol):
@@ -42,8 +41,8 @@ class Secrets(Protocol):
 class Access:
     """How a share is used: its options and secrets, and for how many seconds a server may be silent.
 
-    disks is the value of lvpack.disk: a share is on none of the disks that it names. read_only: nothing is written.
-    rate: images go there, and come from there, with at most so many bytes a second; 0: as fast as can be.
+    disks: the value of lvpack.disk; a share is on none of them. rate: bytes of images that pass in a second, 0: any.
+    read_only: nothing is written. set_time sets this machine's clock, to seconds since 1970.
     """
 
     options: ShareOptions
@@ -52,6 +51,7 @@ class Access:
     read_only: bool
     disks: tuple[str, ...] = AUTO
     rate: int = 0
+    set_time: Callable[[float], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

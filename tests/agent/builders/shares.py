@@ -1,5 +1,6 @@
 """Shares that are folders, and how they are used."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def access(
     disks: tuple[str, ...] = ("auto",),
     secrets: dict[str, bytes] | None = None,
     rate: int = 0,
+    set_time: Callable[[float], object] | None = None,
 ) -> Access:
     """Return how a share is used; secrets by their names."""
     return Access(
@@ -47,4 +49,5 @@ def access(
         read_only=read_only,
         disks=disks,
         rate=rate,
+        set_time=set_time,
     )
