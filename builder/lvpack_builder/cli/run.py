@@ -19,7 +19,7 @@ from lvpack_builder.paths import output_dir
     "--share",
     type=FILE,
     metavar="DIR",
-    help="Folder that the machine sees as its share; nothing else is in its network then. For root.",
+    help="Its share, and all of its network. For root.",
 )
 @click.option("--firmware", type=click.Choice(["bios", "uefi", "secure"]), default="bios", show_default=True)
 @click.option("--boot", type=click.Choice(["direct", "iso", "usb", "pxe"]), default="direct", show_default=True)
