@@ -67,20 +67,28 @@ class Sshd:
         nfs._wait(self.process, (LOOPBACK, self.port), self.state / "log")
 
     def connections(self) -> list[str]:
-        """Return the processes of all connections."""
-        return run(["pgrep", "-f", f"^sshd: {USER}"], ok=(0, 1)).stdout.split()
+        """Return the processes of all connections of this server: of each the monitor and what it has forked."""
+        assert self.process
+        monitors = run(["pgrep", "--parent", str(self.process.pid)], ok=(0, 1)).stdout.split()
+        parents = ",".join(monitors)
+        return monitors + (run(["pgrep", "--parent", parents], ok=(0, 1)).stdout.split() if monitors else [])
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all connections; new ones can be made."""
-        for pid in self.connections():
-            run(["kill", f"-{number.value}", pid], ok=(0, 1))
+        _send(number, self.connections())
 
     def kill(self) -> None:
         """End the server and all connections."""
         assert self.process
+        connections = self.connections()
         self.process.kill()
         self.process.wait()
-        self.signal(signal.SIGKILL)
+        _send(signal.SIGKILL, connections)
+
+
+def _send(number: signal.Signals, processes: list[str]) -> None:
+    for pid in processes:
+        run(["kill", f"-{number.value}", pid], ok=(0, 1))
 
 
 @contextmanager
