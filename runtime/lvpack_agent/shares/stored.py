@@ -110,7 +110,7 @@ def new_file(path: Path, again: Callable[[OSError], bool], *, at_once: bool = Fa
 
     again: which errors pass. at_once: the kernel keeps little of it back.
     """
-    with os.fdopen(guarded.create(path), "wb", buffering=0) as file:
+    with os.fdopen(guarded.patiently(partial(guarded.create, path), again), "wb", buffering=0) as file:
         at = begun = 0
 
         def sink(data: bytes | bytearray) -> None:
