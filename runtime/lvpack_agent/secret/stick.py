@@ -7,15 +7,13 @@ import time
 from pathlib import Path
 
 from lvpack_agent import guarded, places
-from lvpack_agent.devices import lsblk
+from lvpack_agent.devices import lsblk, reading
 from lvpack_agent.devices.lsblk import BOOT_LABEL, BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.processes import run
 from lvpack_agent.secret.names import MOST
 from lvpack_agent.undo import Undo
 
-# How it is mounted: nothing is written to it, its journal is not replayed.
-FILESYSTEMS = {"vfat": "", "exfat": "", "ext2": "", "ext3": ",noload", "ext4": ",noload", "xfs": ",norecovery"}
 FOLDER = "secrets"
 # A stick may take its time to be known after a boot.
 FIND_SECONDS, POLL_SECONDS = 10.0, 1.0
@@ -36,7 +34,7 @@ def from_stick(name: str, *, wait: bool = True) -> bytes | None:
         with Undo() as undo:
             folder = places.RUN / "stick"
             folder.mkdir(parents=True, exist_ok=True)
-            options = f"ro,nosuid,nodev,noexec{FILESYSTEMS[stick.fstype]}"
+            options = f"{reading.unwritten(stick, undo)},nosuid,nodev,noexec"
             run(["mount", "-t", stick.fstype, "-o", options, stick.path, folder])
             undo.callback(run, ["umount", folder])
             return _read(folder, stick, name)
@@ -48,7 +46,7 @@ def found(seconds: float) -> tuple[BlockDevice, ...]:
     deadline = time.monotonic() + seconds
     while True:
         every = (device for disk in lsblk.read() for device in (disk, *disk.parts))
-        sticks = tuple(d for d in every if d.label == BOOT_LABEL and d.fstype in FILESYSTEMS)
+        sticks = tuple(d for d in every if d.label == BOOT_LABEL and d.fstype in reading.FILESYSTEMS)
         if sticks or time.monotonic() > deadline:
             return sticks
         time.sleep(POLL_SECONDS)

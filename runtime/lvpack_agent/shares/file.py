@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvpack_agent.devices import lsblk
+from lvpack_agent.devices import lsblk, reading
 from lvpack_agent.devices.lsblk import AUTO, BlockDevice
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.layout.content import PV_TYPE
@@ -16,6 +16,7 @@ from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.shares.share import Access, Mount
 from lvpack_agent.shares.url import ShareUrl
 from lvpack_agent.sizes import GIB
+from lvpack_agent.undo import Undo
 
 BY_ID = Path("/dev/disk/by-id")
 # A stick may take its time to be known after a boot.
@@ -55,20 +56,24 @@ def mount(url: ShareUrl, folder: Path, access: Access) -> Mount:
     kind = FILESYSTEMS[device.fstype]
     whole = folder.with_name(f"{folder.name}-disk")
     whole.mkdir(parents=True, exist_ok=True)
-    options = f"{'ro' if access.read_only else 'rw'},nosuid,nodev,noexec{kind.options}"
-    try:
-        run(["mount", "-t", device.fstype, "-o", options, device.path, whole])
-    except ToolFailed as failed:
-        raise Failed(
-            f"cannot mount share '{url}' ({device.path}): {quoted(failed.completed.stderr.strip().splitlines()[-1:])}",
-            hint="is the disk sound, and not write-protected? dmesg may say more; its filesystem can be checked in a "
-            "shell (lvpack.action=shell)",
-        ) from None
-    try:
-        _show(url, whole, folder)
-    finally:
-        run(["umount", "-l", whole])  # it stays where it is shown
+    with Undo() as undo:
+        options = f"{reading.unwritten(device, undo) if access.read_only else 'rw'},nosuid,nodev,noexec{kind.options}"
+        try:
+            run(["mount", "-t", device.fstype, "-o", options, device.path, whole])
+        except ToolFailed as failed:
+            said = quoted(failed.completed.stderr.strip().splitlines()[-1:])
+            raise Failed(
+                f"cannot mount share '{url}' ({device.path}): {said}",
+                hint="is the disk sound, and not write-protected? dmesg may say more; its filesystem can be checked in "
+                "a shell (lvpack.action=shell)",
+            ) from None
+        try:
+            _show(url, whole, folder)
+        finally:
+            run(["umount", "-l", whole])  # it stays where it is shown
+        until_closed = undo.pop_all()
     return Mount(
+        close=until_closed.close,
         how=f"{device.fstype} on {device.path} of disk {disk.describe()}",
         is_remote=False,
         device=device.path,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.devices import lsblk
+from lvpack_agent.devices import lsblk, reading
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.shares import file
@@ -77,6 +77,10 @@ def test_a_disk_with_a_pv_is_not_written_and_one_that_is_named_is_not_mounted(tm
         file.mount(parse_url("file://DATA"), tmp_path / "at", access())
     with pytest.raises(Refused, match=r"lvpack\.disk= names it"):
         file.mount(parse_url("file://DATA"), tmp_path / "at", access(read_only=True, disks=("/dev/sdc",)))
+
+
+def test_how_each_filesystem_is_read_is_known() -> None:
+    assert file.FILESYSTEMS.keys() == reading.FILESYSTEMS.keys()
 
 
 def test_what_a_share_cannot_do_is_refused_by_its_name() -> None:
