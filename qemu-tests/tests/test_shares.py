@@ -256,8 +256,9 @@ def folder(lab: Lab, name: str) -> Path:
 
 @full
 def test_a_share_is_never_on_a_disk_that_is_packed_or_restored_to(lab: Lab) -> None:
-    """A disk with a PV and a filesystem beside it; a stick that is named as a target."""
-    with sharing(lab, [stick(lab, "ext4", "DATA"), create_disk(lab.folder / "both.img", 256 * MIB)]) as guest:
+    """A disk with a PV and a filesystem beside it; a stick that is named as a target; the stick with secrets."""
+    both, keys = create_disk(lab.folder / "both.img", 256 * MIB), stick(lab, "vfat", "LVPACK", "keys")
+    with sharing(lab, [stick(lab, "ext4", "DATA"), both, keys]) as guest:
         guest.must(
             "printf 'size=64M\\nsize=64M,type=8e\\n' | sfdisk -q -X dos /dev/vdd && udevadm settle && "
             "mkfs.ext4 -q -L BESIDE /dev/vdd1 && vgcreate -q other /dev/vdd2 && udevadm settle"
@@ -266,13 +267,15 @@ def test_a_share_is_never_on_a_disk_that_is_packed_or_restored_to(lab: Lab) -> N
         report = guest.run(*BACKUP, "lvpack.target=file://BESIDE")
         assert_ended(report, "refused", "file://BESIDE", "/dev/vdd2 on it is a PV")
         assert guest.must("sha256sum /dev/vdd") == before
-        assert guest.run(*BACKUP, "lvpack.target=file://DATA").status == "ok"
+        report = guest.run(*BACKUP, "lvpack.target=file://DATA")
+        assert report.status == "ok", report
+        assert not any("/dev/vde" in warning for warning in report.warnings), report
         report = guest.run("lvpack.action=restore", "lvpack.source=file://DATA/one", "lvpack.disk=/dev/vdc")
         assert_ended(report, "refused", "file://DATA", "lvpack.disk= names it")
         guest.must("wipefs -q -a /dev/vda /dev/vdd && udevadm settle")
         for action in ("restore", "plan"):
             report = guest.run(f"lvpack.action={action}", "lvpack.source=file://DATA/one", "lvpack.overwrite=yes")
-            assert_ended(report, "refused", "there are 3")  # not the stick
+            assert_ended(report, "refused", "there are 3")  # neither of the sticks
 
 
 @full

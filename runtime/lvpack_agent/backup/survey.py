@@ -61,7 +61,7 @@ def find_source(
     until = "read-only from here on" if settings.mode == "overlay" else "read-only until the journal is written"
     vgs = ", ".join(vg.name for vg in found.vgs)
     session.say(f"source: {' and '.join(d.describe() for d in found.disks)}, VG {vgs}; {until}")
-    others = tuple(d for d in all_disks if d not in (*found.disks, *spared) and not d.is_boot_medium)
+    others = tuple(d for d in all_disks if d not in (*found.disks, *spared) and not d.is_own)
     for other in others:
         session.warn(
             f"disk {other.describe()} shares no VG with what is packed: left out, as lvpack.disk= does not name it"

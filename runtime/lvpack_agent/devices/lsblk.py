@@ -7,14 +7,18 @@ from typing import Any
 
 from lvpack_agent.errors import Refused, understood
 from lvpack_agent.jsonform import checked
+from lvpack_agent.layout.content import PV_TYPE
 from lvpack_agent.layout.disks import Disk
 from lvpack_agent.processes import run
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,RO,RM,LOG-SEC,MODEL,SERIAL,WWN,FSTYPE,LABEL,UUID"
 # The value of lvpack.disk that names no disk.
 AUTO = ("auto",)
-# The volume label of lvpack's own ISO, which is a disk on a USB stick or as virtual media of some servers.
+# The volume label of lvpack's own ISO, which is a disk on a USB stick or as virtual media of some servers; and that of
+# the filesystem with secrets.
 BOOT_LABEL = "LVPACK"
+# The filesystems that a share or secrets can be on, and how the log of one is not replayed (ext4(5), xfs(5)).
+FILESYSTEMS = {"vfat": "", "exfat": "", "ext2": "", "ext3": ",noload", "ext4": ",noload", "xfs": ",norecovery"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,18 @@ class BlockDevice:
     def is_boot_medium(self) -> bool:
         """Whether this is a stick or the like that lvpack boots from."""
         return self.fstype == "iso9660" and self.label == BOOT_LABEL
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether this is where secrets may be looked for, a filesystem with the label LVPACK."""
+        return self.fstype in FILESYSTEMS and self.label == BOOT_LABEL
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a disk is lvpack's: it boots from it, or it is the stick with secrets. With a PV it is a server's."""
+        every = (self, *self.parts)
+        is_servers = any(d.fstype == PV_TYPE for d in every)
+        return self.is_boot_medium or (any(d.has_secrets for d in every) and not is_servers)
 
     def without_table(self) -> Disk:
         """Return it as a disk of a layout, whose partition table is not known."""
@@ -91,12 +107,12 @@ def read() -> tuple[BlockDevice, ...]:
 
 
 def select(disks: tuple[BlockDevice, ...], wanted: tuple[str, ...]) -> tuple[BlockDevice, ...]:
-    """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; auto is all but lvpack's own stick.
+    """Return the disks that lvpack.disk names by path, by-id path, WWN or serial; auto is all but lvpack's own.
 
     Raises Refused for a name that no disk or more than one disk has.
     """
     if wanted == AUTO:
-        return tuple(d for d in disks if not d.is_boot_medium)
+        return tuple(d for d in disks if not d.is_own)
     chosen = []
     for name in wanted:
         path = str(Path(name).resolve()) if name.startswith("/") else ""

@@ -9,11 +9,8 @@ Tested with real filesystems: tests/agent/shares/test_file_mounted.py.
 """
 
 from lvpack_agent.devices import blockdev
-from lvpack_agent.devices.lsblk import BlockDevice
+from lvpack_agent.devices.lsblk import FILESYSTEMS, BlockDevice
 from lvpack_agent.undo import Undo
-
-# The filesystems that a share or secrets can be on, and how the log of one is not replayed (ext4(5), xfs(5)).
-FILESYSTEMS = {"vfat": "", "exfat": "", "ext2": "", "ext3": ",noload", "ext4": ",noload", "xfs": ",norecovery"}
 
 
 def unwritten(device: BlockDevice, undo: Undo) -> str:

@@ -46,7 +46,7 @@ def found(seconds: float) -> tuple[BlockDevice, ...]:
     deadline = time.monotonic() + seconds
     while True:
         every = (device for disk in lsblk.read() for device in (disk, *disk.parts))
-        sticks = tuple(d for d in every if d.label == BOOT_LABEL and d.fstype in reading.FILESYSTEMS)
+        sticks = tuple(d for d in every if d.has_secrets)
         if sticks or time.monotonic() > deadline:
             return sticks
         time.sleep(POLL_SECONDS)

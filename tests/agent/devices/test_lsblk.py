@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,16 @@ def test_disks_are_selected_by_name_or_refused(blog: Path) -> None:
     assert lsblk.select(found, ("/dev/vdb",)) == found[1:]
     with pytest.raises(Refused, match="cannot find disk 'WD-1'"):
         lsblk.select(found, ("WD-1",))
+
+
+def test_the_stick_with_secrets_is_not_meant(blog: Path) -> None:
+    """With a partition table and without; a server's disk is meant, whatever lies beside its PV."""
+    disk, boot = lsblk.parse((blog / "lsblk.json").read_text())
+    bare = replace(boot, path="/dev/vdc", fstype="vfat", serial="S")
+    parted = replace(bare, fstype="", label="", parts=(replace(bare, path="/dev/vdc1", type="part", fstype="ext4"),))
+    beside = replace(disk, parts=(*disk.parts, replace(bare, path="/dev/vda3", type="part")))
+    for stick in (bare, parted):
+        assert lsblk.select((beside, stick), ("auto",)) == (beside,)
+        assert lsblk.select((beside, stick), ("S",)) == (stick,), "who names it means it"
+    for other in (replace(bare, fstype="swap"), replace(bare, label="lvpack")):
+        assert lsblk.select((other,), ("auto",)) == (other,)

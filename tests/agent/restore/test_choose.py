@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.devices.lsblk import AUTO, BlockDevice
+from lvpack_agent.devices.lsblk import AUTO, BOOT_LABEL, BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.layout.disks import Disk
@@ -61,6 +61,16 @@ def test_the_disk_with_the_share_is_no_target(tmp_path: Path) -> None:
     found = (disk(tmp_path, "A", 9 * MIB), replace(stick, parts=(replace(stick, path=f"{stick.path}1"),)))
     assert without_share(found, f"{stick.path}1") == without_share(found, stick.path) == found[:1]
     assert without_share(found, "") == found
+
+
+@pytest.mark.starts_processes
+def test_the_stick_with_secrets_is_no_target_unless_it_is_named(tmp_path: Path, machine: dict[str, str]) -> None:
+    stick = replace(disk(tmp_path, "B", 9 * MIB), fstype="vfat", label=BOOT_LABEL)
+    only = disk(tmp_path, "A", 9 * MIB)
+    assert chosen((only, stick), one_disk(machine)) == (only,)
+    with pytest.raises(Refused, match="cannot choose the target disk: there are 0"):
+        chosen((stick,), one_disk(machine), overwrite=True)
+    assert chosen((only, stick), one_disk(machine), "B", overwrite=True) == (stick,)
 
 
 def one_disk(machine: dict[str, str], wwn: str = "", serial: str = "", model: str = "") -> Manifest:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lvpack_agent.devices import lsblk, reading
+from lvpack_agent.devices import lsblk
 from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.shares import file
@@ -80,7 +80,7 @@ def test_a_disk_with_a_pv_is_not_written_and_one_that_is_named_is_not_mounted(tm
 
 
 def test_how_each_filesystem_is_read_is_known() -> None:
-    assert file.FILESYSTEMS.keys() == reading.FILESYSTEMS.keys()
+    assert file.FILESYSTEMS.keys() == lsblk.FILESYSTEMS.keys()
 
 
 def test_what_a_share_cannot_do_is_refused_by_its_name() -> None:
