@@ -28,8 +28,10 @@ FAT_SERIAL = "4c56504b"
 def write_iso(kernel: Path, initrd: Path, arguments: Sequence[str], out: Path, secrets: Path | None = None) -> None:
     """Write a hybrid ISO that boots kernel and initrd; arguments are for its menu. Its times are SOURCE_DATE_EPOCH.
 
-    secrets is an initrd with secrets, which then are in the ISO.
+    secrets is an initrd with secrets, which then are in the ISO: only its owner may read that.
     """
+    if secrets:
+        out.touch(mode=0o600)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         root, esp = Path(folder) / "root", Path(folder) / "esp.img"
         (root / "boot/grub").mkdir(parents=True)

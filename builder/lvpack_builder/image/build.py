@@ -167,14 +167,26 @@ def _write(
     common = image.kit / COMMON if secrets else None
     if common:
         write_archive(secrets, common)
-    iso.write_iso(image.kernel, image.initrd, arguments, image.iso, common if secrets_in_iso else None)
-    os.link(image.iso, image.kit / image.iso.name)
+    write_isos(image, arguments, common, secrets_in_iso=secrets_in_iso)
     netboot.write_kit(image.kit, arguments, hosts, common.name if common else "")
     for host in hosts:
         if host.secrets:
             write_archive({**secrets, **host.secrets}, image.kit / netboot.own_secrets(host))
     _write_manifest(image, made, recipe, arguments)
     write_sums(image.folder)
+
+
+def write_isos(image: LiveImage, arguments: Sequence[str], secrets: Path | None, *, secrets_in_iso: bool) -> None:
+    """Write the ISO and that of the netboot kit, one file unless an initrd with secrets is in the former.
+
+    A boot server gives the latter to everybody who asks, and firmware that boots from it shows a menu without them.
+    """
+    served = image.kit / image.iso.name
+    iso.write_iso(image.kernel, image.initrd, arguments, served)
+    if secrets and secrets_in_iso:
+        iso.write_iso(image.kernel, image.initrd, arguments, image.iso, secrets)
+    else:
+        os.link(served, image.iso)
 
 
 def _write_manifest(image: LiveImage, made: Base, recipe: Recipe, arguments: Sequence[str]) -> None:
