@@ -29,6 +29,18 @@ stop() {
     exec sh < /dev/console > /dev/console 2>&1
 }
 
+# What `lvpack build --secret` packs is an archive beside this one: it goes into memory that only root reads.
+take_secrets() {
+    [ -d /secrets ] || return 0
+    mkdir -m 0700 /new/lvpack-secrets
+    cp /secrets/* /new/lvpack-secrets/
+    for secret in /secrets/*; do
+        # Memory of files keeps what was in it when they are removed. None has more than 64 KiB.
+        dd if=/dev/zero of="$secret" bs=65536 count=1 conv=notrunc 2> /dev/null
+    done
+    rm -r /secrets
+}
+
 lowers=
 number=0
 for layer in /layers/*.squashfs; do
@@ -43,11 +55,7 @@ done
 mount -t tmpfs -o mode=0755 tmpfs /cow
 mkdir /cow/upper /cow/work
 mount -t overlay -o "lowerdir=$lowers,upperdir=/cow/upper,workdir=/cow/work" overlay /new || stop "overlayfs does not mount"
-# What `lvpack build --secret` packs is an archive beside this one: it goes into memory that only root reads.
-if [ -d /secrets ]; then
-    mkdir -m 0700 /new/lvpack-secrets
-    cp /secrets/* /new/lvpack-secrets/
-fi
+take_secrets
 umount /proc /sys
 mount --move /dev /new/dev
 exec switch_root /new /usr/lib/lvpack/init
