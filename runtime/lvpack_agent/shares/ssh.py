@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares.sftp_wire import Wire
 from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.url import ShareUrl
-from lvpack_agent.shares.waiting import Gone, Waiting
+from lvpack_agent.shares.waiting import Waiting
 
 # A server that says nothing for ALIVE_SECONDS, twice, is gone (ssh_config(5), ServerAliveInterval).
 ALIVE_SECONDS, CONNECT_SECONDS, END_SECONDS = 5, 15, 5.0
@@ -147,12 +146,3 @@ def refusal(said: str, url: ShareUrl, lines: list[str]) -> LvpackError | None:
     if re.search("subsystem request failed|Could not resolve hostname", said):
         return Failed(f"cannot use share '{url}': {quoted(lines[-1:])}", hint="check the server's name, and its SFTP")
     return None
-
-
-def reached(connect: Callable[[], Wire], waiting: Waiting, seconds: float) -> Wire:
-    """Return a connection; where there is no way to the server, try again each so many seconds. Raises as connect()."""
-    while True:
-        try:
-            return connect()
-        except Gone:
-            waiting.pause(seconds)
