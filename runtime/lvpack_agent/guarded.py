@@ -173,6 +173,15 @@ def wipe(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def wipe_folder(folder: Path) -> None:
+    """Wipe the files in a folder in memory, and remove it, if it is there. What cannot be removed stays."""
+    with suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            with suppress(OSError):
+                wipe(path)
+        folder.rmdir()
+
+
 def make_folder(path: Path, mode: int) -> None:
     """Make a folder with these permissions; a group that may read it is that of the folder above, where that can be.
 

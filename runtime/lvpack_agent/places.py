@@ -26,5 +26,7 @@ NETWORK = RUN / "network"
 # Where filesystems are mounted so that the kernel replays their log, and so that a file of them is read.
 REPLAY = RUN / "replay"
 READING = RUN / "reading"
+# How folders end, in RUN, in which ssh finds its key as long as a share is open.
+KEYS = "-ssh"
 # Where stage 1 of the initrd puts the secrets that `lvpack build --secret` packed.
 SECRETS = Path("/lvpack-secrets")

@@ -103,11 +103,12 @@ class Secrets:
 
 
 def forget() -> None:
-    """Remove the secrets of the initrd, when a run is over: one that comes later finds them no more."""
-    with suppress(OSError):
-        for path in sorted(places.SECRETS.iterdir()):
-            guarded.wipe(path)
-        places.SECRETS.rmdir()
+    """Remove the secrets of the initrd, when a run is over: one that comes later finds them no more.
+
+    So do the keys go that an agent has left which was killed (shares.ssh).
+    """
+    for folder in (places.SECRETS, *sorted(places.RUN.glob(f"*{places.KEYS}"))):
+        guarded.wipe_folder(folder)
 
 
 def _from_initrd(name: str) -> bytes | None:

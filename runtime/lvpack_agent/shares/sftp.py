@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from lvpack_agent import places
 from lvpack_agent.errors import Failed
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
@@ -43,7 +44,7 @@ def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Ite
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     waiting = Waiting(str(url), access.patience, session)
-    with Ssh(url, access, folder.with_name(f"{folder.name}-ssh"), waiting) as ssh:
+    with Ssh(url, access, folder.with_name(f"{folder.name}{places.KEYS}"), waiting) as ssh:
         client = Sftp(ssh.connect, ssh.end, waiting, base_of(url.path))
         client.check_folder(str(url))
         yield RemoteShare(name=str(url), folder=folder, no_journal=SCHEMES[url.scheme].inplace, remote=client)

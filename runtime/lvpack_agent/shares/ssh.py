@@ -24,7 +24,7 @@ class Ssh:
     """A way to a server: its key and the known host keys are in a folder in memory while the context lasts."""
 
     def __init__(self, url: ShareUrl, access: Access, folder: Path, waiting: Waiting) -> None:
-        """folder is a new one, for two small files. Raises Refused if a secret is missing."""
+        """folder is for two small files, and nothing else. Raises Refused if a secret is missing."""
         self._url, self._waiting = url, waiting
         what = f"of {url.host}"
         self._files = {
@@ -36,6 +36,7 @@ class Ssh:
         self._said = -1
 
     def __enter__(self) -> "Ssh":
+        guarded.wipe_folder(self._folder)  # an agent that was killed leaves its own
         self._folder.mkdir(mode=0o700)
         for name, text in self._files.items():
             # OpenSSH wants a line end behind a key.
@@ -44,11 +45,7 @@ class Ssh:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-        for name in self._files:
-            with suppress(OSError):
-                guarded.wipe(self._folder / name)
-        with suppress(OSError):
-            self._folder.rmdir()
+        guarded.wipe_folder(self._folder)
 
     def connect(self) -> Wire:
         """Start ssh, and return what speaks SFTP by it.

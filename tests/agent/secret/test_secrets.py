@@ -22,6 +22,7 @@ PASSWORD = "open, Sesame"
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has a place for secrets of each kind, and none in it."""
     monkeypatch.setattr(places, "SECRETS", tmp_path / "secrets")
+    monkeypatch.setattr(places, "RUN", tmp_path / "run")
     monkeypatch.setattr(firmware, "FW_CFG", tmp_path / "fw_cfg")
     monkeypatch.setattr(firmware, "DMI", tmp_path / "DMI")
     monkeypatch.setattr(firmware, "run", lambda *_, **__: None)

@@ -22,6 +22,7 @@ from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.guarded import Odd
 from lvpack_agent.image import check, files
 from lvpack_agent.image.write import Writer, refuse_taken
+from lvpack_agent.secret.secrets import forget
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse
 from lvpack_agent.shares import sftp
@@ -135,6 +136,31 @@ def test_two_writers_of_one_name(server: Sshd, tmp_path: Path) -> None:
             second.begin(SET)
         (server.folder / SET).mkdir()  # by somebody who does not look
     assert [path.name for path in server.folder.iterdir()] == [SET]
+
+
+def test_an_agent_that_was_killed_leaves_its_key_to_the_next_one_which_wipes_it(
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that says the result of the killed one, or one that opens the share anew."""
+    monkeypatch.setattr(places, "RUN", tmp_path)
+    monkeypatch.setattr(places, "SECRETS", tmp_path / "secrets")
+    for wiped in (forget, lambda: Opened(server, tmp_path).close()):
+        if not (pid := os.fork()):
+            try:
+                killed = Opened(server, tmp_path)
+                killed.share.names()
+            finally:
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(pid, 0)
+        [folder] = tmp_path.glob("*-ssh")
+        held = os.open(folder / "key", os.O_RDONLY)
+        try:
+            assert os.pread(held, 100, 0).startswith(b"-----BEGIN")
+            wiped()
+            assert set(os.pread(held, MIB, 0)) == {0}
+        finally:
+            os.close(held)
+        assert not folder.exists()
 
 
 def test_what_stands_in_the_place_of_a_file_is_named(server: Sshd, tmp_path: Path) -> None:
