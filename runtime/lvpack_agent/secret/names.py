@@ -65,6 +65,13 @@ def line(text: bytes) -> bytes:
     return text.removesuffix(b"\n").removesuffix(b"\r")
 
 
+def in_header(name: str, text: bytes) -> bytes:
+    """Return what of a secret of one line stands in a header of HTTP as it is: a token, an access key; or nothing."""
+    if name == "s3":
+        return text.rpartition(b":")[0]
+    return text if name == "http" and text.startswith(b"Bearer ") else b""
+
+
 def as_markdown() -> str:
     """Return the table of the names that docs/secrets.md shows."""
     rows = ["| name | what |", "|---|---|"]

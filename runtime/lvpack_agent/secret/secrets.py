@@ -1,5 +1,6 @@
 """The secrets of a run: looked for when they are needed, and gone when the run is over."""
 
+import re
 import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -7,12 +8,14 @@ from contextlib import suppress
 from lvpack_agent import guarded, places
 from lvpack_agent.errors import Refused
 from lvpack_agent.secret import firmware, stick
-from lvpack_agent.secret.names import BY_NAME, MOST, line
+from lvpack_agent.secret.names import BY_NAME, MOST, in_header, line
 
 HOW = (
     "give it by `lvpack build --secret {name}=FILE`, as secrets/{name} on a stick with the label LVPACK, or, to a "
     "virtual machine, by fw_cfg or SMBIOS"
 )
+# http.client shows the value of a header that it does not take.
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 def keep_out_of_core_dumps() -> None:
@@ -23,17 +26,28 @@ def keep_out_of_core_dumps() -> None:
 def fit(name: str, where: str, text: bytes) -> bytes:
     """Return a secret as it is used, one of one line without its end; where says whence it comes.
 
-    Raises Refused if it is empty or too long.
+    Raises Refused, which shows nothing of it, if it is empty, too long, or one of one line that has something else.
     """
-    if BY_NAME[name].typed:
+    is_line = BY_NAME[name].typed
+    if is_line:
         text = line(text)
     if not text or len(text) > MOST:
         raise Refused(
             f"cannot use secret '{name}' of {where}: it has {len(text) or 'no'} bytes",
             hint=f"it has one to {MOST:,} of them",
         )
-    if BY_NAME[name].typed and (b"\n" in text or b"\0" in text):
+    if is_line and b"\n" in text:
         raise Refused(f"cannot use secret '{name}' of {where}: it has several lines", hint="it is one line")
+    if is_line and _CONTROL.search(text):
+        raise Refused(
+            f"cannot use secret '{name}' of {where}: it has a control character",
+            hint="it is one line of text: look at the file with `cat -A`",
+        )
+    if is_line and not in_header(name, text).isascii():
+        raise Refused(
+            f"cannot use secret '{name}' of {where}: what of it stands in a header of HTTP is not all ASCII",
+            hint=f"it is {BY_NAME[name].meaning}",
+        )
     return text
 
 

@@ -132,6 +132,27 @@ def test_what_is_no_password_is_refused_without_showing_it(text: bytes) -> None:
     assert "byte" not in text.decode(errors="replace") or "zero" not in refused.value.message
 
 
+@pytest.mark.parametrize("name", [name.name for name in names.NAMES if name.typed])
+def test_a_control_character_is_in_no_secret_of_one_line(name: str) -> None:
+    """Of http's it came to the console: http.client shows the header that it does not take."""
+    text = b"Bearer https://s3cr3t:token"
+    for character in (*range(32), 127):
+        with pytest.raises(Refused, match=f"cannot use secret '{name}' of a file: it has ") as refused:
+            secrets.fit(name, "a file", text[:-3] + bytes([character]) + text[-3:])
+        assert "s3cr3t" not in f"{refused.value.message} {refused.value.hint}"
+    assert secrets.fit(name, "a file", text + b"\r\n") == text
+    assert secrets.fit("ca", "a file", b"one\r\ntwo\0\n") == b"one\r\ntwo\0\n"
+
+
+def test_what_stands_in_a_header_as_it_is_has_no_letters_of_other_scripts() -> None:
+    for name, text in (("http", "Bearer s3cr3t-tökén"), ("s3", "s3cr3t-ké:y"), ("s3", "s3cr3t:ké:y")):
+        with pytest.raises(Refused, match=f"cannot use secret '{name}' of a file: .* ASCII") as refused:
+            secrets.fit(name, "a file", text.encode())
+        assert "s3cr3t" not in f"{refused.value.message} {refused.value.hint}"
+    for name, text in (("http", "müller:pässword"), ("smb", "Bearer ö"), ("s3", "key:sécrèt"), ("proxy", "ü:ö")):
+        assert secrets.fit(name, "a file", text.encode()) == text.encode()
+
+
 def test_a_link_in_the_place_of_a_secret_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "shadow").write_text("root:")
     places.SECRETS.mkdir()
