@@ -140,6 +140,7 @@ def refusal(said: str, url: ShareUrl, lines: list[str]) -> LvpackError | None:
             hint="check the user in the URL, secret 'ssh-key', and that its public half is in the server's "
             "authorized_keys",
         )
-    if re.search("subsystem request failed|Could not resolve hostname", said):
-        return Failed(f"cannot use share '{url}': {quoted(lines[-1:])}", hint="check the server's name, and its SFTP")
+    if "subsystem request failed" in said:
+        return Failed(f"cannot use share '{url}': {quoted(lines[-1:])}", hint="let the server have its subsystem sftp")
+    # A name that is not resolved now was so when the share was opened (mounted._reach()).
     return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import xfslab
 from lab.sshd import USER, Sshd, sshd
 from lvpack_agent import places
 from lvpack_agent.backup import clock, sameday
@@ -22,6 +23,7 @@ from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.guarded import Odd
 from lvpack_agent.image import check, files
 from lvpack_agent.image.write import Writer, refuse_taken
+from lvpack_agent.processes import run
 from lvpack_agent.secret.secrets import forget
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse
@@ -70,12 +72,13 @@ class Opened(ExitStack):
         patience: float = 60,
         path: str = "/sets",
         secrets: dict[str, bytes] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         super().__init__()
         self.said: list[str] = []
         self.session = Session(action="backup", out=self.said.append)
-        url = parse_url(f"sftp://{USER}@127.0.0.1:{server.port}{path}")
-        known = {"ssh-key": server.key, "known-hosts": server.known_hosts(), **(secrets or {})}
+        url = parse_url(f"sftp://{USER}@{host}:{server.port}{path}")
+        known = {"ssh-key": server.key, "known-hosts": server.known_hosts(host), **(secrets or {})}
         how = access(patience=patience, secrets=known)
         self.share: RemoteShare = self.enter_context(sftp.opened(url, folder / "new", how, self.session))
 
@@ -230,6 +233,22 @@ def test_a_connection_that_ends_is_made_anew_and_nothing_is_lost(server: Sshd, t
                     breaker.join()
         breaker.join()
         assert found == data
+
+
+def test_a_name_that_is_not_resolved_for_a_while_is_waited_for(server: Sshd, tmp_path: Path) -> None:
+    """In the middle of a run: at its beginning it was resolved (mounted._reach())."""
+    with xfslab.memory(tmp_path / "memory") as memory, ExitStack() as undo:
+        known, hosts = "127.0.0.1 server.invalid\n", memory / "hosts"
+        hosts.write_text(known)
+        run(["mount", "--bind", hosts, "/etc/hosts"])
+        undo.callback(run, ["umount", "/etc/hosts"])
+        one = undo.enter_context(Opened(server, tmp_path, host="server.invalid"))
+        assert one.share.names() == []
+        hosts.write_text("")
+        server.signal(signal.SIGKILL)
+        threading.Timer(5, lambda: hosts.write_text(known)).start()
+        assert one.share.names() == []
+        assert one.session.outages > 1
 
 
 def test_a_server_that_loses_what_it_had_confirmed_is_not_believed(server: Sshd, tmp_path: Path) -> None:
