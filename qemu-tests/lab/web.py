@@ -141,9 +141,18 @@ def certify(state: Path, name: str, days: int = 2) -> None:
 
 @contextmanager
 def web(
-    kind: str, *, tls: bool = True, dav: bool = True, password: bool = True, certificate: bool = False
+    kind: str,
+    *,
+    tls: bool = True,
+    dav: bool = True,
+    password: bool = True,
+    certificate: bool = False,
+    readable: bool = False,
 ) -> Iterator[Web]:
-    """Serve an empty folder by nginx or apache; certificate: who has none is not let in."""
+    """Serve an empty folder by nginx or apache; certificate: who has none is not let in.
+
+    readable: anybody may read, and the password is for writing.
+    """
     with ExitStack() as undo:
         undo.enter_context(private_network())
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-web-")))
@@ -158,15 +167,18 @@ def web(
         (state / "users").write_text(f"{USER}:{{SHA}}{digest}\n")
         words = {"address": LOOPBACK, "port": server.port, "state": state}
         if kind == "nginx":
+            asks = f"auth_basic x; auth_basic_user_file {state}/users;"
             text = _NGINX.format(
                 **words,
                 tls="ssl" if tls else "",
                 dav=_NGINX_DAV if dav else "",
-                auth=f"auth_basic x; auth_basic_user_file {state}/users;" if password else "",
+                auth=(f"limit_except GET HEAD PROPFIND {{ {asks} }}" if readable else asks) if password else "",
                 client=f"ssl_verify_client on; ssl_client_certificate {state}/ca.pem;" if certificate else "",
             )
         else:
-            auth = f"AuthType Basic\nAuthName x\nAuthUserFile {state}/users\nRequire valid-user"
+            auth = f"AuthType Basic\nAuthName x\nAuthUserFile {state}/users\n"
+            wants = "Require valid-user"
+            auth += f"<LimitExcept GET HEAD PROPFIND>\n{wants}\n</LimitExcept>" if readable else wants
             text = _APACHE.format(
                 **words,
                 modules="\n".join(f"LoadModule {m}_module {MODULES}/mod_{m}.so" for m in _APACHE_MODULES.split()),

@@ -7,8 +7,8 @@ from time import gmtime, strftime
 from typing import Any
 
 from lvpack_agent import VERSION
-from lvpack_agent.backup.clock import shown
 from lvpack_agent.jsonform import to_json
+from lvpack_agent.shares.server_clock import shown
 from lvpack_agent.sizes import human
 from lvpack_builder.sets.rows import BAD, COMPLETE, UNFINISHED, Listing, LogRow, SetRow
 

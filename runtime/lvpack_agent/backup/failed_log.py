@@ -10,7 +10,7 @@ from pathlib import Path
 from lvpack_agent import VERSION, guarded, places
 from lvpack_agent.backup.dump import set_name
 from lvpack_agent.backup.job import Job
-from lvpack_agent.errors import Failed
+from lvpack_agent.errors import Failed, LvpackError, Refused
 from lvpack_agent.image.files import FOLDER_MODES
 from lvpack_agent.outcome import as_ours, say_notes
 from lvpack_agent.report import Report
@@ -81,19 +81,19 @@ def leave(share: Share, wanted: str, readers: str, session: Session, report: Rep
             share.write(new, text, FOLDER_MODES[readers] & 0o666)
             share.replace(new, path)
         except BaseException:
-            with suppress(OSError, Failed):
+            with suppress(OSError, Failed, Refused):
                 share.unlink(new)
             raise
         session.say(f"the log of this run is on the share: {path.name}")
-    except (OSError, Failed) as error:
-        cause = error.message if isinstance(error, Failed) else error.strerror
+    except (OSError, Failed, Refused) as error:
+        cause = error.message if isinstance(error, LvpackError) else error.strerror
         session.warn(f"cannot leave the log of this run on the share as '{path.name}': {cause}")
 
 
 def remove(share: Share, name: str) -> None:
     """Remove the log of an earlier run that had this name. One that cannot be removed stays."""
     path = share.folder / f"{name}{SUFFIX}"
-    with suppress(OSError, Failed):
+    with suppress(OSError, Failed, Refused):
         if is_one(share, path):
             share.unlink(path)
 

@@ -45,6 +45,13 @@ def _proxy(text: str) -> str:
     return text.rstrip("/")
 
 
+def _parts(text: str) -> str:
+    """Read how many parts an upload has at most."""
+    if not re.fullmatch("[1-9][0-9]{0,4}", text, re.ASCII) or int(text) > 10_000:
+        raise ValueError("parts must be a number from 1 to 10000")
+    return text
+
+
 SHARE_OPTIONS: tuple[ShareOption, ...] = (
     ShareOption(
         name="user",
@@ -87,6 +94,13 @@ SHARE_OPTIONS: tuple[ShareOption, ...] = (
         values="",
         read=None,
         meaning="the bucket is the first part of the path, and not of the server's name",
+    ),
+    ShareOption(
+        name="parts",
+        schemes=("s3",),
+        values="1 to 10000",
+        read=_parts,
+        meaning="how many parts of an upload the server takes at most; without it 9,000 are counted on (Swift: 1000)",
     ),
     ShareOption(
         name="proxy",

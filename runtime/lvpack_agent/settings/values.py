@@ -76,6 +76,7 @@ class ShareOptions:
     endpoint: str = ""
     region: str = ""
     path_style: bool = False
+    parts: str = ""
     proxy: str = ""
 
 

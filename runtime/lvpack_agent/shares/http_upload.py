@@ -4,37 +4,47 @@ import errno
 import http.client
 from contextlib import suppress
 
+from lvpack_agent.shares import http_wire
+from lvpack_agent.shares.http_send import Body, answer, send
 from lvpack_agent.shares.http_wire import Http
-from lvpack_agent.shares.waiting import Gone
+from lvpack_agent.shares.waiting import Gone, Waiting
 
 _END = b"0\r\n\r\n"
-LEAST_SECONDS = 30.0
+# So often it is looked at how long the server has been silent.
+LOOK_SECONDS = 1.0
 
 
 class Upload:
-    """A file that is written in order. patience in seconds: for so long the server may take nothing."""
+    """A file that is written in order. waiting says how long the server may take nothing, and say nothing at the end.
 
-    def __init__(self, server: Http, path: str, patience: float) -> None:
-        self._server, self.size = server, 0
+    Raises Gone if there is no connection: nothing was sent yet.
+    """
+
+    def __init__(self, server: Http, path: str, waiting: Waiting) -> None:
+        self._server, self._waiting, self.size = server, waiting, 0
+        self._connection = server.connection(http_wire.ANSWER_SECONDS)
         try:
-            self._connection = server.connection(max(patience, LEAST_SECONDS))
             self._connection.putrequest("PUT", server.target(path), skip_accept_encoding=True)
             headers = {**server.headers(), "Transfer-Encoding": "chunked", "If-None-Match": "*"}
             for name, value in headers.items():
                 self._connection.putheader(name, value)
             self._connection.endheaders()
+            self._connection.sock.settimeout(LOOK_SECONDS)
         except (OSError, http.client.HTTPException) as error:
+            self.close()
             raise server.gone(error) from None
 
-    def write(self, data: bytes | bytearray) -> None:
-        """Write what comes next. Raises OSError."""
+    def write(self, data: Body) -> None:
+        """Write what comes next. Raises OSError, Failed if the server is given up."""
         if not data:
             return
+        self._waiting.asks()
         self._send(b"%x\r\n" % len(data) + data + b"\r\n")
         self.size += len(data)
 
     def finish(self) -> None:
         """Wait until the server has all. Raises OSError as it says."""
+        self._waiting.asks()
         self._send(_END)
         self._answer(None)
 
@@ -45,16 +55,18 @@ class Upload:
 
     def _send(self, data: bytes) -> None:
         try:
-            self._connection.send(data)
+            send(self._connection.sock, data, self._waiting.waits, self._waiting.answered)
         except OSError as error:
             # It may have said why before it closed the connection.
             self._answer(error)
 
     def _answer(self, broken: OSError | None) -> None:
         try:
-            response = self._connection.getresponse()
+            response = answer(self._connection.sock, "PUT", self._waiting.waits)
+            response.begin()
         except (OSError, http.client.HTTPException) as error:
             raise _ended(broken or error) from None
+        self._waiting.answered()
         if response.status >= 300:
             refusal = self._server.refusal(response.status, response.reason)
             raise _ended(refusal) if isinstance(refusal, Gone) else refusal

@@ -1,19 +1,20 @@
 """HTTP requests to one server, by Python's own client: credentials, redirects that stay there, errors as OSError."""
 
-import base64
 import errno
 import http.client
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from typing import ClassVar
+from urllib.parse import quote
 
-from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares.http_login import credentials, refused
+from lvpack_agent.shares.http_send import SLICE, Body, answer_to_long, slices
+from lvpack_agent.shares.http_words import ERRORS, SAFE, Answer, led
 from lvpack_agent.shares.proxy import Proxy, Tunneled
 from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.server_clock import MachineClock, is_of_dates, told
@@ -27,33 +28,20 @@ ANSWER_SECONDS = 30.0
 REDIRECTS = 5
 # So much of an answer that nobody wants is read, so that its connection can be kept.
 DRAINED = 64 * 1024
-_SAFE = "/~!$&'()*+,;=:@"
-# What passes by itself: a proxy whose server is away, a server that is busy (RFC 9110, 15.6).
-_PASSING = (502, 503, 504)
-_ERRORS = {
-    403: errno.EACCES,
-    404: errno.ENOENT,
-    409: errno.ENOENT,  # of a folder above (RFC 4918, 9.3.1)
-    405: errno.EOPNOTSUPP,
-    412: errno.EEXIST,
-    413: errno.EFBIG,
-    423: errno.EBUSY,
-    501: errno.EOPNOTSUPP,
-    507: errno.ENOSPC,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a server has answered: status, headers by names in lower case, and what was asked for of its text."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
+# What says that a connection that was kept is good for nothing any more.
+_STALE = (ConnectionError, http.client.RemoteDisconnected, http.client.ImproperConnectionState)
 
 
 class Http:
-    """A server, and what lets us in there. Connections are made as they are needed; one is kept."""
+    """A server, and what lets us in there. Connections are made as they are needed; one is kept.
+
+    repeats counts the requests that were sent again since a connection that was kept had ended. sent is called as what
+    a long request has with it goes to the server.
+    """
+
+    # What passes by itself: a proxy whose server is away, a server that is busy (RFC 9110, 15.6).
+    passing: ClassVar[tuple[int, ...]] = (502, 503, 504)
+    errors: ClassVar[Mapping[int, int]] = ERRORS
 
     def __init__(
         self,
@@ -67,13 +55,14 @@ class Http:
         """rate: how fast what requests have with them is sent."""
         self._clock = clock
         self.url, self._secrets, self._tls, self._proxy, self._rate = url, secrets, tls, proxy, rate
-        self._credentials = ""
+        self._credentials, self.repeats = "", 0
+        self.sent: Callable[[], object] = lambda: None
         self._kept: http.client.HTTPConnection | None = None
 
     def path(self, name: str, *, folder: bool = False) -> str:
         """Return the path of a name below the share's folder, as it stands in a request."""
         path = f"{self.url.path.rstrip('/')}/{name}".rstrip("/")
-        return quote(path, safe=_SAFE) + ("/" if folder or not path else "")
+        return quote(path, safe=SAFE) + ("/" if folder or not path else "")
 
     def absolute(self, path: str) -> str:
         """Return a path as a whole URL, as MOVE wants it."""
@@ -84,7 +73,7 @@ class Http:
         return self.absolute(path) if self._proxy and not self._tls else path
 
     def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", most: int = 0
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Body = b"", most: int = 0
     ) -> Answer:
         """Send a request, and return the answer with at most so many bytes of its text. A HEAD follows no redirect.
 
@@ -109,18 +98,26 @@ class Http:
         return self._response("GET", path, headers, b"")
 
     def _read(self, response: http.client.HTTPResponse, most: int | None) -> bytes:
+        promised = response.length
         try:
-            return response.read(most)
+            data = response.read(most)
+            # Where it is asked for so many bytes, http.client takes fewer for all that there are.
+            if most is not None and promised is not None and len(data) < min(most, promised):
+                raise http.client.IncompleteRead(data, promised - len(data))
+            return data
         except (OSError, http.client.HTTPException) as error:
             self.drop()
             raise Gone(str(error)) from None
+        except BaseException:
+            self.drop()
+            raise
 
-    def _response(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+    def _response(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> http.client.HTTPResponse:
         for _ in range(REDIRECTS):
             response = self.once(method, path, headers, body)
-            if response.status == 401 and not self._credentials:
+            if response.status == 401 and not self.is_known:
                 self.drop()
-                self._credentials = self._found_credentials()
+                self._credentials = credentials(self.url, self._secrets, self._proxy, self._host())
                 continue
             if response.status == 407 and self._proxy and not self._proxy.is_known:
                 self.drop()
@@ -134,30 +131,36 @@ class Http:
             path = self.led(path, to)
         raise OSError(errno.ELOOP, f"the server leads to another place more than {REDIRECTS} times")
 
+    @property
+    def is_known(self) -> bool:
+        """Whether requests say who we are already."""
+        return bool(self._credentials)
+
     def led(self, path: str, to: str) -> str:
         """Return the path that a redirect leads to. Raises OSError if that is at another server."""
-        here, there = urlsplit(self.absolute(path)), urlsplit(urljoin(self.absolute(path), to))
-        if (there.scheme, there.netloc) != (here.scheme, here.netloc):
-            # What is secret goes to nobody who was not named.
-            place = printable(f"{there.scheme}://{there.netloc}")
-            raise OSError(errno.EREMOTE, f"the server leads to another one, {place}: name that in the URL")
-        return there.path + (f"?{there.query}" if there.query else "")
+        return led(self.absolute(path), to)
 
-    def once(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
+    def once(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> http.client.HTTPResponse:
         """Send a request, and return the answer whatever its status is. Raises Gone, Refused."""
         fresh = self._kept is None
         try:
             connection = self._kept = self._kept or self.connection(ANSWER_SECONDS)
             whole = self.signed(method, path, {**self.headers(), **headers}, body)
-            slowed = self._rate.slices(body) if self._rate and body else body
-            connection.request(method, self.target(path), slowed or None, whole)
+            is_long = len(body) > (0 if self._rate else SLICE)
+            sliced = slices(body, self._rate, self.sent) if is_long else body
+            connection.response_class = answer_to_long if is_long else http.client.HTTPResponse  # type: ignore[assignment]
+            connection.request(method, self.target(path), sliced or None, whole)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self.drop()
             # One that was kept may have been closed by the server meanwhile (RFC 9112, 9.5).
-            if not fresh and isinstance(error, ConnectionError | http.client.RemoteDisconnected):
+            if not fresh and isinstance(error, _STALE):
+                self.repeats += 1
                 return self.once(method, path, headers, body)
             raise self.gone(error) from None
+        except BaseException:  # such as Ended, in the middle of an answer: the next one would be out of step
+            self.drop()
+            raise
 
     def connection(self, seconds: float) -> http.client.HTTPConnection:
         """Return a new connection; each step of it may take so many seconds. Raises Gone, Refused."""
@@ -194,7 +197,7 @@ class Http:
             own |= self._proxy.headers()
         return {**own, "Authorization": self._credentials} if self._credentials else own
 
-    def signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+    def signed(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> dict[str, str]:
         """Return the headers of a request; another kind of server has them signed."""
         return dict(headers)
 
@@ -219,32 +222,15 @@ class Http:
 
     def refusal(self, status: int, reason: str) -> Exception:
         """Return the error of a status that is one."""
-        if status in _PASSING:
+        if status in self.passing:
             return Gone(f"{status} {printable(reason)}")
         if status == 407 and self._proxy:
             return self._proxy.refused(status, reason)
         if status in (401, 407):
-            return Failed(
-                f"cannot log in at {self._host()}: {status} {printable(reason)}",
-                hint="check secret 'http': USER:PASSWORD, or Bearer TOKEN",
-            )
-        if status in _ERRORS:
-            return OSError(_ERRORS[status], os.strerror(_ERRORS[status]))
+            return refused(self._host(), status, reason)
+        if status in self.errors:
+            return OSError(self.errors[status], os.strerror(self.errors[status]))
         return OSError(errno.EIO, f"the server says: {status} {printable(reason)}")
-
-    def _found_credentials(self) -> str:
-        if self.url.scheme != "https":
-            raise Refused(
-                f"cannot log in at {self._host()}: it wants a password, which goes over https:// only",
-                hint="let the server speak TLS, and name it with https://"
-                + (f"; or check secret 'proxy', if it is proxy {self._proxy} that wants it" if self._proxy else ""),
-            )
-        text = self._secrets.need("http", f"what lets us in at {self.url.host}")
-        if text.startswith(b"Bearer "):
-            return text.decode("latin-1")
-        if b":" not in text:
-            raise Refused("cannot use secret 'http': it has no colon", hint="it is USER:PASSWORD, or Bearer TOKEN")
-        return f"Basic {base64.b64encode(text).decode()}"
 
     def _host(self) -> str:
         host = f"[{self.url.host}]" if ":" in self.url.host else self.url.host

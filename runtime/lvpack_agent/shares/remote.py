@@ -4,141 +4,40 @@ Small files of a set are gathered in a folder in memory, and sent when the set i
 they are made.
 """
 
-import errno
 import secrets
 import shutil
-import stat
-from collections.abc import Generator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from lvpack_agent import guarded
-from lvpack_agent.errors import Failed
-from lvpack_agent.guarded import Odd
+from lvpack_agent import resources
+from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.pipes import BLOCK
+from lvpack_agent.shares.remote_file import Remote, RemoteFile
 from lvpack_agent.shares.share import PROBE, Share
 from lvpack_agent.shares.stored import Sink, Source, Stored
+from lvpack_agent.sizes import MIB, human
 
 # Small files are made by lvpack itself, and as large as their limits let them be.
 _SENT_AT_ONCE = BLOCK
+# So much memory is there in every machine that packs.
+_SMALL = 16 * MIB
 # What the folder of a set that is not complete ends with.
 PARTIAL = ".partial"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a server says of a name: bytes, type and permissions as in stat(2), and when it was changed last."""
-
-    size: int
-    mode: int
-    modified: float
-
-
-class Remote(Protocol):
-    """What a scheme can do at its server. Names are paths below the share's own folder, with "/" between.
-
-    What goes wrong is an OSError whose strerror says it; each waits for a server that is away, and raises Failed if it
-    is given up.
-    """
-
-    def names(self, folder: str) -> list[str]:
-        """Return the names in a folder, "" being the share's own."""
-        ...
-
-    def look(self, name: str) -> Look:
-        """Look at what has a name; a link is one. Raises FileNotFoundError."""
-        ...
-
-    def read(self, name: str, at: int, count: int) -> bytes:
-        """Return bytes of a file from byte at on, fewer at its end."""
-        ...
-
-    def blocks(self, name: str) -> Generator[bytes]:
-        """Yield a file block by block to its end."""
-        ...
-
-    def room(self) -> int | None:
-        """Return how many bytes the server has room for, as it says; None if it does not. It is asked once only."""
-        ...
-
-    def created(self, name: str, most: int = 0) -> AbstractContextManager[Sink]:
-        """Yield what writes a new file, for its owner only; it is complete at the end. Raises FileExistsError.
-
-        most: how many bytes it can have, 0 if that is not known.
-        """
-        ...
-
-    def make_folder(self, name: str) -> None:
-        """Make a folder for its owner only. Raises FileExistsError."""
-        ...
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a file or a folder a name that nothing has. Raises FileExistsError."""
-        ...
-
-    def replace(self, old: str, new: str) -> None:
-        """Give a file a name, also if another file has it."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Remove a file."""
-        ...
-
-    def remove_all(self, name: str) -> None:
-        """Remove a folder, with all that is in it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file at a server (Stored); none above limit bytes is read."""
-
-    remote: Remote
-    path: str
-    limit: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Its last name."""
-        return self.path.rpartition("/")[2]
-
-    def size(self) -> int:
-        """Return how many bytes it has. Raises FileNotFoundError, Odd if it is no file, OSError."""
-        found = self.remote.look(self.path)
-        if not stat.S_ISREG(found.mode):
-            raise Odd(errno.EINVAL, f"it is {guarded.kind(found.mode)}, not a file", self.path)
-        if self.limit is not None and found.size > self.limit:
-            raise guarded.too_large(Path(self.path), found.size, self.limit)
-        return found.size
-
-    def read(self, at: int, count: int) -> bytes:
-        """Return count bytes from byte at on, fewer at its end. Raises OSError."""
-        return self.remote.read(self.path, at, min(count, max(0, self.size() - at)))
-
-    def blocks(self) -> Generator[bytes]:
-        """Yield it block by block. Raises Failed."""
-        try:
-            left = self.size()
-            for data in self.remote.blocks(self.path):
-                left -= len(data)
-                if self.limit is not None and left < 0:
-                    raise guarded.too_large(Path(self.path), self.size(), self.limit)
-                yield data
-        except OSError as error:
-            raise Failed(f"cannot read '{self.name}': {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteShare(Share):
     """A share at a server. folder is one in memory, empty at first, for what is about to be written.
 
-    renames: the server can give a set another name; else it is under its own from the beginning.
+    renames: the server can give a set another name; else it is under its own from the beginning. keeps returns how much
+    memory a file of at most so many bytes takes while it is sent.
     """
 
     remote: Remote = field(repr=False)
     renames: bool = True
+    keeps: Callable[[int], int] = lambda _: 0
 
     @property
     def is_remote(self) -> bool:
@@ -169,11 +68,16 @@ class RemoteShare(Share):
             self.remote.look(name)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise Failed(
+                f"cannot read share '{self.name}': {error.strerror}",
+                hint="check that the server lets us in, and its log",
+            ) from error
         return True
 
     def modified(self, path: Path) -> float:
         """Return when a file was changed last, in seconds since 1970 by the server's clock."""
-        return self.remote.look(self._name(path)).modified
+        return self.remote.look(self._name(path)).changed()
 
     def now(self) -> float:
         """Return the time by the server's clock, in seconds since 1970."""
@@ -181,16 +85,16 @@ class RemoteShare(Share):
         try:
             with self.remote.created(probe) as sink:
                 sink(b"\n")
-            return self.remote.look(probe).modified
+            return self.remote.look(probe).changed()
         finally:
-            with suppress(OSError):
+            with suppress(OSError, Failed, Refused):
                 self.remote.remove(probe)
 
     def room(self) -> int | None:
         """Return how many bytes the server has room for, as it says; None if it does not say."""
         try:
             return self.remote.room()
-        except OSError:
+        except (OSError, Failed, Refused):  # what is wrong is said when something is to be written
             return None
 
     def begin(self, name: str, mode: int) -> Path:
@@ -221,7 +125,7 @@ class RemoteShare(Share):
     def discard(self, name: str) -> None:
         """Remove the folder of a set, with all that is in it. What cannot be removed stays."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        with suppress(OSError, Failed):
+        with suppress(OSError, Failed, Refused):
             self.remote.remove_all(self._set(name))
 
     def write(self, path: Path, data: bytes, mode: int) -> None:
@@ -237,6 +141,19 @@ class RemoteShare(Share):
     def unlink(self, path: Path) -> None:
         """Remove a file."""
         self.remote.remove(self._name(path))
+
+    def refuse_large(self, name: str, most: int) -> None:
+        """Raise Refused if a file that may have as many bytes as most cannot be sent with the memory that there is."""
+        Share.refuse_large(self, name, most)
+        kept, others = self.keeps(most), resources.worker_count() * resources.WORKER_MEMORY
+        if kept > _SMALL and kept + others > (free := resources.available_memory()):
+            raise Refused(
+                f"cannot write {name} to share '{self.name}': it may take {human(most)}, and a part of that, "
+                f"{human(kept)}, is in memory until it is sent: with what compresses {human(kept + others)}, and there "
+                f"is {human(free)}",
+                hint="give the machine more memory, or let an upload have more parts (lvpack.share=parts=N, and the "
+                "server's own limit)",
+            )
 
     def _name(self, path: Path) -> str:
         first, slash, rest = path.relative_to(self.folder).as_posix().partition("/")

@@ -8,24 +8,26 @@ import errno
 import shutil
 import stat
 import xml.etree.ElementTree as xml
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from urllib.parse import quote, urlsplit
 
-from lvpack_agent.errors import Refused
+from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares import tls
 from lvpack_agent.shares.http import LIST_MOST, Dav
-from lvpack_agent.shares.http_wire import Answer
+from lvpack_agent.shares.http_send import Body
+from lvpack_agent.shares.http_words import Answer
 from lvpack_agent.shares.rate import Rate
-from lvpack_agent.shares.remote import Look, RemoteShare
+from lvpack_agent.shares.remote import RemoteShare
+from lvpack_agent.shares.remote_file import Look
 from lvpack_agent.shares.s3_server import Signed, text_of
 from lvpack_agent.shares.s3_sign import Signer, query
-from lvpack_agent.shares.s3_upload import Upload
+from lvpack_agent.shares.s3_upload import Upload, part_size
 from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.stored import Sink
 from lvpack_agent.shares.url import ShareUrl
@@ -52,7 +54,8 @@ def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Ite
     # A part is sent when it is whole: what was slow before would go off at once then.
     rate = Rate(access.rate, session.is_ending) if access.rate else None
     server = Signed(where, access, context, signer, session, rate)
-    client = S3(server, waiting, access.patience)
+    parts = int(access.options.parts or 0)
+    client = S3(server, waiting, url.host, parts, session.warn)
     try:
         client.greet()
         yield RemoteShare(
@@ -63,6 +66,7 @@ def opened(url: ShareUrl, folder: Path, access: Access, session: Session) -> Ite
             renames=False,
             rate=rate,
             sends_slowly=True,
+            keeps=lambda most: part_size(most, parts),
         )
     finally:
         server.drop()
@@ -86,13 +90,18 @@ def endpoint(url: ShareUrl, access: Access) -> ShareUrl:
 class S3(Dav):
     """A client of a server (Remote). Of what is there only what it has written itself is removed."""
 
-    def __init__(self, server: Signed, waiting: Waiting, patience: float) -> None:
-        super().__init__(server, waiting, patience)
-        self._path_style = server.path_style
-        self._written: set[str] = set()
+    def __init__(
+        self, server: Signed, waiting: Waiting, bucket: str, parts: int, warn: Callable[[str], object]
+    ) -> None:
+        """parts: how many an upload has at most, 0 if nobody says; warn gets what is no error, as what stays."""
+        super().__init__(server, waiting)
+        self._path_style, self._name = server.path_style, bucket
+        self._parts, self._warn = parts, warn
+        # In the order in which it was written.
+        self._written: dict[str, None] = {}
 
     def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"", most: int = 0
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Body = b"", most: int = 0
     ) -> Answer:
         """Send a request, and wait for a server that is away."""
         return self._do(lambda: self._server.ask(method, path, headers, body, most))
@@ -141,14 +150,20 @@ class S3(Dav):
     @contextmanager
     def created(self, name: str, most: int = 0) -> Iterator[Sink]:
         """Yield what writes a new object of at most so many bytes; it is there at the end."""
-        upload = Upload(self, self._server.path(name), most, _found)
+        upload = Upload(self, self._server.path(name), part_size(most, self._parts), _found)
         try:
             yield upload.write
-            upload.finish()
+            # From here on it may be there, whatever becomes of the answer.
+            self._written[name] = None
+            try:
+                upload.finish()
+            except FileNotFoundError:
+                # There is no such upload any more: it is complete, and the answer that said so was lost.
+                if super().look(name).size != upload.size:
+                    raise
         except BaseException:
             upload.abort()
             raise
-        self._written.add(name)
 
     def make_folder(self, name: str) -> None:
         """Claim the place of a set. Raises FileExistsError if anything is there, or another writer has come as well."""
@@ -162,28 +177,42 @@ class S3(Dav):
             raise FileExistsError(errno.EEXIST, "File exists", name)
 
     def rename(self, old: str, new: str) -> None:
-        """Let go of the place of a set that is complete."""
+        """Let go of the place of a set that is complete. A claim that stays does no harm to it."""
         for name in [n for n in self._written if n.startswith(f"{new}/{CLAIM}")]:
-            self.remove(name)
+            try:
+                self.remove(name)
+            except (OSError, Failed, Refused) as error:
+                cause = error.strerror if isinstance(error, OSError) else error.message
+                self._warn(f"cannot remove '{name}' from the share, which marked the set while it was written: {cause}")
 
     def replace(self, old: str, new: str) -> None:
         """Give an object a name, also if another one has it."""
         self.ask("PUT", self._server.path(new), {"x-amz-copy-source": self._source(old)})
-        self.remove(old)
+        with suppress(PermissionError):  # keys may let write, and not remove
+            self.remove(old)
 
     def _source(self, name: str) -> str:
         path = self._server.path(name)
-        return path if self._path_style else f"/{self._server.url.host.partition('.')[0]}{path}"
+        return path if self._path_style else f"/{quote(self._name, safe='~')}{path}"
 
     def remove(self, name: str) -> None:
         """Remove an object."""
         self.ask("DELETE", self._server.path(name))
-        self._written.discard(name)
+        self._written.pop(name, None)
 
     def remove_all(self, name: str) -> None:
-        """Remove what was written of a set; what others have put there stays."""
-        for one in [n for n in self._written if n.startswith(f"{name}/")]:
-            self.remove(one)
+        """Remove what was written of a set, its manifest first; what others have put there stays.
+
+        What cannot be removed keeps nothing else: its error is raised at the end.
+        """
+        errors = []
+        for one in [n for n in reversed(self._written) if n.startswith(f"{name}/")]:
+            try:
+                self.remove(one)
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 def _parsed(body: bytes) -> xml.Element:

@@ -6,12 +6,14 @@ import xml.etree.ElementTree as xml
 from collections.abc import Mapping
 from http.client import HTTPResponse
 from ssl import SSLContext
+from typing import ClassVar
 from urllib.parse import quote
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.printable import printable
 from lvpack_agent.session import Session
 from lvpack_agent.shares import proxy
+from lvpack_agent.shares.http_send import Body
 from lvpack_agent.shares.http_wire import Http
 from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.s3_sign import Signer
@@ -22,10 +24,16 @@ from lvpack_agent.shares.waiting import Gone
 from lvpack_agent.sizes import KIB
 
 _KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
+# What passes, whatever the status ("RequestTimeout" has 400, "OperationAborted" 409; AWS: "Error responses").
+_PASSING_CODES = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
 
 
 class Signed(Http):
     """A server of S3: each request is signed. A clock that the server calls wrong is set by the server's, for that."""
+
+    passing = (*Http.passing, 429, 500)
+    # 409 is for what goes on at the same time, or has an error of its own: its code says it.
+    errors: ClassVar[Mapping[int, int]] = {status: number for status, number in Http.errors.items() if status != 409}
 
     def __init__(
         self,
@@ -41,18 +49,23 @@ class Signed(Http):
         self._signer, self._session, self._ahead = signer, session, 0.0
         self.path_style = access.options.path_style
 
+    @property
+    def is_known(self) -> bool:
+        """True: each request says who we are."""
+        return True
+
     def path(self, name: str, *, folder: bool = False) -> str:
         """Return the path of a name, encoded as it is signed."""
         return quote(f"{self.url.path.rstrip('/')}/{name}".rstrip("/"), safe="/~") + ("/" if folder else "")
 
-    def signed(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+    def signed(self, method: str, path: str, headers: Mapping[str, str], body: Body) -> dict[str, str]:
         """Return the headers of a request with its signature."""
         return self._signer.headers(method, path, headers, body, self._host(), time.time() + self._ahead)
 
     def _check(self, method: str, response: HTTPResponse) -> None:
         if response.status < 300:
             return
-        code = text_of(response.read(64 * KIB), "Code") if method != "HEAD" else ""
+        code = text_of(self._read(response, 64 * KIB), "Code") if method != "HEAD" else ""
         self.drop()
         now, theirs = time.time(), dated(response.headers.get("Date"))
         if code == "RequestTimeTooSkewed" and not self._ahead and theirs and abs(theirs - now) > AGREED_SECONDS:
@@ -62,9 +75,11 @@ class Signed(Http):
                 "requests are signed by the latter"
             )
             raise Gone("the clocks differ")
-        if code in _KEYS:
+        if code in _PASSING_CODES:
+            raise Gone(printable(code))
+        if code in _KEYS or response.status == 401:
             raise Failed(
-                f"cannot log in at {self._host()}: {printable(code)}",
+                f"cannot log in at {self._host()}: {printable(code or f'401 {response.reason}')}",
                 hint="check secret 's3' (ACCESS-KEY:SECRET-KEY), and lvpack.share=region=",
             )
         if code == "NoSuchBucket":

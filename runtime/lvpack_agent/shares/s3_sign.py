@@ -22,7 +22,7 @@ class Signer:
     region: str
 
     def headers(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, host: str, now: float
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | bytearray, host: str, now: float
     ) -> dict[str, str]:
         """Return the headers of a request with its signature; path as it stands in the request, now in seconds."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))

@@ -8,7 +8,6 @@ import errno
 import os
 import shutil
 import stat
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,15 +17,17 @@ from lvpack_agent import places
 from lvpack_agent.errors import Failed
 from lvpack_agent.session import Session
 from lvpack_agent.settings.urls import SCHEMES
+from lvpack_agent.shares import sftp_read
 from lvpack_agent.shares import sftp_wire as wire
-from lvpack_agent.shares.remote import Look, RemoteShare
+from lvpack_agent.shares.remote import RemoteShare
+from lvpack_agent.shares.remote_file import Look
 from lvpack_agent.shares.sftp_upload import Upload
-from lvpack_agent.shares.sftp_wire import CHUNK, WINDOW, Broken, Wire, handle_of, numbers, offset, permissions, string
+from lvpack_agent.shares.sftp_wire import CHUNK, Wire, permissions, string
 from lvpack_agent.shares.share import Access
 from lvpack_agent.shares.ssh import Ssh
 from lvpack_agent.shares.stored import Sink
 from lvpack_agent.shares.url import ShareUrl
-from lvpack_agent.shares.waiting import Gone, Waiting
+from lvpack_agent.shares.waiting import Gone, Waiting, done_once
 
 T = TypeVar("T")
 
@@ -79,6 +80,8 @@ class Sftp:
 
     def connected(self) -> Wire:
         """Return the connection, a new one if need be. Raises Gone if there can be none now."""
+        if self._wire and self._wire.is_broken:
+            self._wire = None
         if not self._wire:
             self._wire = self._connect()
         return self._wire
@@ -108,20 +111,7 @@ class Sftp:
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder."""
-        return self._do(lambda w: self._names(w, folder))
-
-    def _names(self, w: Wire, folder: str) -> list[str]:
-        handle = handle_of(w.ask(wire.OPENDIR, self.path(folder)))
-        found = []
-        while True:
-            kind, rest = w.ask(wire.READDIR, handle)
-            if kind != wire.NAME:
-                break
-            for _ in range(rest.number()):
-                found.append(rest.text())
-                rest.text(), rest.attributes()
-        w.ask(wire.CLOSE, handle)
-        return [name for name in found if name not in (".", "..") and "/" not in name]
+        return self._do(lambda w: sftp_read.names(w, self.path(folder)))
 
     def look(self, name: str) -> Look:
         """Look at what has a name. Raises FileNotFoundError."""
@@ -146,37 +136,15 @@ class Sftp:
 
     def _pieces(self, name: str, at: int, end: int) -> Generator[bytes]:
         """Yield a range of a file as it comes; a connection that ends is gone on with where it was."""
+        self._waiting.asks()
         while at < end:
             try:
-                for data in self._stream(self.connected(), name, at, end):
+                for data in sftp_read.pieces(self.connected(), self.path(name), at, end, self._waiting.asks):
                     at += len(data)
                     yield data
                 return
             except Gone:
                 self.lost()
-
-    def _stream(self, w: Wire, name: str, at: int, end: int) -> Generator[bytes]:
-        handle = handle_of(w.ask(wire.OPEN, self.path(name), numbers(wire.FOR_READING, 0)))
-        asked: deque[tuple[int, int, int]] = deque()
-        while at < end or asked:
-            self._waiting.asks()
-            while at < end and len(asked) < WINDOW:
-                count = min(CHUNK, end - at)
-                asked.append((w.send(wire.READ, handle, offset(at), numbers(count)), at, count))
-                at += count
-            request, start, count = asked.popleft()
-            while count:
-                kind, rest = w.answer(request)
-                if kind != wire.DATA:
-                    raise OSError(errno.EIO, f"it ends at byte {start:,}, and has become shorter")
-                data = rest.data()
-                if not 0 < len(data) <= count:
-                    raise Broken(f"{len(data)} bytes where {count} were asked for")
-                yield data
-                start, count = start + len(data), count - len(data)
-                if count:  # it may send less than was asked for
-                    request = w.send(wire.READ, handle, offset(start), numbers(count))
-        w.ask(wire.CLOSE, handle)
 
     def room(self) -> int | None:
         """Return how many bytes are left at the server; None if it does not tell. It is asked once."""
@@ -199,17 +167,34 @@ class Sftp:
 
     def make_folder(self, name: str) -> None:
         """Make a folder for its owner only. Raises FileExistsError."""
-        self.new(name, lambda w: w.ask(wire.MKDIR, self.path(name), permissions(0o700)))
+        # One that is empty, after an answer was lost, is the one that was asked for.
+        self.new(name, lambda w: w.ask(wire.MKDIR, self.path(name), permissions(0o700)), lambda: not self.names(name))
 
     def rename(self, old: str, new: str) -> None:
         """Give a file or a folder a name that nothing has. Raises FileExistsError."""
         # Version 3 has no rename that replaces (section 6.5).
-        self.new(new, lambda w: w.ask(wire.RENAME, self.path(old), self.path(new)))
+        self.new(new, lambda w: w.ask(wire.RENAME, self.path(old), self.path(new)), lambda: self._is_moved(old, new))
 
-    def new(self, name: str, action: Callable[[Wire], object]) -> None:
-        """Make something that has a name then. Raises FileExistsError if something has it."""
+    def _is_there(self, name: str) -> bool:
         try:
-            self._do(action)
+            self.look(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _is_moved(self, old: str, new: str) -> bool:
+        return self._is_there(new) and not self._is_there(old)
+
+    def _at_last(self, action: Callable[[Wire], object], is_done: Callable[[], bool]) -> None:
+        done_once(lambda: self._do(action), lambda: self._waiting.losses, is_done)
+
+    def new(self, name: str, action: Callable[[Wire], object], is_done: Callable[[], bool]) -> None:
+        """Make something that has a name then. Raises FileExistsError if something has it.
+
+        is_done: whether what has it was made by this, where its answer was lost.
+        """
+        try:
+            self._at_last(action, is_done)
         except OSError as error:
             # "Failure" is all that version 3 has for a name that is taken.
             with suppress(FileNotFoundError):
@@ -228,11 +213,11 @@ class Sftp:
                 w.ask(wire.REMOVE, self.path(new))
             w.ask(wire.RENAME, self.path(old), self.path(new))
 
-        self._do(action)
+        self._at_last(action, lambda: self._is_moved(old, new))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        self._do(lambda w: w.ask(wire.REMOVE, self.path(name)))
+        self._at_last(lambda w: w.ask(wire.REMOVE, self.path(name)), lambda: not self._is_there(name))
 
     def remove_all(self, name: str) -> None:
         """Remove a folder, with all that is in it. No link is followed."""
@@ -242,4 +227,4 @@ class Sftp:
                 self.remove_all(path)
             else:
                 self.remove(path)
-        self._do(lambda w: w.ask(wire.RMDIR, self.path(name)))
+        self._at_last(lambda w: w.ask(wire.RMDIR, self.path(name)), lambda: not self._is_there(name))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from lvpack_agent.shares import sftp_wire as wire
-from lvpack_agent.shares.remote import Look
+from lvpack_agent.shares.remote_file import Look
 from lvpack_agent.shares.sftp_wire import CHUNK, WINDOW, Wire, handle_of, numbers, offset, permissions, string
 from lvpack_agent.shares.waiting import Gone
 
@@ -29,7 +29,7 @@ class Client(Protocol):
 
     def look(self, name: str) -> Look: ...
 
-    def new(self, name: str, action: Callable[[Wire], object]) -> None: ...
+    def new(self, name: str, action: Callable[[Wire], object], is_done: Callable[[], bool]) -> None: ...
 
 
 class Upload:
@@ -42,7 +42,8 @@ class Upload:
         self._open: deque[tuple[int, bytes]] = deque()
         self._asked: deque[int] = deque()
         self._handle: bytes | None = None
-        client.new(name, self._create)
+        # One that is empty, after an answer was lost, is the one that was asked for: it is opened again.
+        client.new(name, self._create, lambda: client.look(name).size == 0)
 
     def _create(self, w: Wire) -> None:
         flags = wire.FOR_WRITING | wire.NEW | wire.EXCLUSIVE

@@ -48,6 +48,7 @@ class Wire:
     """A connection. Requests are sent with send(); answer() waits for that of one, in any order.
 
     ended says why it may have ended, for Gone. Raises OSError as the server says, Gone if the connection ends.
+    is_broken: what was sent or read has stopped in the middle of a packet, as by Ended; nothing can follow it.
     """
 
     def __init__(self, reading: int, writing: int, waiting: Waiting, ended: Callable[[], str]) -> None:
@@ -56,7 +57,7 @@ class Wire:
         self._buffer = bytearray()
         self._answers: dict[int, tuple[int, bytes]] = {}
         self._wanted: set[int] = set()
-        self._last = 0
+        self._last, self.is_broken = 0, False
         self._write(bytes([INIT]) + struct.pack(">I", _VERSION))
         kind, body = self._packet()
         if kind != VERSION:
@@ -96,6 +97,7 @@ class Wire:
 
     def _write(self, packet: bytes) -> None:
         rest = memoryview(struct.pack(">I", len(packet)) + packet)
+        self.is_broken = True
         while rest:
             _, ready, _ = select.select([], [self._writing], [], _LOOK_SECONDS)
             if not ready:
@@ -107,12 +109,15 @@ class Wire:
                 continue
             except OSError as error:
                 raise Gone(self._ended() or error.strerror) from None
+        self.is_broken = False
 
     def _packet(self) -> tuple[int, bytes]:
+        self.is_broken = True
         length = struct.unpack(">I", self._bytes(4))[0]
         if not 1 <= length <= MOST:
             raise Broken(f"a packet of {length} bytes")
         body = self._bytes(length)
+        self.is_broken = False
         self._waiting.answered()
         return body[0], body[1:]
 

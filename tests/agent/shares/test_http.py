@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from lab.web import PASSWORD, USER, Web, certify, web
 from lvpack_agent import places
-from lvpack_agent.errors import Failed, LvpackError, Refused
+from lvpack_agent.errors import Ended, Failed, LvpackError, Refused
 from lvpack_agent.image import check, files
 from lvpack_agent.image.write import Writer, refuse_taken
 from lvpack_agent.session import Session
@@ -173,6 +174,59 @@ def test_an_upload_that_breaks_off_says_so(server: Web, tmp_path: Path) -> None:
                     sink(bytes(MIB))
     finally:
         server.start()
+
+
+def test_an_upload_is_begun_when_the_server_is_back(server: Web, tmp_path: Path) -> None:
+    with Opened(server, tmp_path) as one:
+        server.kill()
+        threading.Timer(3, server.start).start()
+        with one.share.created(one.share.folder / "file") as sink:
+            sink(b"text")
+        assert (server.folder / "file").read_bytes() == b"text"
+        assert one.session.outages
+
+
+def test_patience_begins_when_a_server_is_asked(server: Web, tmp_path: Path) -> None:
+    with Opened(server, tmp_path, patience=11) as one:
+        time.sleep(13)  # as when filesystems shrink
+        server.kill()
+        threading.Timer(2, server.start).start()
+        assert one.share.names() == []
+
+
+def test_a_run_that_is_told_to_end_in_the_read_back_leaves_nothing(server: Web, tmp_path: Path) -> None:
+    def end(_: int, __: FrameType | None) -> None:
+        one.session.is_ending = lambda: True
+        raise Ended("told so")
+
+    with Opened(server, tmp_path) as one:
+        before = signal.signal(signal.SIGALRM, end)
+        try:
+            with pytest.raises(Ended, match="told so"), Writer(one.share) as writer:
+                folder = writer.begin(SET)
+                with one.share.created(folder / "disk.img") as sink:
+                    for _ in range(32):
+                        sink(bytes(MIB))
+                signal.setitimer(signal.ITIMER_REAL, 0.5)
+                while True:
+                    for _ in one.share.source(folder / "disk.img").blocks():
+                        pass
+        finally:
+            signal.signal(signal.SIGALRM, before)
+    assert list(server.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["nginx", "apache"])
+def test_a_server_that_lets_anybody_read_and_wants_a_password_to_write(kind: str, tmp_path: Path) -> None:
+    with web(kind, readable=True) as server:
+        with Opened(server, tmp_path, secrets={"ca": server.ca}) as one:
+            assert one.share.names() == []
+            with pytest.raises(Refused, match="secret 'http'"):
+                write_set_to(one.share)
+        with Opened(server, tmp_path) as one:
+            assert one.share.now() == pytest.approx(time.time(), abs=60)
+            write_set_to(one.share)
+            assert one.share.names() == [SET]
 
 
 @pytest.mark.parametrize("how", ["away", "silent"])

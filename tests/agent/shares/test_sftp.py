@@ -19,7 +19,7 @@ from lvpack_agent.backup import clock, sameday
 from lvpack_agent.backup.dump import set_name
 from lvpack_agent.backup.failed_log import left_if_bad
 from lvpack_agent.backup.job import Job
-from lvpack_agent.errors import Failed, LvpackError, Refused
+from lvpack_agent.errors import Ended, Failed, LvpackError, Refused
 from lvpack_agent.guarded import Odd
 from lvpack_agent.image import check, files
 from lvpack_agent.image.write import Writer, refuse_taken
@@ -27,10 +27,11 @@ from lvpack_agent.processes import run
 from lvpack_agent.secret.secrets import forget
 from lvpack_agent.session import Session
 from lvpack_agent.settings.read import parse
-from lvpack_agent.shares import sftp
+from lvpack_agent.shares import sftp, sftp_wire
 from lvpack_agent.shares.remote import RemoteShare
 from lvpack_agent.shares.ssh import refusal
 from lvpack_agent.shares.url import parse_url
+from lvpack_agent.shares.waiting import Gone
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_builder.lab.nfs import limited_folder
 from tests.agent.builders.sets import SET, manifest, write_set_to
@@ -288,6 +289,76 @@ def test_a_server_that_stays_away_is_given_up(server: Sshd, tmp_path: Path, how:
                 server.start()
             else:
                 server.signal(signal.SIGKILL)
+
+
+def test_patience_begins_when_a_server_is_asked(server: Sshd, tmp_path: Path) -> None:
+    with Opened(server, tmp_path, patience=11) as one:
+        time.sleep(13)  # as when filesystems shrink
+        server.kill()
+        threading.Timer(2, server.start).start()
+        assert one.share.names() == []
+
+
+def test_a_run_that_is_told_to_end_in_the_read_back_leaves_nothing(
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sftp_wire.Wire._bytes
+
+    def told(wire: sftp_wire.Wire, count: int) -> bytes:
+        """As a signal comes between the length of a packet and its data."""
+        if count > 16 * KIB and not one.session.is_ending():
+            one.session.is_ending = lambda: True
+            raise Ended("told so")
+        return real(wire, count)
+
+    with Opened(server, tmp_path) as one, pytest.raises(Ended, match="told so"), Writer(one.share) as writer:
+        folder = writer.begin(SET)
+        with one.share.created(folder / "disk.img") as sink:
+            sink(bytes(8 * MIB))
+        monkeypatch.setattr(sftp_wire.Wire, "_bytes", told)
+        for _ in one.share.source(folder / "disk.img").blocks():
+            pass
+    assert list(server.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [sftp_wire.OPEN, sftp_wire.MKDIR, sftp_wire.RENAME, sftp_wire.REMOVE])
+def test_what_was_done_and_its_answer_lost_is_no_error(
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int
+) -> None:
+    real, lost = sftp_wire.Wire.ask, list[int]()
+
+    def loses(wire: sftp_wire.Wire, asked: int, *fields: bytes) -> tuple[int, sftp_wire.Reader]:
+        answer = real(wire, asked, *fields)
+        if asked == kind and not lost:
+            lost.append(asked)
+            raise Gone("the connection has ended")
+        return answer
+
+    with Opened(server, tmp_path) as one:
+        client = one.share.remote
+        monkeypatch.setattr(sftp_wire.Wire, "ask", loses)
+        client.make_folder("folder")
+        with client.created("folder/new") as sink:
+            sink(b"text")
+        client.rename("folder/new", "folder/file")
+        assert client.names("folder") == ["file"] and client.read("folder/file", 0, 4) == b"text"
+        client.remove("folder/file")
+        assert client.names("folder") == [] and lost
+
+
+def test_a_log_that_cannot_be_left_does_not_take_the_place_of_the_cause(server: Sshd, tmp_path: Path) -> None:
+    with Opened(server, tmp_path) as one:
+        settings = parse([f"lvpack.target={one.share.name}", "lvpack.name=one"])
+        assert settings
+        job = Job(settings=settings, session=one.session, shared=one.share, folder=tmp_path)
+        with pytest.raises(Failed, match="cannot shrink"), left_if_bad(job), Writer(one.share) as writer:
+            writer.begin(SET)
+            server.kill()
+            server.new_host_key()
+            server.start()
+            raise Failed("cannot shrink", hint="why it ended")
+        [warning] = one.session.warnings
+        assert "cannot leave the log" in warning and "cannot trust server" in warning
 
 
 def test_a_full_disk_is_called_one(server: Sshd, tmp_path: Path) -> None:
