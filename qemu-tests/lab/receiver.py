@@ -17,7 +17,7 @@ from lvpack_builder.lab.relay import LOOPBACK
 
 # What begins the path of a request, and how it is answered.
 STATUSES = {"/broken": 500, "/busy": 503, "/elsewhere": 302, "/locked": 401}
-SILENT, SLOW = "/silent", "/slow"
+SILENT, SLOW, ENDLESS = "/silent", "/slow", "/endless"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,9 @@ def _handler(receiver: Receiver, over: threading.Event) -> type[BaseHTTPRequestH
                     self.wfile.write(bytes([byte]))
                     if over.wait(0.5):
                         return
+            while place.startswith(ENDLESS) and not over.is_set():
+                self.send_response_only(100)
+                self.end_headers()
             status = next((code for name, code in STATUSES.items() if place.startswith(name)), 200)
             # Some servers send back what they were asked for.
             self.send_response(status, f"{self.path} has {status}")

@@ -3,10 +3,12 @@
 import http.client
 import json
 import os
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -24,8 +26,6 @@ SECONDS = 10.0
 GRACE_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 MESSAGE_MOST = 200
-# That passes by itself: a proxy whose server is away, a server that is busy (RFC 9110, 15.6).
-_PASSING = (502, 503, 504)
 # The certificate is of another host, or address (openssl/x509_vfy.h: X509_V_ERR_…_MISMATCH); ssl's text has the host.
 _MISMATCH = (62, 64)
 
@@ -45,8 +45,9 @@ def tell(receivers: Sequence[Receiver], event: Mapping[str, Any], own_ca: bytes 
     """
     deadline = time.monotonic() + SECONDS
     outcomes = [Outcome(receiver) for receiver in receivers]
+    servers: list[_Server] = []
     threads = [
-        threading.Thread(target=_tell, args=(outcome, event, own_ca, deadline), name="notify", daemon=True)
+        threading.Thread(target=_tell, args=(outcome, event, own_ca, deadline, servers), name="notify", daemon=True)
         for outcome in outcomes
     ]
     for thread in threads:
@@ -55,13 +56,19 @@ def tell(receivers: Sequence[Receiver], event: Mapping[str, Any], own_ca: bytes 
         # Not by the timeouts of its socket alone: a name server, and a server that sends byte by byte, take longer.
         thread.join(max(0.0, deadline + GRACE_SECONDS - time.monotonic()))
     # What a thread that is late still says is nobody's any more.
-    return [Outcome(outcome.receiver, outcome.cause) for outcome in outcomes]
+    told = [Outcome(outcome.receiver, outcome.cause) for outcome in outcomes]
+    for server in servers:
+        server.give_up()
+    return told
 
 
-def _tell(outcome: Outcome, event: Mapping[str, Any], own_ca: bytes | None, deadline: float) -> None:
+def _tell(
+    outcome: Outcome, event: Mapping[str, Any], own_ca: bytes | None, deadline: float, servers: "list[_Server]"
+) -> None:
     receiver = outcome.receiver
     try:
         server = _Server(receiver, tls.believing(own_ca) if receiver.scheme == "https" else None, deadline)
+        servers.append(server)
         outcome.cause = _told(server, receiver, event, deadline)
     except LvpackError as error:
         outcome.cause = error.message
@@ -78,12 +85,12 @@ def _told(server: "_Server", receiver: Receiver, event: Mapping[str, Any], deadl
     while True:
         try:
             status = server.once(method, target, headers, body).status
-            cause = said(status)
+            cause, passes = said(status), isinstance(server.refusal(status, ""), Gone)
         except Gone as gone:
-            status, cause = 0, str(gone)
+            cause, passes = str(gone), True
         finally:
             server.drop()
-        if status not in (0, *_PASSING) or time.monotonic() + RETRY_SECONDS > deadline:
+        if not passes or time.monotonic() + RETRY_SECONDS > deadline:
             return cause
         time.sleep(RETRY_SECONDS)
 
@@ -135,10 +142,23 @@ class _Server(Http):
         url = ShareUrl(scheme=receiver.scheme, host=receiver.host, port=receiver.port, path="/")
         super().__init__(url, _NoSecrets(), context)
         self._deadline = deadline
+        self._made: http.client.HTTPConnection | None = None
 
     def connection(self, seconds: float) -> http.client.HTTPConnection:
-        """Return a new connection; each step of it may take as long as there is time left."""
-        return super().connection(max(0.1, min(seconds, self._deadline - time.monotonic())))
+        """Return a new connection; each step of it may take as long as there is time left. Raises Gone after that."""
+        self._made = made = super().connection(max(0.1, min(seconds, self._deadline - time.monotonic())))
+        # Nobody may be there any more to give it up.
+        if time.monotonic() >= self._deadline:
+            made.close()
+            raise Gone("it does not answer")
+        return made
+
+    def give_up(self) -> None:
+        """End what another thread still waits for, when the deadline is over: its next read finds the end."""
+        if (made := self._made) and (sock := made.sock):
+            with suppress(OSError):
+                # Not that of ssl, which would have what comes next read as if it were plain.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def gone(self, error: Exception) -> Exception:
         """Return what an error of a connection is: Gone, unless the next one would end alike."""

@@ -95,6 +95,23 @@ def test_a_receiver_that_does_not_answer_is_not_waited_for(path: str, cause: str
     assert len(server.got) == (3 if path == "/busy" else 1)
 
 
+@pytest.mark.starts_processes
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("path", ["/endless", "/slow", "/silent"])
+def test_nothing_of_a_late_receiver_is_left_in_the_run(
+    path: str, tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What says "100 Continue" for ever keeps Python's client reading: it takes a processor from the run."""
+    monkeypatch.setattr(send, "SECONDS", 1.0)
+    with receiving(tmp_path if tls else None) as server:
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{server.port}{path}/{TOKEN}"
+        assert "answer" in told(url, ca=server.ca or None)
+        deadline = time.monotonic() + 3
+        while any(thread.name == "notify" for thread in threading.enumerate()):
+            assert time.monotonic() < deadline, "a thread is still at it"
+            time.sleep(0.05)
+
+
 @pytest.mark.usefixtures("short")
 def test_all_are_told_at_the_same_time_and_a_dead_one_keeps_none_of_the_others() -> None:
     with receiving() as server, silent() as port, socket.create_server(("127.0.0.1", 0)) as closed:
