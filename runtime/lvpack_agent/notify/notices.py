@@ -56,11 +56,12 @@ class Notices:
                 leave(asked)
             try:
                 network.up(session.say)
-            except LvpackError as error:
+            except Exception as error:
                 # Its share would wait for the network as long again, and end the run with the same words.
                 if isinstance(error, Ended) or _needs_network(settings):
                     raise
-                session.warn(f"cannot tell anybody of this run: {error.message.removeprefix(_NO_SHARE)}")
+                cause = error.message if isinstance(error, LvpackError) else f"{type(error).__name__}: {error}"
+                session.warn(f"cannot tell anybody of this run: {cause.removeprefix(_NO_SHARE)}")
             with _warning(session.warn):
                 self._find(asked, secrets, session.warn)
         self._has_begun = True
@@ -89,6 +90,7 @@ class Notices:
         It takes END_SECONDS at most, also where a name server, a stick or a disk does not answer.
         """
         if not self._receivers and not self._late:
+            _forget()
             return
 
         def warn(text: str) -> None:
@@ -107,7 +109,7 @@ class Notices:
             if self._late:
                 asked, secrets = self._late
                 if self.network and not has_failed():
-                    with suppress(LvpackError):  # has_failed() tells
+                    with suppress(Exception):  # has_failed() tells
                         self.network.up(say)
                 self._find(asked, secrets, warn)
             if self._receivers and has_failed():

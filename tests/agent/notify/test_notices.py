@@ -275,6 +275,32 @@ def test_a_run_that_needs_the_network_itself_waits_for_it_once() -> None:
 
 
 @pytest.mark.usefixtures("nowhere")
+def test_a_network_that_breaks_in_an_unforeseen_way_ends_no_run_that_needs_none() -> None:
+    def breaks(_: object) -> None:
+        places.NETWORK.mkdir(exist_ok=True)
+        raise OSError(28, "No space left on device", "/etc/resolv.conf")
+
+    run, line = Run(breaks), "lvpack.notify=http://192.0.2.1/x"
+    run.begin(line)
+    [warning] = run.session.warnings
+    assert warning.startswith("cannot tell anybody of this run: ") and "No space left on device" in warning
+    assert "warning: cannot tell 192.0.2.1 the result: the network did not come up" in run.end()
+    with pytest.raises(OSError, match="No space left"):
+        Run(breaks).begin(line, "lvpack.action=verify", "lvpack.source=nfs://h/x/one")
+    places.NETWORK.rmdir()
+    assert "warning: cannot tell 192.0.2.1 the result: the network did not come up" in Run(breaks).end(line)
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_what_was_left_of_receivers_goes_where_none_is_fit() -> None:
+    run = Run()
+    run.begin("lvpack.notify=secret:notify")
+    assert places.NOTIFY.exists()
+    run.end()
+    assert not places.NOTIFY.exists()
+
+
+@pytest.mark.usefixtures("nowhere")
 def test_a_run_that_is_told_to_end_meanwhile_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def end(*_: object) -> None:
         raise Ended("told to end")
