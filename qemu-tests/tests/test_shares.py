@@ -280,8 +280,12 @@ def test_a_share_is_never_on_a_disk_that_is_packed_or_restored_to(lab: Lab) -> N
 
 @full
 def test_in_place_mode_by_a_disk_of_this_machine(lab: Lab) -> None:
-    data = stick(lab, "ext4", "DATA")
-    with sharing(lab, [data]) as guest:
+    data, small = stick(lab, "ext4", "DATA"), stick(lab, "ext4", "SMALL", size=16 * MIB)
+    with sharing(lab, [data, small]) as guest:
+        before = guest.must("sha256sum /dev/vda")
+        report = guest.run(*BACKUP, "lvpack.mode=inplace", "lvpack.target=file://SMALL", "lvpack.compress=none")
+        assert_ended(report, "refused", "file://SMALL", "its images take", "there is room for")
+        assert guest.must("sha256sum /dev/vda") == before
         words = ("lvpack.mode=inplace", "lvpack.target=file://DATA")
         report = guest.run(*BACKUP, *words)
         assert report.status == "ok", report

@@ -149,7 +149,8 @@ def dump(
             size = frames.most(block_map, planned.target.disks[index].size, settings.compress)
             job.shared.refuse_large(name, size)
             most += size
-        if doubt := room.doubt(job.shared, most, mapped, is_exact=settings.compress.method == "none"):
+        doubt = room.doubt(job.shared, most, mapped, is_exact=settings.compress.method == "none")
+        if doubt and doubt not in session.warnings:  # in place it was asked before the disk was packed
             session.warn(doubt)
         check_store()
     with session.phase("dump"):

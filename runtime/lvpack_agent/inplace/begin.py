@@ -48,6 +48,7 @@ def begin(job: Job, keeper: Keeper, found: Found, folder: Path, claim: Claim) ->
         if settings.dump:
             for taken in (name, name + files.PARTIAL):
                 write.refuse_taken(job.shared, taken)
+            refuse.no_room(job.shared, planned, settings.compress, session.warn)
         refuse.overlay_only(planned)
         refuse.metadata(source)
         procedure = make_procedure(planned, source.unclean)

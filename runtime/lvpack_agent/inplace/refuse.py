@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from lvpack_agent.backup import room
 from lvpack_agent.devices import blkid
 from lvpack_agent.errors import Failed, Refused
 from lvpack_agent.filesystems import ext, swap
@@ -14,6 +15,8 @@ from lvpack_agent.plan import sizes
 from lvpack_agent.plan.values import Plan
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.probe.open import Opened
+from lvpack_agent.settings.values import Compression
+from lvpack_agent.shares.share import Share
 from lvpack_agent.sizes import human
 from lvpack_agent.snapshots.keeper import Keeper
 
@@ -88,6 +91,16 @@ def too_little_room(todo: Iterable[Step], keeper: Keeper) -> None:
             hint="make room on the share, name an empty disk with lvpack.scratch=/dev/…, or shrink less with a "
             "larger lvpack.margin",
         )
+
+
+def no_room(share: Share, planned: Plan, compress: Compression, warn: Callable[[str], None]) -> None:
+    """Raise Refused, or warn, if an image whose size is known before the disk is packed does not fit on its share.
+
+    What is compressed is known only when what is packed was mapped; the dump asks then.
+    """
+    size = planned.packed_size
+    if compress.method == "none" and (doubt := room.doubt(share, size, size, is_exact=True)):
+        warn(doubt)
 
 
 def suspended(name: str, device: str) -> None:

@@ -15,6 +15,19 @@ def folder_share(folder: Path, rate: Rate | None = None) -> Share:
     return Share(name="nfs://h/e", folder=folder, rate=rate)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WithRoom(Share):
+    left: int
+
+    def room(self) -> int:
+        return self.left
+
+
+def with_room(left: int, device: str) -> Share:
+    """Return a share that says that it has room for so many bytes; device as a Share has it."""
+    return _WithRoom(name="file://h/e", folder=Path("/nowhere"), left=left, device=device)
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """Secrets by their names."""

@@ -17,11 +17,13 @@ from lvpack_agent.plan.make import make_plan
 from lvpack_agent.probe.discover import Found
 from lvpack_agent.probe.open import Opened
 from lvpack_agent.processes import run
+from lvpack_agent.settings.values import Compression
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.devices import device
 from tests.agent.builders.keepers import NoKeeper
 from tests.agent.builders.layouts import MARGIN, blog_layout
 from tests.agent.builders.recordings import reported
+from tests.agent.builders.shares import with_room
 
 
 def test_a_partition_that_would_move(blog: Path) -> None:
@@ -74,6 +76,24 @@ def test_a_place_without_room_for_the_largest_store(blog: Path) -> None:
     refuse.too_little_room(todo, NoKeeper(free=needed))
     with pytest.raises(Refused, match="nowhere has room for"):
         refuse.too_little_room(todo, NoKeeper(free=needed - 1))
+
+
+@pytest.mark.parametrize(("device", "method"), [("", "none"), ("/dev/sdb1", "none"), ("/dev/sdb1", "zstd")])
+def test_a_share_without_room_for_an_image_whose_size_is_known(blog: Path, device: str, method: str) -> None:
+    plan = make_plan(blog_layout(blog), MARGIN)
+    warned: list[str] = []
+
+    def ask(left: int) -> None:
+        refuse.no_room(with_room(left, device), plan, Compression(method=method, level=0), warned.append)
+
+    ask(plan.packed_size)
+    assert not warned
+    if device and method == "none":
+        with pytest.raises(Refused, match="its images take"):
+            ask(plan.packed_size - 1)
+        return
+    ask(plan.packed_size - 1)
+    assert len(warned) == (method == "none"), "what is compressed is known when it is mapped"
 
 
 @pytest.mark.starts_processes
