@@ -67,15 +67,17 @@ class Sshd:
         nfs._wait(self.process, (LOOPBACK, self.port), self.state / "log")
 
     def connections(self) -> list[str]:
-        """Return the processes of all connections of this server: of each the monitor and what it has forked."""
+        """Return the processes of all connections of this server; another one's are let be."""
         assert self.process
-        monitors = run(["pgrep", "--parent", str(self.process.pid)], ok=(0, 1)).stdout.split()
-        parents = ",".join(monitors)
-        return monitors + (run(["pgrep", "--parent", parents], ok=(0, 1)).stdout.split() if monitors else [])
+        found, parents = list[str](), [str(self.process.pid)]
+        while parents := run(["pgrep", "-P", ",".join(parents)], ok=(0, 1)).stdout.split():
+            found += parents
+        return found
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all connections; new ones can be made."""
-        _send(number, self.connections())
+    def signal(self, number: signal.Signals, *, also_new: bool = False) -> None:
+        """Send a signal to all connections; new ones can be made, unless that is to be what takes them as well."""
+        assert self.process
+        _signal([*self.connections(), *([str(self.process.pid)] if also_new else [])], number)
 
     def kill(self) -> None:
         """End the server and all connections."""
@@ -83,11 +85,11 @@ class Sshd:
         connections = self.connections()
         self.process.kill()
         self.process.wait()
-        _send(signal.SIGKILL, connections)
+        _signal(connections, signal.SIGKILL)
 
 
-def _send(number: signal.Signals, processes: list[str]) -> None:
-    for pid in processes:
+def _signal(pids: list[str], number: signal.Signals) -> None:
+    for pid in pids:
         run(["kill", f"-{number.value}", pid], ok=(0, 1))
 
 

@@ -270,7 +270,7 @@ def test_a_server_that_stays_away_is_given_up(server: Sshd, tmp_path: Path, how:
             if how == "away":
                 server.kill()
             else:
-                server.signal(signal.SIGSTOP)
+                server.signal(signal.SIGSTOP, also_new=True)
             begun = time.monotonic()
             with pytest.raises(Failed, match=r"cannot reach share 'sftp://.*did not answer for 1") as failed:
                 one.share.names()
@@ -288,6 +288,7 @@ def test_a_server_that_stays_away_is_given_up(server: Sshd, tmp_path: Path, how:
             if how == "away":
                 server.start()
             else:
+                server.signal(signal.SIGCONT, also_new=True)
                 server.signal(signal.SIGKILL)
 
 
