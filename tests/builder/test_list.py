@@ -5,7 +5,7 @@ import os
 import re
 import time
 from calendar import timegm
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,13 @@ from lvpack_agent.backup.clock import DAY
 from lvpack_agent.printable import printable
 from lvpack_agent.report import Report
 from lvpack_agent.shares.share import Share
+from lvpack_agent.shares.stored import Source, Stored
 from lvpack_agent.sizes import GIB, MIB
 from lvpack_builder.cli.main import main
 from lvpack_builder.sets.listed import SCHEMA, WIDTH, age, as_json, as_table
-from lvpack_builder.sets.listing import listing, machine_of
+from lvpack_builder.sets.listing import listing
 from lvpack_builder.sets.metrics import LISTED, METRICS, as_metrics
+from lvpack_builder.sets.naming import machine_of
 from lvpack_builder.sets.rows import BAD, COMPLETE, UNFINISHED, Listing, LogRow, SetRow
 from tests.agent.builders.oddities import ODD_JSON, spoil
 from tests.agent.builders.sets import SIZE
@@ -124,6 +126,67 @@ def test_lies_are_rows_that_say_so(tmp_path: Path) -> None:
     assert (to_come.created, no_date.created) == (None, None)
     assert "which is to come" in to_come.warnings[0] and "'today'" in no_date.warnings[0]
     assert "lvpack_newest_set_timestamp_seconds" not in as_metrics(listed(tmp_path)), "no alert is silenced by it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaking(Share):
+    """A folder of which some things cannot be read, by the error that each has."""
+
+    errors: dict[str, OSError] = field(default_factory=dict)
+
+    def _source(self) -> Source:
+        before = Share._source(self)
+
+        def found(path: Path, limit: int | None = None, top: Path | None = None) -> Stored:
+            self.look(path)
+            self.look(path.parent)
+            return before(path, limit, top)
+
+        return found
+
+    def names_in(self, folder: Path) -> list[str]:
+        self.look(folder)
+        return Share.names_in(self, folder)
+
+    def look(self, path: Path) -> None:
+        if error := self.errors.get(path.relative_to(self.folder).as_posix()):
+            raise error
+
+
+def test_what_cannot_be_read_is_bad_only_if_it_is_a_set(tmp_path: Path) -> None:
+    """An alert fires for bad sets: somebody else's folder is none, nor a file whose manifest a web server fails at."""
+    denied, broken = PermissionError(13, "Permission denied"), OSError(5, "the server says: 500 Oops")
+    stamped, running = "web1-20200112T080000Z", "web1-20200114T080000Z.partial"
+    for name in ("private", "movie.partial", stamped, running):
+        (tmp_path / name).mkdir()
+    for name in ("odd.txt", "db-20200114T080000Z"):
+        (tmp_path / name).touch()
+    put_set(tmp_path, "locked")
+    put_set(tmp_path, "sick")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/manifest.json").touch()
+    errors = {
+        **dict.fromkeys(("private", "movie.partial", stamped, running), denied),
+        **dict.fromkeys(("locked/manifest.json", "other/manifest.json"), denied),
+        **dict.fromkeys(("odd.txt", "db-20200114T080000Z", "sick/manifest.json"), broken),
+    }
+    found = listing(Breaking(name="x", folder=tmp_path, errors=errors), NOW)
+    assert [(row.name, row.state, row.cause) for row in found.sets] == [
+        ("db-20200114T080000Z", BAD, "manifest.json: the server says: 500 Oops"),
+        ("locked", BAD, "manifest.json: Permission denied"),
+        ("sick", BAD, "manifest.json: the server says: 500 Oops"),
+        (running, UNFINISHED, "it cannot be read: Permission denied"),
+        (stamped, BAD, "manifest.json: Permission denied"),
+    ]
+
+
+def test_what_is_unfinished_or_bad_has_no_date_that_is_to_come(tmp_path: Path) -> None:
+    (tmp_path / "web1-20990101T000000Z.partial").mkdir()
+    put_set(tmp_path, "web1-20990102T000000Z")
+    spoil(tmp_path / "web1-20990102T000000Z/manifest.json", "deep")
+    put_set(tmp_path, "web1-20200112T080000Z")
+    found = [(row.state, row.created) for row in listed(tmp_path).sets]
+    assert found == [(COMPLETE, NOW - 3 * DAY), (UNFINISHED, None), (BAD, None)]
 
 
 def test_logs_that_are_odd_are_rows(tmp_path: Path) -> None:

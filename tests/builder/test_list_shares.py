@@ -57,6 +57,9 @@ def fill(folder: Path, blog: Path) -> None:
     (folder / "cut").mkdir()
     shutil.copy(folder / "whole/SHA256SUMS", folder / "cut")
     (folder / "device").unlink()
+    # Of somebody else.
+    for name in ("movie.partial", "odd.txt"):
+        (folder / name).write_text("none of lvpack's\n")
 
 
 def secret(folder: Path, name: str, data: bytes) -> tuple[str, str]:
@@ -105,6 +108,8 @@ def by_s3(folder: Path, blog: Path) -> Iterator[Served]:
             assert isinstance(share.remote, s3.S3)
             share.remote.ask("PUT", f"/{swift.BUCKET}")
             send(share, folder / "local")
+            with share.remote.created("whole.partial/disk.img") as sink:
+                sink(b"a copy, by other means, of what a share of another kind has")
         patch.undo()
         words = (
             *secret(folder, "s3", keys.encode()),

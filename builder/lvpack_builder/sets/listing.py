@@ -12,24 +12,23 @@ from pathlib import Path
 
 from lvpack_agent import guarded
 from lvpack_agent.backup import failed_log
-from lvpack_agent.backup.clock import DAY, stamp
+from lvpack_agent.backup.clock import DAY
 from lvpack_agent.errors import Failed, LvpackError, Refused, understood
 from lvpack_agent.image import check, losses
 from lvpack_agent.image.files import MANIFEST, MANIFEST_MOST, PARTIAL, SUMS
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.printable import printable
 from lvpack_agent.report import RESULT_MARK, parse_result
+from lvpack_agent.shares.remote import RemoteShare
 from lvpack_agent.shares.share import Share
 from lvpack_agent.shares.stored import whole
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_builder.image.outputs import KEYS
+from lvpack_builder.sets.naming import begun, is_stamped, machine_of
 from lvpack_builder.sets.rows import BAD, COMPLETE, UNFINISHED, Listing, LogRow, SetRow
 
 # What only sets have in their folder; the last is the claim of an S3 writer (shares/s3.py).
 _PART = re.compile(rf"disk\d*\.img(\.zst|\.gz|\.bmap)?|{SUMS}|lvpack-writes-.*")
-_STAMPS = re.compile(r"(-\d{8}T\d{6}Z(-\d+)?)+$")
-# What follows the name of a set in the name of a log: refused, as there is a set of that day.
-_AGAIN = ".again"
 # So much of a log is read at its ends; the result line, with all warnings, is its last.
 _HEAD, _TAIL = KIB, MIB
 # What a filesystem itself puts into a folder.
@@ -69,14 +68,6 @@ def listing(share: Share, now: float) -> Listing:
     )
 
 
-def machine_of(name: str) -> str:
-    """Return what the machine of a set is called by: the name without the stamps that a backup puts behind it."""
-    name = name.removesuffix(PARTIAL)
-    while (shorter := _STAMPS.sub("", name.removesuffix(_AGAIN))) != name:
-        name = shorter
-    return printable(name)
-
-
 def seconds(text: str) -> int | None:
     """Return a time such as 2026-11-27T21:03:15Z in seconds since 1970; None if it is none."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text, re.ASCII):
@@ -90,19 +81,24 @@ def seconds(text: str) -> int | None:
 def _sets(share: Share, name: str, now: float) -> Iterator[SetRow]:
     """Yield the row of a name, or none if it is no set's."""
     folder = share.folder / name
+    if name.endswith(PARTIAL):
+        if cause := _at_work(share, folder):
+            yield _incomplete(name, UNFINISHED, cause, now)
+        return
     try:
         text = whole(share.source(folder / MANIFEST, MANIFEST_MOST), MANIFEST_MOST)
     except (FileNotFoundError, NotADirectoryError):
         text = None
     except OSError as error:
-        yield _bad(name, f"{MANIFEST}: {error.strerror}")
+        if _is_set(share, folder, error):
+            yield _bad(name, f"{MANIFEST}: {error.strerror}", now)
         return
     except MemoryError:
-        yield _bad(name, f"{MANIFEST} does not fit into memory")
+        yield _bad(name, f"{MANIFEST} does not fit into memory", now)
         return
-    if name.endswith(PARTIAL) or text is None:
-        if cause := _unfinished(share, folder):
-            yield _incomplete(name, UNFINISHED, cause)
+    if text is None:
+        if any(map(_PART.fullmatch, _inside(share, folder))):
+            yield _incomplete(name, UNFINISHED, f"it has no {MANIFEST}", now)
         return
     try:
         with understood("it"):
@@ -110,24 +106,44 @@ def _sets(share: Share, name: str, now: float) -> Iterator[SetRow]:
             row = _row(name, manifest, now)
     except LvpackError as error:
         if not _is_live_image(text):
-            yield _bad(name, _short(error.message, name))
+            yield _bad(name, _short(error.message, name), now)
         return
     del text
     cause = _image_lies(share, folder, manifest)
-    yield _bad(name, cause) if cause else row
+    yield _bad(name, cause, now) if cause else row
 
 
-def _unfinished(share: Share, folder: Path) -> str:
-    """Return why a folder is an unfinished set; "" if it is none."""
+def _at_work(share: Share, folder: Path) -> str:
+    """Return why a folder that is called NAME.partial is an unfinished set; "" if it is none."""
+    # Where nothing is renamed no set is called so, and names_in() looks at the set itself.
+    if isinstance(share, RemoteShare) and not share.renames:
+        return ""
+    is_ours = is_stamped(folder.name)
     try:
         inside = share.names_in(folder)
     except PermissionError as error:
-        return f"it cannot be read: {error.strerror}" if folder.name.endswith(PARTIAL) else ""
+        return f"it cannot be read: {error.strerror}" if is_ours else ""
     except OSError:
         return ""  # no folder
-    if folder.name.endswith(PARTIAL):
-        return "a backup is at work, or was cut off"
-    return f"it has no {MANIFEST}" if any(map(_PART.fullmatch, inside)) else ""
+    # Of a file a web server gives an empty list, too.
+    return "a backup is at work, or was cut off" if inside or is_ours or not share.is_remote else ""
+
+
+def _is_set(share: Share, folder: Path, error: OSError) -> bool:
+    """Return whether that of which no manifest can be read, by an error, is a set: by its name, or what is in it."""
+    if is_stamped(folder.name):
+        return True
+    inside = _inside(share, folder)
+    is_there = MANIFEST in inside and not isinstance(error, PermissionError)  # others have files of that name, too
+    return is_there or any(map(_PART.fullmatch, inside))
+
+
+def _inside(share: Share, folder: Path) -> list[str]:
+    """Return the names in a folder, none if it is no folder, or may not be read."""
+    try:
+        return share.names_in(folder)
+    except OSError:
+        return []
 
 
 def _image_lies(share: Share, folder: Path, manifest: Manifest) -> str:
@@ -169,17 +185,16 @@ def _row(name: str, manifest: Manifest, now: float) -> SetRow:
     )
 
 
-def _bad(name: str, cause: str) -> SetRow:
-    return _incomplete(name, BAD, cause)
+def _bad(name: str, cause: str, now: float) -> SetRow:
+    return _incomplete(name, BAD, cause, now)
 
 
-def _incomplete(name: str, state: str, cause: str) -> SetRow:
-    begun = stamp(name.removesuffix(PARTIAL))
+def _incomplete(name: str, state: str, cause: str, now: float) -> SetRow:
     return SetRow(
         name=printable(name),
         state=state,
         machine=machine_of(name),
-        created=None if begun is None else int(begun),
+        created=begun(name, now),
         cause=printable(cause),
     )
 
