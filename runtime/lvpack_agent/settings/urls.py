@@ -16,8 +16,9 @@ _USER_PASSWORD = re.compile(r"(://[^:@/]*:).*@", re.DOTALL)
 # A user with a password behind; a rule of lvpack.grow may end so, and has nothing behind (user=50%). A key that says of
 # its value that it is a secret, in lvpack.share= or in a line of lvpack.config.
 _USER_KEY = re.compile(r"(\buser=[^,:%]*[:%])[^,]+")
-# A receiver of lvpack.notify in a line or a key that is not well formed: its URL may be a secret.
-_RECEIVER = re.compile(r"((?:^|\blvpack\.)notify).+", re.DOTALL)
+# A receiver of lvpack.notify in a line or a key that is not well formed: its URL may be a secret. What is one more word
+# behind, and has nothing of a URL, is no receiver.
+_RECEIVER = re.compile(r"((?:^|\blvpack\.)notify)(?=[^\w-]|.*[/:]).+", re.DOTALL)
 _SECRET_KEY = re.compile(r"([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=\s*)[^,]+", re.IGNORECASE)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.errors import Refused
-from lvpack_agent.settings import receivers, share_options, table
+from lvpack_agent.settings import receivers, share_options, table, urls
 from lvpack_agent.settings.read import parse, words
 from lvpack_agent.settings.table import OPTIONS
 from lvpack_agent.settings.values import Compression, Grow, Settings, ShareOptions
@@ -214,6 +214,12 @@ def test_a_secret_in_an_option_is_refused_and_not_shown(word: str) -> None:
         with pytest.raises(Refused) as refused:
             parse(["lvpack.action=plan", "lvpack.config=nfs://h/x/f"], lambda _, line=line: line)  # type: ignore[misc]
         assert SECRET not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["notifyd01", "lvpack.notifyd=on", "notify", "lvpack.notify-all", "notify_x"])
+def test_what_only_begins_as_a_receiver_does_is_shown(text: str) -> None:
+    assert urls.masked(text) == text
+    assert SECRET not in urls.masked(f"{text}:https://h/{SECRET}") + urls.masked(f"{text}h/{SECRET}")
 
 
 def test_receivers_of_each_kind() -> None:
