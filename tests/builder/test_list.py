@@ -19,6 +19,7 @@ from lvpack_agent.shares.share import Share
 from lvpack_agent.shares.stored import Source, Stored
 from lvpack_agent.sizes import GIB, MIB
 from lvpack_builder.cli.main import main
+from lvpack_builder.sets import place
 from lvpack_builder.sets.listed import SCHEMA, WIDTH, age, as_json, as_table
 from lvpack_builder.sets.listing import listing
 from lvpack_builder.sets.metrics import LISTED, METRICS, as_metrics
@@ -331,6 +332,31 @@ def test_the_list_on_the_page_is_what_is_printed() -> None:
 def invoke(*words: str) -> tuple[int, str]:
     answer = CliRunner().invoke(main, ["list", *words])
     return answer.exit_code, answer.output
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"), [("sftp://u@127.0.0.1:1/x", "ssh-key"), ("https://127.0.0.1:1/x", "client-cert")]
+)
+def test_a_key_is_in_memory_or_nowhere(url: str, secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(place, "SHARED_MEMORY", str(tmp_path / "none"))
+    monkeypatch.setattr("lvpack_agent.shares.mounted.REACH_SECONDS", 0)
+    (tmp_path / "key").write_text("a key")
+    status, said = invoke(url, "--secret", f"{secret}={tmp_path / 'key'}")
+    assert status == 2 and f"there is no folder in memory for secret '{secret}'" in said and "XDG_RUNTIME_DIR" in said
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert "cannot reach share" in invoke(url, "--secret", f"{secret}={tmp_path / 'key'}")[1]
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert "cannot reach share" in invoke("http://127.0.0.1:1/x")[1], "nothing of that one is in a file"
+
+
+def test_a_list_of_nothing_has_a_rule_that_fires(tmp_path: Path) -> None:
+    """A mount that is not there after a boot leaves an empty folder: all series but one vanish, and no other rule has
+    anything to compare."""
+    samples = [line for line in as_metrics(listed(tmp_path)).splitlines() if not line.startswith("#")]
+    assert [line.partition("{")[0] for line in samples] == [LISTED]
+    assert f"expr: {LISTED} unless on (share) {METRICS[0].name}\n" in PAGE.read_text()
+    assert METRICS[0].name == "lvpack_sets"
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ Place = Path | str
 OPTIONS = (f"{PREFIX}share", f"{PREFIX}patience")
 # No run is lost: people and cron wait less.
 PATIENCE = f"{PREFIX}patience=1m"
+SHARED_MEMORY = "/dev/shm"
+# Secrets that ssh and OpenSSL read from files.
+_KEYS = ("ssh-key", "client-cert")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -106,7 +109,8 @@ def checked_url(verb: str, text: str, *, beside: int = 0) -> str:
 def opened_share(verb: str, place: Place, how: Means) -> Iterator[Share]:
     """Yield the share of a place, to be read.
 
-    Raises Refused: cannot VERB 'PLACE': … if it would have to be mounted, Failed if its server cannot be reached.
+    Raises Refused: cannot VERB 'PLACE': … if it would have to be mounted, or if a key cannot be in memory; Failed if
+    its server cannot be reached.
     """
     if isinstance(place, Path):
         folder = place.resolve()
@@ -153,10 +157,16 @@ def _remote(verb: str, url: ShareUrl, how: Means) -> Iterator[Share]:
             f"cannot {verb} '{url}': lvpack mounts no share on a workstation",
             hint=f"mount it and name the folder: {_mount(url)}",
         )
+    memory = _memory()
+    if memory is None and (keys := [name for name in _KEYS if name in how.secrets.texts]):
+        raise Refused(
+            f"cannot {verb} '{url}': there is no folder in memory for secret '{keys[0]}'",
+            hint=f"let XDG_RUNTIME_DIR be a folder on a tmpfs that you may write to; {SHARED_MEMORY} is none here",
+        )
     access = Access(options=how.options, secrets=how.secrets, patience=how.patience, read_only=True)
     session = Session(action="", out=lambda line: None)
     with (
-        tempfile.TemporaryDirectory(prefix="lvpack-", dir=_memory()) as folder,
+        tempfile.TemporaryDirectory(prefix="lvpack-", dir=memory) as folder,
         mounted(url, Path(folder) / "share", _Up(NetOptions()), session, access) as share,
     ):
         for warning in session.warnings:
@@ -167,7 +177,7 @@ def _remote(verb: str, url: ShareUrl, how: Means) -> Iterator[Share]:
 
 def _memory() -> str | None:
     """Return a folder in memory, for a key that ssh reads from a file; None if there is none."""
-    folders = (os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm")
+    folders = (os.environ.get("XDG_RUNTIME_DIR", ""), SHARED_MEMORY)
     return next((f for f in folders if f and os.access(f, os.W_OK | os.X_OK)), None)
 
 
