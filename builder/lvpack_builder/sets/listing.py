@@ -121,10 +121,8 @@ def _at_work(share: Share, folder: Path) -> str:
     is_ours = is_stamped(folder.name)
     try:
         inside = share.names_in(folder)
-    except PermissionError as error:
-        return f"it cannot be read: {error.strerror}" if is_ours else ""
-    except OSError:
-        return ""  # no folder
+    except OSError as error:  # no folder, or nobody knows
+        return f"it cannot be read: {error.strerror}" if is_ours and isinstance(error, PermissionError) else ""
     # Of a file a web server gives an empty list, too.
     return "a backup is at work, or was cut off" if inside or is_ours or not share.is_remote else ""
 
