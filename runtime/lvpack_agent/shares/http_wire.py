@@ -119,7 +119,7 @@ class Http:
                 self.drop()
                 self._credentials = credentials(self.url, self._secrets, self._proxy, self._host())
                 continue
-            if response.status == 407 and self._proxy and not self._proxy.is_known:
+            if response.status == 407 and self._proxy and not self._tls and not self._proxy.is_known:
                 self.drop()
                 self._proxy.introduce()
                 continue

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import xml.etree.ElementTree as xml
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -45,6 +46,14 @@ def seconds(date: str) -> float | None:
         return parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def tree(body: bytes) -> "xml.Element[str]":
+    """Return XML that a server says. Raises OSError if it is none, or in an encoding that nobody knows."""
+    try:
+        return xml.fromstring(body)
+    except (xml.ParseError, ValueError, LookupError) as error:
+        raise OSError(errno.EPROTO, f"the server's list cannot be read: {printable(str(error))}") from None
 
 
 def path_of(href: str) -> str:

@@ -7,7 +7,6 @@ OpenStack Swift's s3api was tried.
 import errno
 import shutil
 import stat
-import xml.etree.ElementTree as xml
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from lvpack_agent.settings.urls import SCHEMES
 from lvpack_agent.shares import tls
 from lvpack_agent.shares.http import LIST_MOST, Dav
 from lvpack_agent.shares.http_send import Body
-from lvpack_agent.shares.http_words import Answer
+from lvpack_agent.shares.http_words import Answer, tree
 from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.remote import RemoteShare
 from lvpack_agent.shares.remote_file import Look
@@ -116,10 +115,10 @@ class S3(Dav):
         while True:
             asked = {"list_type": "2", "prefix": prefix, "delimiter": "/", "max_keys": str(most)}
             asked |= {"continuation_token": token} if token else {}
-            tree = _parsed(self.ask("GET", bucket + query(**asked), most=LIST_MOST).body)
+            listed = tree(self.ask("GET", bucket + query(**asked), most=LIST_MOST).body)
             for path in ("{*}Contents/{*}Key", "{*}CommonPrefixes/{*}Prefix"):
-                found += [(key.text or "").removeprefix(prefix).rstrip("/") for key in tree.iterfind(path)]
-            token = tree.findtext("{*}NextContinuationToken") or ""
+                found += [(key.text or "").removeprefix(prefix).rstrip("/") for key in listed.iterfind(path)]
+            token = listed.findtext("{*}NextContinuationToken") or ""
             if not token or most < 1000:
                 return [name for name in found if name and "/" not in name]
 
@@ -213,13 +212,6 @@ class S3(Dav):
                 errors.append(error)
         if errors:
             raise errors[0]
-
-
-def _parsed(body: bytes) -> xml.Element:
-    try:
-        return xml.fromstring(body)
-    except xml.ParseError as error:
-        raise OSError(errno.EPROTO, f"the server's answer cannot be read: {error}") from None
 
 
 def _found(body: bytes, name: str) -> str:

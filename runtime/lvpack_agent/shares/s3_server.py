@@ -2,8 +2,8 @@
 
 import errno
 import time
-import xml.etree.ElementTree as xml
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPResponse
 from ssl import SSLContext
 from typing import ClassVar
@@ -15,6 +15,7 @@ from lvpack_agent.session import Session
 from lvpack_agent.shares import proxy
 from lvpack_agent.shares.http_send import Body
 from lvpack_agent.shares.http_wire import Http
+from lvpack_agent.shares.http_words import tree
 from lvpack_agent.shares.rate import Rate
 from lvpack_agent.shares.s3_sign import Signer
 from lvpack_agent.shares.server_clock import AGREED_SECONDS, MachineClock, dated, shown
@@ -93,7 +94,6 @@ class Signed(Http):
 
 def text_of(body: bytes, name: str) -> str:
     """Return what an answer in XML has under a name; "" if it has nothing, or is none."""
-    try:
-        return xml.fromstring(body).findtext(f"{{*}}{name}") or ""
-    except xml.ParseError:
-        return ""
+    with suppress(OSError):
+        return tree(body).findtext(f"{{*}}{name}") or ""
+    return ""

@@ -309,9 +309,9 @@ def test_where_a_server_leads_may_be_anything(server: OddServer, tmp_path: Path,
 
 def test_lists_and_lengths_may_be_anything(server: OddServer, tmp_path: Path) -> None:
     listed = b'<multistatus xmlns="DAV:"><response><href>http://[x</href></response>%s</multistatus>'
-    name = b"<response><href>/sets/one</href></response>"
+    names = b"".join(b"<response><href>/sets/%s</href></response>" % name for name in (b"", b"one"))
     with Opened(server, tmp_path) as one:
-        server.before = first(1, lambda r: r.command == "PROPFIND", lambda r: r.answer(207, listed % name))
+        server.before = first(1, lambda r: r.command == "PROPFIND", lambda r: r.answer(207, listed % names))
         assert one.share.names() == ["one"]
         odd = {"Content-Length": "²", "Last-Modified": "never"}
         server.before = first(1, lambda r: r.command == "HEAD", lambda r: r.answer(200, b"", odd))
