@@ -5,15 +5,16 @@ import os
 import resource
 import stat
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lvpack_agent import places
-from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.secret import firmware, names, secrets, stick
 from lvpack_agent.secret.secrets import Secrets, forget
+from tests.agent.builders.devices import device
 
 PASSWORD = "open, Sesame"
 
@@ -191,23 +192,11 @@ def test_no_core_is_dumped() -> None:
 def test_a_stick_is_read_as_a_share_is_by_nobody_who_follows_links(tmp_path: Path) -> None:
     folder = tmp_path / "stick"
     (folder / "secrets").mkdir(parents=True)
-    device = BlockDevice(
-        path="/dev/sdb",
-        type="disk",
-        size=1,
-        sector_size=512,
-        read_only=False,
-        model="",
-        serial="",
-        wwn="",
-        fstype="vfat",
-        label="LVPACK",
-        uuid="",
-    )
-    assert stick._read(folder, device, "smb") is None
+    sdb = replace(device(Path("/dev/sdb")), fstype="vfat", label="LVPACK")
+    assert stick._read(folder, sdb, "smb") is None
     (folder / "secrets/smb").write_text(PASSWORD)
-    assert stick._read(folder, device, "smb") == PASSWORD.encode()
+    assert stick._read(folder, sdb, "smb") == PASSWORD.encode()
     (folder / "secrets/ca").symlink_to("smb")
     with pytest.raises(Refused, match="a link"):
-        stick._read(folder, device, "ca")
+        stick._read(folder, sdb, "ca")
     assert stat.S_ISREG((folder / "secrets/smb").stat().st_mode)

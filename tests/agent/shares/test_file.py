@@ -6,27 +6,15 @@ from pathlib import Path
 import pytest
 
 from lvpack_agent.devices import lsblk
-from lvpack_agent.devices.lsblk import BlockDevice
 from lvpack_agent.errors import Refused
 from lvpack_agent.shares import file
 from lvpack_agent.shares.share import Share
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import GIB
+from tests.agent.builders.devices import device
 from tests.agent.builders.shares import access
 
-BARE = BlockDevice(
-    path="/dev/sdb",
-    type="disk",
-    size=GIB,
-    sector_size=512,
-    read_only=False,
-    model="",
-    serial="",
-    wwn="",
-    fstype="",
-    label="",
-    uuid="",
-)
+BARE = device(Path("/dev/sdb"))
 STICK = replace(BARE, fstype="vfat", label="STICK", uuid="1234-ABCD")
 PARTS = replace(
     BARE,
