@@ -33,8 +33,9 @@ check: $(VENV)/ready $(PACKAGES)  ## format, lint, spelling, types, import contr
 	PATH="$(CURDIR)/$(BIN):$$PATH" ELEMENTS_DIR=elements LIB_DIR=elements dib-lint
 	shellcheck .ci/run $$(grep -rlE '^#!/bin/(busybox )?(sh|bash)' elements builder)
 
+# Those of shares wait for servers, most of their time.
 unit: $(VENV)/ready  ## unit tests, and what of the code they cover (property tests aside)
-	$(BIN)/pytest tests --numprocesses 2 --cov
+	$(BIN)/pytest tests --numprocesses 4 --cov
 
 # Damaged input for every parser: N cases of each, from SEED if it is given.
 N ?= 100000
