@@ -1,5 +1,6 @@
 """A real server of S3, for tests: OpenStack Swift with its s3api, one disk, one user, on loopback."""
 
+import http.client
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import DEVNULL, Process, run, spawn
+from lvpack_agent.shares.s3_sign import Signer
 from lvpack_builder.lab import nfs
 from lvpack_builder.lab.private import private_network
 from lvpack_builder.lab.relay import LOOPBACK
@@ -92,6 +94,18 @@ class Swift:
                     said = (self.state / "proxy.log").read_text(errors="replace")
                     raise Failed(f"cannot start Swift: {said[-1000:]}", hint="see bindep.txt") from None
                 time.sleep(0.2)
+
+    def make_bucket(self, name: str = BUCKET) -> None:
+        host, path = f"{LOOPBACK}:{self.port}", f"/{name}"
+        signer = Signer(access=ACCESS, secret=SECRET, region=REGION)
+        connection = http.client.HTTPConnection(host, timeout=START_SECONDS)
+        try:
+            connection.request("PUT", path, headers=signer.headers("PUT", path, {}, b"", host, time.time()))
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise Failed(f"cannot make bucket '{name}': {answer.status} {answer.read()!r}")
+        finally:
+            connection.close()
 
     def kill(self, name: str = "proxy") -> None:
         process = self.processes.pop(name)

@@ -13,6 +13,7 @@ from lab.sharing import Sharing, sharing
 from lab.smb import NAME, PASSWORD, USER, smb_server
 from lab.sshd import USER as SSHD_USER
 from lab.sshd import sshd
+from lab.swift import ACCESS, BUCKET, REGION, SECRET, swift
 from lab.web import PASSWORD as WEB_PASSWORD
 from lab.web import USER as WEB_USER
 from lab.web import web
@@ -141,6 +142,14 @@ def test_backup_verify_and_restore_by_https(lab: Lab, kind: str) -> None:
     with web(kind) as server, sharing(lab) as guest:
         url = f"https://{HOST_FROM_GUEST}:{server.port}/sets"
         round_trip(guest, url, ca=server.ca.decode(), http=f"{WEB_USER}:{WEB_PASSWORD}")
+
+
+@full
+def test_backup_verify_and_restore_by_s3(lab: Lab) -> None:
+    with swift() as server, sharing(lab) as guest:
+        server.make_bucket()
+        options = f"lvpack.share=endpoint=http://{HOST_FROM_GUEST}:{server.port},region={REGION},path-style"
+        round_trip(guest, f"s3://{BUCKET}/some/where", options, s3=f"{ACCESS}:{SECRET}")
 
 
 @full

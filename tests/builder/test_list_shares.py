@@ -99,18 +99,16 @@ def by_http(kind: str) -> Callable[[Path, Path], AbstractContextManager[Served]]
 def by_s3(folder: Path, blog: Path) -> Iterator[Served]:
     (folder / "local").mkdir()
     fill(folder / "local", blog)
-    with swift.swift() as server, pytest.MonkeyPatch.context() as patch:
+    with swift.swift() as server:
+        server.make_bucket()
         endpoint, keys = f"http://127.0.0.1:{server.port}", f"{swift.ACCESS}:{swift.SECRET}"
         options = ShareOptions(endpoint=endpoint, region=swift.REGION, path_style=True)
-        patch.setattr(s3.S3, "greet", lambda self: None)  # there is no bucket yet
         how = access(options=options, secrets={"s3": keys.encode()})
         with s3.opened(parse_url(S3_URL), folder / "new", how, Session(action="", out=print)) as share:
             assert isinstance(share.remote, s3.S3)
-            share.remote.ask("PUT", f"/{swift.BUCKET}")
             send(share, folder / "local")
             with share.remote.created("whole.partial/disk.img") as sink:
                 sink(b"a copy, by other means, of what a share of another kind has")
-        patch.undo()
         words = (
             *secret(folder, "s3", keys.encode()),
             *("-a", f"lvpack.share=endpoint={endpoint},region={swift.REGION},path-style"),

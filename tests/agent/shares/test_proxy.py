@@ -23,7 +23,6 @@ from lvpack_agent.session import Session
 from lvpack_agent.settings.values import ShareOptions
 from lvpack_agent.shares import http, mounted, s3
 from lvpack_agent.shares.remote import RemoteShare
-from lvpack_agent.shares.s3 import S3
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import MIB
 from tests.agent.builders.sets import SET, manifest, write_set_to
@@ -94,17 +93,17 @@ def test_by_whole_urls(proxy: Tinyproxy, tmp_path: Path) -> None:
         assert f"MOVE http://127.0.0.1:{server.port}/sets/{SET}.partial/" in proxy.log()
 
 
-def test_a_bucket(proxy: Tinyproxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket(proxy: Tinyproxy, tmp_path: Path) -> None:
     with swift() as server:
         options = ShareOptions(
             endpoint=f"http://127.0.0.1:{server.port}", region=REGION, path_style=True, proxy=proxy.url
         )
         how = access(options=options, secrets={"s3": f"{ACCESS}:{SECRET}".encode(), "proxy": THROUGH})
         session = Session(action="backup", out=print)
-        monkeypatch.setattr(S3, "greet", lambda self: self.ask("PUT", "/behind"))
+        server.make_bucket("behind")
         with s3.opened(parse_url("s3://behind/sets"), tmp_path / "new", how, session) as share:
             round_trip(share)
-        assert f"PUT http://127.0.0.1:{server.port}/behind" in proxy.log()
+        assert f"PUT http://127.0.0.1:{server.port}/behind/sets/{SET}/" in proxy.log()
 
 
 def test_a_tunnel_that_ends_is_made_anew(proxy: Tinyproxy, tmp_path: Path) -> None:

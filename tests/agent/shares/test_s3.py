@@ -49,8 +49,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Swift, reque
     for name in ("AWAY", "LEAVES", "LOG"):
         monkeypatch.setattr(places, name, tmp_path / name.lower())
     name = f"{BUCKET}-{abs(hash(request.node.name)) % 10**9}"
-    with Opened(server, tmp_path / "make", "", greet=False) as one:
-        one.client.ask("PUT", f"/{name}")
+    server.make_bucket(name)
     return name
 
 
@@ -65,7 +64,6 @@ class Opened(ExitStack):
         *,
         patience: float = 60,
         keys: bytes = KEYS,
-        greet: bool = True,
     ) -> None:
         super().__init__()
         self.said: list[str] = []
@@ -73,13 +71,7 @@ class Opened(ExitStack):
         url = parse_url(f"s3://{bucket or 'none'}/some where/sets")
         options = ShareOptions(endpoint=f"http://127.0.0.1:{server.port}", region=REGION, path_style=True)
         how = access(patience=patience, options=options, secrets={"s3": keys})
-        before = S3.greet
-        try:
-            if not greet:
-                S3.greet = lambda self: None  # type: ignore[method-assign]
-            self.share: RemoteShare = self.enter_context(s3.opened(url, folder / "new", how, self.session))
-        finally:
-            S3.greet = before  # type: ignore[method-assign]
+        self.share: RemoteShare = self.enter_context(s3.opened(url, folder / "new", how, self.session))
         assert isinstance(self.share.remote, S3)
         self.client = self.share.remote
 
