@@ -56,7 +56,7 @@ class Server:
     def start(self) -> None:
         command = ["smbd", "--foreground", "--no-process-group", f"--configfile={self.state}/smb.conf"]
         self.process = spawn(command, stdout=DEVNULL, stderr=DEVNULL, new_session=True)
-        nfs._wait(self.process, (LOOPBACK, self.share.port), self.state / "log")
+        nfs.wait_until_it_answers(self.process, (LOOPBACK, self.share.port), self.state / "log")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server and all that it has started, one process for each connection."""
@@ -75,7 +75,7 @@ def smb_server(folder: Path, *, read_only: bool = False) -> Iterator[Server]:
     with ExitStack() as undo:
         undo.enter_context(private_network())
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-smb-")))
-        port = nfs._free_port(LOOPBACK)
+        port = nfs.free_port(LOOPBACK)
         config = _CONFIG.format(address=LOOPBACK, port=port, state=state, folder=folder.resolve(), name=NAME)
         (state / "smb.conf").write_text(config.replace("read only = no", "read only = yes") if read_only else config)
         (state / "ncalrpc").mkdir()

@@ -64,7 +64,7 @@ class Sshd:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         command = ["/usr/sbin/sshd", "-D", "-f", f"{self.state}/sshd_config", "-E", f"{self.state}/log"]
         self.process = spawn(command, stdout=DEVNULL, stderr=DEVNULL, new_session=True)
-        nfs._wait(self.process, (LOOPBACK, self.port), self.state / "log")
+        nfs.wait_until_it_answers(self.process, (LOOPBACK, self.port), self.state / "log")
 
     def connections(self) -> list[str]:
         """Return the processes of all connections of this server; another one's are let be."""
@@ -100,7 +100,7 @@ def sshd() -> Iterator[Sshd]:
         undo.enter_context(private_network())
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-sshd-", dir=ROOTS)))
         state.chmod(0o755)
-        server = Sshd(nfs._free_port(LOOPBACK), state)
+        server = Sshd(nfs.free_port(LOOPBACK), state)
         server.folder.mkdir(parents=True)
         shutil.chown(server.folder, USER, USER)
         server.new_host_key()

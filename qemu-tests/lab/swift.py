@@ -125,8 +125,8 @@ def swift() -> Iterator[Swift]:
     with ExitStack() as undo:
         undo.enter_context(private_network())
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-swift-", dir="/var/tmp")))
-        server = Swift(nfs._free_port(LOOPBACK), state)
-        memcached = nfs._free_port(LOOPBACK)
+        server = Swift(nfs.free_port(LOOPBACK), state)
+        memcached = nfs.free_port(LOOPBACK)
         process = spawn(
             ["memcached", "-u", "nobody", "-l", LOOPBACK, "-p", str(memcached)], stdout=DEVNULL, stderr=DEVNULL
         )
@@ -137,7 +137,7 @@ def swift() -> Iterator[Swift]:
         text = _PROXY.format(**words, port=server.port, memcached=memcached)
         (state / "proxy.conf").write_text(text)
         for kind in ("account", "container", "object"):
-            port = nfs._free_port(LOOPBACK)
+            port = nfs.free_port(LOOPBACK)
             (state / f"{kind}.conf").write_text(_STORAGE.format(**words, port=port, kind=kind))
             builder = ["swift-ring-builder", f"{state}/{kind}.builder"]
             run([*builder, "create", "4", "1", "0"])

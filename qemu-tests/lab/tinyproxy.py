@@ -32,7 +32,7 @@ class Tinyproxy:
 
     def start(self) -> None:
         self.process = spawn(["tinyproxy", "-d", "-c", f"{self.state}/conf"], stdout=DEVNULL, stderr=DEVNULL)
-        nfs._wait(self.process, (LOOPBACK, self.port), self.state / "log")
+        nfs.wait_until_it_answers(self.process, (LOOPBACK, self.port), self.state / "log")
 
     def kill(self) -> None:
         assert self.process
@@ -46,7 +46,7 @@ def tinyproxy(*, password: bool = False) -> Iterator[Tinyproxy]:
     with ExitStack() as undo:
         undo.enter_context(private_network())
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-proxy-")))
-        proxy = Tinyproxy(nfs._free_port(LOOPBACK), state)
+        proxy = Tinyproxy(nfs.free_port(LOOPBACK), state)
         lines = [f"Port {proxy.port}", f"Listen {LOOPBACK}", "Timeout 600", f'LogFile "{state}/log"', "LogLevel Info"]
         lines += [f"BasicAuth {USER} {PASSWORD}"] if password else []
         (state / "conf").write_text("\n".join(lines) + "\n")

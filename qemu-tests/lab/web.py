@@ -100,7 +100,7 @@ class Web:
             else ["apache2", "-X", "-f", f"{self.state}/conf"]
         )
         self.process = spawn(command, stdout=DEVNULL, stderr=DEVNULL, new_session=True)
-        nfs._wait(self.process, (LOOPBACK, self.port), self.state / "log")
+        nfs.wait_until_it_answers(self.process, (LOOPBACK, self.port), self.state / "log")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server and all that it has started."""
@@ -157,7 +157,7 @@ def web(
         undo.enter_context(private_network())
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-web-")))
         state.chmod(0o755)
-        server = Web(kind, nfs._free_port(LOOPBACK), state)
+        server = Web(kind, nfs.free_port(LOOPBACK), state)
         server.folder.mkdir(parents=True)
         for folder in (server.folder, server.folder.parent):
             shutil.chown(folder, USER, USER)

@@ -71,7 +71,7 @@ class Share:
     port: int
 
 
-def _free_port(address: str) -> int:
+def free_port(address: str) -> int:
     with socket.socket() as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])
@@ -102,8 +102,8 @@ def nfs_share(
         raise Refused(f"cannot serve share '{folder}': there is no such folder", hint="make it with mkdir")
     with ExitStack() as undo:
         undo.enter_context(private_network())
-        own = port if port and version == 4 else _free_port(address)
-        mount = _free_port(address)
+        own = port if port and version == 4 else free_port(address)
+        mount = free_port(address)
         state = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="lvpack-nfs-")))
         config = _CONFIG.format(
             address=address,
@@ -122,13 +122,13 @@ def nfs_share(
             command = [*_WITH_RPCBIND, _START, *command]
         server = spawn(command, stdout=DEVNULL, stderr=DEVNULL, new_session=True)
         undo.callback(_stop, server)
-        _wait(server, (address, own), state / "log")
+        wait_until_it_answers(server, (address, own), state / "log")
         public = undo.enter_context(relay({NFS: own, MOUNT: mount}, port or 0)) if version == 3 else own
         host = HOST_FROM_GUEST if address == LOOPBACK else address
         yield Share(folder=folder, url=f"nfs://{host}:{public}{PSEUDO}", port=public)
 
 
-def _wait(server: "Process[bytes]", address: tuple[str, int], log: Path) -> None:
+def wait_until_it_answers(server: "Process[bytes]", address: tuple[str, int], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -27,6 +27,7 @@ from lvpack_agent.shares.s3_sign import Signer, query
 from lvpack_agent.shares.server_clock import shown
 from lvpack_agent.shares.url import parse_url
 from lvpack_agent.sizes import GIB, MIB, TIB
+from tests.agent.builders.remote import begin_a_set_that_fails, write_and_read
 from tests.agent.builders.sets import SET, manifest, write_set_to
 from tests.agent.builders.shares import access
 
@@ -96,11 +97,7 @@ def test_a_set_that_fails_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(s3_upload, "LEAST_PART", 5 * MIB)
     with Opened(server, tmp_path, bucket) as one:
-        with pytest.raises(Failed, match="told so"), Writer(one.share) as writer:
-            folder = writer.begin(SET)
-            with one.share.created(folder / "disk.img") as sink:
-                sink(bytes(12 * MIB))
-                raise Failed("told so")
+        begin_a_set_that_fails(one.share, 12 * MIB)
         assert one.share.names() == []
         uploads = one.client.ask("GET", f"/{bucket}/?uploads=", most=MIB).body
         assert b"<Upload>" not in uploads
@@ -126,15 +123,7 @@ def test_what_was_written_is_read(
     monkeypatch.setattr(s3_upload, "LEAST_PART", 5 * MIB)
     data = random.Random(size).randbytes(size)
     with Opened(server, tmp_path, bucket) as one:
-        with one.share.created(one.share.folder / "file") as sink:
-            for at in range(0, size, 100_000):
-                sink(data[at : at + 100_000])
-        stored = one.share.source(one.share.folder / "file")
-        assert stored.size() == size
-        assert b"".join(stored.blocks()) == data
-        assert stored.read(size // 2, 70_000) == data[size // 2 : size // 2 + 70_000]
-        with pytest.raises(FileNotFoundError):
-            one.share.source(one.share.folder / "nothing").size()
+        write_and_read(one.share, data)
 
 
 def test_a_part_that_does_not_arrive_is_sent_again(

@@ -34,6 +34,7 @@ from lvpack_agent.shares.url import parse_url
 from lvpack_agent.shares.waiting import Gone
 from lvpack_agent.sizes import KIB, MIB
 from lvpack_builder.lab.nfs import limited_folder
+from tests.agent.builders.remote import begin_a_set_that_fails, write_and_read, write_one_name_twice
 from tests.agent.builders.sets import SET, manifest, write_set_to
 from tests.agent.builders.shares import access
 
@@ -119,26 +120,14 @@ def test_the_server_is_asked_for_what_version_3_lacks(server: Sshd, tmp_path: Pa
 
 
 def test_a_set_that_fails_leaves_nothing(server: Sshd, tmp_path: Path) -> None:
-    with Opened(server, tmp_path) as one, pytest.raises(Failed, match="told so"), Writer(one.share) as writer:
-        folder = writer.begin(SET)
-        with one.share.created(folder / "disk.img") as sink:
-            sink(bytes(MIB))
-            raise Failed("told so")
+    with Opened(server, tmp_path) as one:
+        begin_a_set_that_fails(one.share)
     assert list(server.folder.iterdir()) == []
 
 
 def test_two_writers_of_one_name(server: Sshd, tmp_path: Path) -> None:
-    with (
-        Opened(server, tmp_path) as one,
-        Opened(server, tmp_path / "other") as other,
-        pytest.raises(Failed, match="File exists"),
-        Writer(one.share) as first,
-        Writer(other.share) as second,
-    ):
-        first.begin(SET)
-        with pytest.raises(Refused, match=rf"'{SET}\.partial' exists on the share"):
-            second.begin(SET)
-        (server.folder / SET).mkdir()  # by somebody who does not look
+    with Opened(server, tmp_path) as one, Opened(server, tmp_path / "other") as other:
+        write_one_name_twice(one.share, other.share, server.folder / SET)
     assert [path.name for path in server.folder.iterdir()] == [SET]
 
 
@@ -190,13 +179,7 @@ def contents(size: int) -> bytes:
 def test_what_was_written_is_read(server: Sshd, tmp_path: Path, size: int) -> None:
     data = contents(size)
     with Opened(server, tmp_path) as one:
-        with one.share.created(one.share.folder / "file") as sink:
-            for at in range(0, size, 100_000):
-                sink(data[at : at + 100_000])
-        stored = one.share.source(one.share.folder / "file")
-        assert stored.size() == size
-        assert b"".join(stored.blocks()) == data
-        assert stored.read(size // 2, 70_000) == data[size // 2 : size // 2 + 70_000]
+        write_and_read(one.share, data)
     assert (server.folder / "file").read_bytes() == data
 
 
