@@ -46,7 +46,11 @@ def run_that_ends(folder: Path, result: str) -> int:
 
 
 def running(folder: Path, script: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command of lvpack run, whose machine is a script, and its environment."""
+    """Return the command of lvpack run, whose machine is a script, and its environment.
+
+    It hears all signals, also where who runs the tests ignores some, as a shell does SIGINT for what it puts into
+    the background.
+    """
     image = LiveImage(folder=folder)
     image.kit.mkdir(parents=True)
     for path in (image.kernel, image.initrd, folder / "disk.img"):
@@ -55,7 +59,8 @@ def running(folder: Path, script: str) -> tuple[list[str], dict[str, str]]:
     machine.write_text(f"#!/bin/sh\n{script}\n")
     machine.chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "LVPACK_CACHE": str(folder), "LVPACK_ACCEL": "tcg"}
-    return [*LVPACK, "run", "--disk", str(folder / "disk.img"), "--image", str(folder)], environment
+    hears = f"--default-signal={','.join(number.name for number in SIGNALS)}"
+    return ["env", hears, *LVPACK, "run", "--disk", str(folder / "disk.img"), "--image", str(folder)], environment
 
 
 def test_each_exit_status(tmp_path: Path) -> None:
