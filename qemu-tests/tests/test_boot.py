@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.runs import Lab, fingerprint
+from lab.runs import Lab, assert_ended, fingerprint
 from lab.wire import ADDRESS, INTERFACE, boot_server, wire
 from lvpack_agent.image import check
 from lvpack_agent.report import Report
 from lvpack_agent.sizes import MIB
 from lvpack_builder.boot.loaders import GRUB_CD
-from lvpack_builder.boot.netboot import BOOT_FILES
+from lvpack_builder.boot.netboot import BOOT_FILES, IPXE_SCRIPT, Host
 from lvpack_builder.image.build import LiveImage
 from lvpack_builder.lab import inventory
 from lvpack_builder.lab.console import running
@@ -113,6 +113,23 @@ def test_network_first_but_the_disk_is_next(image: LiveImage, lab: Lab) -> None:
             report = console.result(900)
             assert report.status == "ok", report
             console.expect(mark, 300)
+
+
+@pytest.mark.parametrize("script", ["for all", "by build", "a copy"])
+def test_ipxe_reads_the_script_of_the_machine(image: LiveImage, lab: Lab, script: str) -> None:
+    """QEMU's BIOS is iPXE. An option that lvpack does not know tells which script it was: each has one of its own."""
+    common = (*guest_arguments(accelerator(image)), "lvpack.onerror=poweroff")
+    hosts = [Host(mac=MAC, arguments=(*common, "lvpack.own"))] if script == "by build" else []
+    kit = copied_kit(image, (*common, "lvpack.all"), lab.folder / "kit", hosts)
+    if script == "a copy":
+        text = (kit / IPXE_SCRIPT).read_text()
+        (kit / f"hosts/{MAC.replace(':', '-')}.ipxe").write_text(text.replace("lvpack.all", "lvpack.own"))
+    disk = create_disk(lab.folder / "disk.img", MIB)
+    machine = Machine(drives=(Drive(path=disk),), kit=kit, boot_file=IPXE_SCRIPT)
+    with running(machine, accelerator(image), lab.folder / "console.log") as console:
+        report = console.result(300)
+        assert_ended(report, "refused", "lvpack.all" if script == "for all" else "lvpack.own")
+        console.wait(120)
 
 
 def there_and_back(

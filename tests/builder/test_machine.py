@@ -91,7 +91,7 @@ def test_result_line_survives() -> None:
 def test_menu_has_four_entries_and_the_plan_overrides() -> None:
     for template in ("grub.cfg.j2", "pxelinux.cfg.j2", "lvpack.ipxe.j2"):
         words = ["lvpack.target=nfs://h/x", "lvpack.action=backup"]
-        text = menus.render(template, words, folder="", suffix="", by_host=True, up="")
+        text = menus.render(template, words, folder="", suffix="", by_host=True)
         lines = re.findall(r".* gpt .*", text)
         assert len(lines) == 4
         assert "console=tty0 console=ttyS0,115200" in lines[0]

@@ -90,8 +90,8 @@ def test_menus_load_the_secrets_of_their_machine_after_the_initrd(tmp_path: Path
         "pxelinux.cfg/01-52-54-00-ab-cd-ef": "INITRD initrd.img,hosts/52-54-00-ab-cd-ef.secrets.img\n",
         "grub/lvpack.cfg": "initrd /initrd.img /secrets.img\n",
         "grub/hosts/52:54:00:ab:cd:ef.cfg": "initrd /initrd.img /hosts/52-54-00-ab-cd-ef.secrets.img\n",
-        "lvpack.ipxe": "initrd --name secrets.img secrets.img ||",
-        "hosts/52-54-00-ab-cd-ef.ipxe": "initrd --name secrets.img ../hosts/52-54-00-ab-cd-ef.secrets.img ||",
+        "lvpack.ipxe": "initrd --name secrets.img ${up}secrets.img ||",
+        "hosts/52-54-00-ab-cd-ef.ipxe": "initrd --name secrets.img ${up}hosts/52-54-00-ab-cd-ef.secrets.img ||",
     }
     for name, line in expected.items():
         assert line in (tmp_path / name).read_text(), name

@@ -64,7 +64,7 @@ def write_kit(folder: Path, arguments: Sequence[str], hosts: Sequence[Host] = ()
         "pxelinux.cfg/default": menus.render("pxelinux.cfg.j2", arguments, secrets),
         "grub/grub.cfg": menus.render("netboot-grub.cfg.j2"),
         "grub/lvpack.cfg": _grub_menu(arguments, secrets),
-        IPXE_SCRIPT: menus.render("lvpack.ipxe.j2", arguments, secrets, by_host=True, up=""),
+        IPXE_SCRIPT: menus.render("lvpack.ipxe.j2", arguments, secrets, by_host=True),
         "README.md": menus.render("netboot-README.md.j2"),
     }
     for host in hosts:
@@ -72,7 +72,7 @@ def write_kit(folder: Path, arguments: Sequence[str], hosts: Sequence[Host] = ()
         # 01 is Ethernet (pxelinux: "Loading a configuration file").
         texts[f"pxelinux.cfg/01-{host.name}"] = menus.render("pxelinux.cfg.j2", host.arguments, own)
         texts[f"grub/hosts/{host.mac}.cfg"] = _grub_menu(host.arguments, own)
-        texts[f"hosts/{host.name}.ipxe"] = menus.render("lvpack.ipxe.j2", host.arguments, own, by_host=False, up="../")
+        texts[f"hosts/{host.name}.ipxe"] = menus.render("lvpack.ipxe.j2", host.arguments, own, by_host=False)
     for name, text in texts.items():
         (folder / name).write_text(text)
 

@@ -144,11 +144,11 @@ def _copied_iso(image: LiveImage, arguments: Sequence[str], folder: Path) -> Pat
     return folder / image.iso.name
 
 
-def copied_kit(image: LiveImage, arguments: Sequence[str], folder: Path) -> Path:
+def copied_kit(image: LiveImage, arguments: Sequence[str], folder: Path, hosts: Sequence[netboot.Host] = ()) -> Path:
     """Make a netboot kit like that of an image, with other arguments in its menus, and return its folder."""
     folder.mkdir()
     for file in (image.kernel, image.initrd):
         shutil.copy(file, folder)
     _copied_iso(image, arguments, folder)
-    netboot.write_kit(folder, arguments)
+    netboot.write_kit(folder, arguments, hosts)
     return folder
