@@ -29,7 +29,8 @@ def wire() -> Iterator[None]:
 @contextmanager
 def boot_server(kit: Path, log: Path, also: str = "") -> Iterator[None]:
     """Serve a netboot kit by dnsmasq, configured as its README says, to the letter, and also so; and by HTTP."""
-    [config] = re.findall(r"^```\n(.*?)^```$", (kit / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    _, section = (kit / "README.md").read_text().split("\n## dnsmasq\n")
+    [config] = re.findall(r"^```\n(.*?)^```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
     configuration = log.with_suffix(".conf")
     configuration.write_text(config + also)
     # The folder that the README names, in a /srv that only the server sees.
