@@ -34,7 +34,8 @@ for lv in $(lvs --noheadings -o lv_dm_path); do
     case "$type" in
         ext*) e2fsck -fn $lv > /dev/null 2>&1; blocks=$(dumpe2fs -h $lv 2> /dev/null | sed -n "s/^Block count: *//p")
             size=$(dumpe2fs -h $lv 2> /dev/null | sed -n "s/^Block size: *//p"); echo "$lv $((blocks * size)) 0" ;;
-        xfs) xfs_repair -n $lv > /dev/null 2>&1
+        xfs) alone=; [ "$(xfs_db -r -c "sb 0" -c "p agcount" $lv)" != "agcount = 1" ] || alone="-o force_geometry"
+            xfs_repair -n $alone $lv > /dev/null 2>&1
             xfs_db -r -c "sb 0" -c "p blocksize dblocks agcount" $lv | sed "s/.*= //" | tr "\n" " " |
                 (read size blocks groups || true; echo "$lv $((blocks * size)) $groups") ;;
         swap) swapon $lv; echo "$lv $(($(awk "END { print \$3 }" /proc/swaps) * 1024 + 4096)) 0"; swapoff $lv ;;
@@ -79,11 +80,14 @@ def test_a_server_has_its_own_sizes_again(image: LiveImage, lab: Lab) -> None:
     source, small = manifest.plan.source.disks[0].size, manifest.packed_size
     assert small < source / 2
     had = {old.name: old.content.size for old, _ in manifest.plan.lvs()}
+    [groups] = [old.content.groups for old, _ in manifest.plan.lvs() if old.name == "data"]
     between = small + 400 * MIB
     for size in (between, source, 2 * source):
         [target] = targets_of(lab, "grow", [size])
         report = lab.run([target], *RESTORE)
-        assert report.status == "ok" and not report.warnings, report
+        assert report.status == "ok", report
+        alone = [text for text in report.warnings if "XFS on LV data has a single allocation group" in text]
+        assert report.warnings == (tuple(alone) if size == between else ()), report
         after, made = inventory.take(image, target), looked(lab, [target])
         assert inventory.differing_files(before, after) == []
         assert after.identities() == before.identities()
@@ -93,11 +97,12 @@ def test_a_server_has_its_own_sizes_again(image: LiveImage, lab: Lab) -> None:
             least = {lv.name: lv.extents * 4 * MIB for lv in manifest.packed.vgs[0].lvs}
             assert all(least[name] < count < sizes_of(before)[name] for name, count in sizes_of(after).items())
             assert free_in(after) == 0
+            assert made["data"][1] == 1 and alone
             assert rows[2][0] + rows[2][1] == (size - MIB) // 512, "what stands after the PV goes to the end"
             continue
         assert sizes_of(after) == sizes_of(before)
         assert {name: count for name, (count, _) in made.items()} == had
-        assert made["data"][1] <= 32
+        assert made["data"][1] == groups > 1
         if size == source:
             assert free_in(after) == free_in(before)
             assert after.table["partitions"] == before.table["partitions"]

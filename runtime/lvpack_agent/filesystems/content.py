@@ -27,7 +27,9 @@ def read(device: str, facts: Mapping[str, str], block: Superblock | None, *, est
         )
     if content.type == "xfs":
         known = xfs_superblock.read(device)
-        return replace(content, size=known.size, block_size=known.block_size, groups=known.groups)
+        return replace(
+            content, size=known.size, block_size=known.block_size, groups=known.groups, group=known.group_size
+        )
     if content.type == "swap" and (header := swap.read(device)):
         return Content(
             type=content.type,

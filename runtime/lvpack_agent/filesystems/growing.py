@@ -8,7 +8,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed, understood
 from lvpack_agent.filesystems import resize, xfs, xfs_superblock
 from lvpack_agent.layout.content import Content
-from lvpack_agent.plan.grow_contents import too_many_groups, xfs_most
+from lvpack_agent.plan.grow_contents import XFS_LEAST_BLOCKS, too_many_groups, xfs_most
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import human, round_down
 from lvpack_agent.undo import Undo
@@ -19,8 +19,6 @@ _SUPERBLOCK = 1024
 _BLOCKS, _BLOCK_SIZE, _GROUP_BLOCKS, _INCOMPATIBLE, _BLOCKS_HIGH = 0x4, 0x18, 0x20, 0x60, 0x150
 _RO_COMPATIBLE = 0x64
 _64BIT, _BIGALLOC = 0x80, 0x200
-# kernel: fs/xfs/libxfs/xfs_ag.h, XFS_MIN_AG_BLOCKS: a last group that is smaller is left out.
-_XFS_LEAST_GROUP = 64
 
 
 def grow(
@@ -82,7 +80,7 @@ def _xfs(
     warn: Callable[[str], None],
 ) -> Content:
     block = xfs_superblock.read(device)
-    group = block.group_blocks * block.block_size
+    group = block.group_size
     size = round_down(min(wanted.size, xfs_most(group, wanted.size, source_groups)), block.block_size)
     if size < wanted.size:
         warn(too_many_groups(name, wanted.size, size, -(-wanted.size // group)))
@@ -93,7 +91,7 @@ def _xfs(
             run(["xfs_growfs", "-D", str(size // block.block_size), at])
     xfs.check(device)
     grown = xfs_superblock.read(device)
-    return _made(_sized(wanted, max(size, block.size)), grown.size, _XFS_LEAST_GROUP * block.block_size)
+    return _made(_sized(wanted, max(size, block.size)), grown.size, XFS_LEAST_BLOCKS * block.block_size)
 
 
 def _sized(content: Content, size: int) -> Content:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import xfs, xfs_files, xfs_superblock
 from lvpack_agent.filesystems.xfs_superblock import Superblock
+from lvpack_agent.plan.grow_contents import packed_groups
 from lvpack_agent.printable import quoted
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import MIB, round_up
@@ -77,6 +78,9 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
     with Undo() as undo:
         old = xfs.mounted(original, folder / "old", undo, "ro")
         run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
+        groups, group = packed_groups(block.size, block.groups, block.group_size, size)
+        if groups == 1:
+            xfs_superblock.set_group_blocks(device, group // block.block_size)
         _refuse_other(device, block, size)
         with Undo() as writing:
             new = xfs.mounted(device, folder / "new", writing, block.quota_options())

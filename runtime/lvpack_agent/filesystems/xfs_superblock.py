@@ -3,16 +3,21 @@
 Facts of the format are from the kernel's fs/xfs/libxfs/xfs_format.h, struct xfs_dsb; all numbers are big-endian.
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
 from lvpack_agent.plan.grow_contents import packed_groups
-from lvpack_agent.sizes import MIB, round_up
+from lvpack_agent.sizes import MIB, round_down, round_up
 
 # mkfs.xfs(8) makes nothing smaller, and no smaller log, without --unsupported.
 LEAST, LEAST_LOG = 300 * MIB, 64 * MIB
+# Nor a larger one (xfsprogs: libxfs/xfs_fs.h, XFS_MAX_LOG_BYTES, 10 MiB less than 2 GiB; XFS_MAX_LOG_BLOCKS).
+MOST_LOG, MOST_LOG_BLOCKS = 2038 * MIB, 1 << 20
+# The part of an allocation group that the log may take where the groups are small.
+LOG_OF_GROUP = 3 / 4
 # The part of a large filesystem that is log (xfsprogs: mkfs/xfs_mkfs.c, calculate_log_size(), has the same).
 LOG_PART = 2048
 # The kernel keeps 8192 blocks for itself (xfs_mount.c, xfs_default_resblks()), and in each allocation group what the
@@ -24,6 +29,8 @@ OVERHEAD, OVERHEAD_FLOOR = 1.05, 16 * MIB
 _SUPERBLOCK = struct.Struct(">4sIQQ8x16sQ28xII4xIHHH2x12s7xBQ8xQ24xH6xIIB3xII8xII")
 
 MAGIC = b"XFSB"
+# Offsets of sb_agblocks, sb_agblklog and sb_crc.
+_GROUP_BLOCKS, _GROUP_BLOCKS_LOG, _CRC = 84, 124, 224
 
 # sb_versionnum: the number, and bits of what mkfs.xfs lets one choose.
 _NUMBER, _CASELESS, _LOG2 = 0x000F, 0x4000, 0x0400
@@ -80,6 +87,11 @@ class Superblock:
         return self.blocks * self.block_size
 
     @property
+    def group_size(self) -> int:
+        """The bytes of each allocation group but the last, which may be smaller."""
+        return self.group_blocks * self.block_size
+
+    @property
     def crc(self) -> bool:
         """Whether it is of version 5, which has checksums of its metadata."""
         return self.version & _NUMBER == 5
@@ -100,16 +112,23 @@ class Superblock:
     def minimum(self) -> int:
         """Return the bytes that a new filesystem with the same files needs."""
         needed = (self._used() + RESERVED_BLOCKS * self.block_size) / (1 - RESERVED)
-        return max(LEAST, round_up(int(needed) + self._new_log(int(needed)), MIB))
+        return max(LEAST, round_up(int(needed) + self._new_log(), MIB))
 
     def written(self, preallocated: int) -> int:
         """Return the bytes that making it anew writes, at most; blocks that are only preallocated are not written."""
-        log = self._new_log(self.size)
-        return int((self._used() - preallocated) * OVERHEAD) + log + OVERHEAD_FLOOR
+        return int((self._used() - preallocated) * OVERHEAD) + self._new_log() + OVERHEAD_FLOOR
 
-    def _new_log(self, size: int) -> int:
-        """Return the bytes of the log of a filesystem of that size; to align it, mkfs.xfs cuts something off."""
-        return max(LEAST_LOG, round_up(size // LOG_PART, MIB)) + (MIB if self.log_stripe > 1 else 0)
+    def _new_log(self, group: int = 0) -> int:
+        """Return the bytes of the log of a new filesystem: what mkfs.xfs makes of the size that this one has.
+
+        For no log grows with its filesystem. It fits into a group of so many bytes, if that is given. To align it,
+        mkfs.xfs cuts something off.
+        """
+        aligned = MIB if self.log_stripe > 1 else 0
+        most = min(MOST_LOG, MOST_LOG_BLOCKS * self.block_size) - aligned
+        if group:
+            most = min(most, round_down(int(group * LOG_OF_GROUP), MIB))
+        return max(LEAST_LOG, min(round_up(self.size // LOG_PART, MIB), most)) + aligned
 
     def _used(self) -> int:
         return (self.blocks - self.free_blocks - self.log_blocks) * self.block_size
@@ -129,6 +148,7 @@ class Superblock:
     def mkfs_options(self, size: int) -> list[str]:
         """Return the options of mkfs.xfs(8) for a filesystem of size bytes with these features, UUID and label."""
         uuid = self.uuid.hex()
+        groups, _ = packed_groups(self.size, self.groups, self.group_size, size)
         words: dict[str, list[str]] = {
             "-b": [f"size={self.block_size}"],
             "-s": [f"size={self.sector_size}"],
@@ -144,11 +164,11 @@ class Superblock:
             "-l": [
                 f"version={2 if self.version & _LOG2 else 1}",
                 f"lazy-count={bool(self.features2 & _LAZY):d}",
-                f"size={self._new_log(size)}",
+                f"size={self._new_log(size // groups)}",
             ],
             # On RAID mkfs.xfs makes more groups, too small for the log of a small filesystem, and then less than the
             # size that it was given.
-            "-d": [f"size={size}", f"agcount={packed_groups(self.size, size)}"],
+            "-d": [f"size={size}", f"agcount={groups}"],
         }
         if self.stripe_blocks:
             sectors = self.block_size // 512
@@ -168,8 +188,39 @@ class Superblock:
             words["-i"] += [f"projid32bit={bool(self.features2 & _PROJECT32):d}"]
             words["-n"] += [f"ftype={bool(self.features2 & _FILETYPE):d}"]
         options = [word for option, values in words.items() for word in (option, ",".join(values))]
+        # A single group is "unsupported", for xfs_repair compares the superblocks of two.
+        options += ["--unsupported"] if groups == 1 else []
         label = self.label.rstrip(b"\0").decode("utf-8", "surrogateescape")
         return [*options, "-L", label] if label else options
+
+
+def set_group_blocks(device: str, blocks: int) -> None:
+    """Let the only allocation group of a filesystem be one of so many blocks that is cut off where the filesystem ends.
+
+    It grows by groups of that size then. Every last group may be cut off (kernel: fs/xfs/libxfs/xfs_alloc.c,
+    xfs_validate_ag_length()), and nothing in a first one depends on how large it could be.
+    """
+    block = read(device)
+    with Path(device).open("r+b", buffering=0) as file:
+        sector = bytearray(file.read(block.sector_size))
+        struct.pack_into(">I", sector, _GROUP_BLOCKS, blocks)
+        sector[_GROUP_BLOCKS_LOG] = (blocks - 1).bit_length()
+        if block.crc:
+            struct.pack_into("<I", sector, _CRC, 0)
+            struct.pack_into("<I", sector, _CRC, crc32c(bytes(sector)))
+        file.seek(0)
+        file.write(sector)
+        os.fsync(file.fileno())
+
+
+def crc32c(data: bytes) -> int:
+    """Return the checksum that the kernel calls crc32c (RFC 3720, B.4): of XFS's metadata, and not zlib's."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
 def parse(data: bytes) -> Superblock:

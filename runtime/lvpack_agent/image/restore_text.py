@@ -7,6 +7,7 @@ from lvpack_agent.image import losses
 from lvpack_agent.image.manifest import Manifest
 from lvpack_agent.machine import efi_boot
 from lvpack_agent.machine.efi_entries import Loader
+from lvpack_agent.plan.grow_contents import has_single_group
 from lvpack_agent.plan.values import LEAVE_OUT
 from lvpack_agent.printable import printable
 from lvpack_agent.sizes import human
@@ -45,6 +46,22 @@ def _text(manifest: Manifest) -> str:
         "lvpack gives LVs, filesystems and swap the sizes back that they had (lvpack.grow). Restored by hand, swap is\n"
         "small, and filesystems have little free space. To grow them by hand: enlarge the PV's partition, then\n"
         "pvresize, lvextend --resizefs, mkswap with the same UUID. layout/ has what the source was.\n"
+        f"{_single_groups(manifest)}"
+    )
+
+
+def _single_groups(manifest: Manifest) -> str:
+    """Return what is to be known of each XFS with a single allocation group, for people; "" if there is none."""
+    lines = [
+        f"   LV {new.name}, with groups of {human(new.content.group)}\n"
+        for old, new in manifest.plan.lvs()
+        if has_single_group(new.content, old.content)
+    ]
+    if not lines:
+        return ""
+    return (
+        "\nOn these LVs XFS has a single allocation group that is cut off. xfs_growfs makes it whole, and adds groups\n"
+        f"as large as those of the source; until it does, xfs_repair wants -o force_geometry:\n\n{''.join(lines)}"
     )
 
 

@@ -15,9 +15,9 @@ class Content:
 
     size is what the filesystem or swap area claims for itself (0: not known), block_size its block or page size, both
     in bytes. minimum is the size that its files need, as resize2fs, or lvpack for XFS, estimates it; None if it keeps
-    its size. groups are the allocation groups of an XFS, 0 if that is not known. For ext2/3/4, free has the ranges of
-    unused blocks, and tables those of the inode tables, both in blocks. rebuilt is how many bytes making an XFS anew
-    writes; 0 for all others.
+    its size. groups are the allocation groups of an XFS, group the bytes of each but the last, by its superblock; 0 if
+    that is not known. For ext2/3/4, free has the ranges of unused blocks, and tables those of the inode tables, both in
+    blocks. rebuilt is how many bytes making an XFS anew writes; 0 for all others.
     """
 
     type: str = ""
@@ -27,6 +27,7 @@ class Content:
     block_size: int = 0
     minimum: int | None = field(default=None, compare=False)
     groups: int = field(default=0, compare=False, metadata={"unless": 0})
+    group: int = field(default=0, compare=False, metadata={"unless": 0})
     free: tuple[Range, ...] = field(default=(), compare=False, repr=False, metadata={"json": False})
     tables: tuple[Range, ...] = field(default=(), compare=False, repr=False, metadata={"json": False})
     rebuilt: int = field(default=0, compare=False, metadata={"json": False})

@@ -12,6 +12,8 @@ XFS_GROUPS, XFS_GROUP = 4, TIB
 # More groups cost: with 13,982 of them a mount took seconds and xfs_repair did not end (tried). XFS grows by adding
 # groups of the size that it has.
 XFS_MOST_GROUPS = 32
+# A last group that is smaller is left out when it grows (kernel: fs/xfs/libxfs/xfs_ag.h, XFS_MIN_AG_BLOCKS).
+XFS_LEAST_BLOCKS = 64
 # Without meta_bg the descriptors of all groups have to fit into a group beside its own tables, and without 64bit a
 # filesystem has 2^32 blocks. Which of these one has is not known here. With blocks of 1 KiB resize2fs 1.47.0 made 512
 # GiB and refused a TiB, with blocks of 2 KiB it made 4 TiB (tried).
@@ -32,14 +34,24 @@ def xfs_most(group: int, size: int, source_groups: int) -> int:
     return group * max(source_groups, 2 * xfs_groups(size), XFS_MOST_GROUPS)
 
 
-def packed_groups(source: int, size: int) -> int:
-    """Return how many allocation groups an XFS of source bytes gets when it is made anew, smaller, in size bytes.
+def packed_groups(source: int, groups: int, group: int, size: int) -> tuple[int, int]:
+    """Return how many allocation groups an XFS gets when it is made anew in size bytes, and the bytes of each.
 
-    Two, which are larger, if with those that mkfs.xfs makes it could not grow back to what it was; mkfs.xfs makes none
-    with a single one, as xfs_repair compares the superblocks of two.
+    source, groups and group are the size of the original, how many groups it has and the bytes of one, the latter two 0
+    if that is not known. It gets those that mkfs.xfs makes; two, which are larger, if with these it could not grow back
+    to what it was; if with two neither, a single one as large as the original's, or as several of them where it does
+    not fit into one, that is cut off where the filesystem ends. The bytes are 0 where mkfs.xfs chooses them.
+
+    Several groups of the original's size would do as well, but mkfs.xfs puts the log into a middle one without a look
+    at whether that is a last one, and too small (6.1 and 6.13: it fails after it has begun to write).
     """
-    usual = xfs_groups(size)
-    return usual if xfs_most(size // usual, source, 0) >= source else max(2, round_up(size, XFS_GROUP) // XFS_GROUP)
+    fewest = max(2, round_up(size, XFS_GROUP) // XFS_GROUP)
+    for count in (xfs_groups(size), fewest):
+        if xfs_most(size // count, source, groups) >= source:
+            return count, 0
+    if group and (large := round_up(size, group)) < XFS_GROUP:
+        return 1, large
+    return fewest, 0
 
 
 def grown_content(lv: LogicalVolume, source: LogicalVolume, extent: int, extents: int) -> tuple[Content, str]:
@@ -48,8 +60,9 @@ def grown_content(lv: LogicalVolume, source: LogicalVolume, extent: int, extents
     No more than on the source where the LV is no larger than that; never less than packed.
     """
     content, old = lv.content, source.content
+    alone = single_group(lv.name, content) if has_single_group(content, old) else ""
     if extents == lv.extents or not (content.is_ext or content.type in ("xfs", "swap")):
-        return content, ""
+        return content, alone
     if not content.size:
         return content, f"LV {lv.name} grows, the {content.type} on it does not: the set does not say how large it is"
     size = round_down(extents * extent, content.block_size)
@@ -63,16 +76,30 @@ def grown_content(lv: LogicalVolume, source: LogicalVolume, extent: int, extents
         )
     if content.type == "xfs":
         groups = content.groups or xfs_groups(content.size)
-        group = round_up(content.size, groups) // groups
+        group = content.group or round_up(content.size, groups) // groups
         most = round_down(xfs_most(group, size, old.groups), content.block_size)
         if size > most:
             return replace(content, size=most), too_many_groups(lv.name, size, most, -(-size // group))
+        return replace(content, size=size), alone if size < group + XFS_LEAST_BLOCKS * content.block_size else ""
     return replace(content, size=size), ""
 
 
 def ext_most(content: Content) -> int:
     """Return the bytes up to which an ext filesystem is grown."""
     return EXT_MOST.get(content.block_size, EXT_MOST_BLOCKS * content.block_size)
+
+
+def has_single_group(packed: Content, source: Content) -> bool:
+    """Return whether an XFS was made anew with a single allocation group, as packed_groups() has it."""
+    return packed.type == "xfs" and packed.groups == 1 != source.groups
+
+
+def single_group(name: str, content: Content) -> str:
+    """Return the warning, for people, that an XFS still has the single allocation group that it was packed with."""
+    return (
+        f"the XFS on LV {name} has a single allocation group until it is larger than {human(content.group)}: "
+        "xfs_repair looks at it only with -o force_geometry"
+    )
 
 
 def too_many_groups(name: str, size: int, most: int, groups: int) -> str:

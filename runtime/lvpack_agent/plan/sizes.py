@@ -57,8 +57,10 @@ def _shrunk(lv: LogicalVolume, extent: int, margin: Margin, least: int) -> tuple
             )
         reason = f"{'made anew: ' if content.rebuilt else ''}minimum {human(content.minimum)} + {margin}"
         reason += ", in whole extents" if extents >= least else " takes a larger store than there is room for"
-        groups = packed_groups(content.size, small.size) if content.rebuilt else content.groups
-        return replace(new, content=replace(small, groups=groups)), reason
+        if content.rebuilt:
+            groups, group = packed_groups(content.size, content.groups, content.group, small.size)
+            small = replace(small, groups=groups, group=group)
+        return replace(new, content=small), reason
     if content.type == "swap" and content.block_size:
         new = truncated(lv, whole_stripes(lv, 1))
         return replace(

@@ -10,7 +10,7 @@ import pytest
 from lab import xfslab
 from lvpack_agent.devices import blkid
 from lvpack_agent.errors import Failed
-from lvpack_agent.filesystems import ext, growing, swap, xfs_superblock
+from lvpack_agent.filesystems import ext, growing, swap, xfs, xfs_rebuild, xfs_superblock
 from lvpack_agent.layout.content import Content
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, KIB, MIB, human
@@ -120,3 +120,26 @@ def test_xfs_grows_up_to_the_groups_that_it_may_have(
         with xfslab.mounted(device, tmp_path / "mounted", "ro") as root:
             assert (root / "kept").read_bytes() == b"x" * MIB
         assert content(device, 0).uuid == old.uuid
+
+
+@pytest.mark.parametrize(("size", "groups"), [(1 * GIB, 1), (20 * GIB, 4), (200 * GIB, 40)])
+def test_xfs_that_was_packed_with_a_single_group_has_its_geometry_again(
+    tmp_path: Path, room: Path, size: int, groups: int
+) -> None:
+    with xfslab.device(room / "old", 20 * GIB) as source, xfslab.device(room / "new", 200 * GIB) as device:
+        run(["mkfs.xfs", "-q", "-L", "data", source])
+        with xfslab.mounted(source, tmp_path / "mounted") as root:
+            run(["cp", "-r", "/etc", root / "etc"])
+        assert xfs_rebuild.rebuild(device, source, 400 * MIB, tmp_path / "work", True, lambda: None) == []
+        before, packed = xfs_superblock.read(source), xfs_superblock.read(device)
+        assert (packed.groups, packed.group_blocks) == (1, before.group_blocks)
+        xfs.check(device)
+        # 200 GiB are more than 32 groups: a source may have had them.
+        made, said = grow(device, content(device, 400 * MIB), size, tmp_path, max(before.groups, groups))
+        grown = xfs_superblock.read(device)
+        assert (made.size, said) == (size, [])
+        assert (grown.size, grown.groups, grown.group_blocks) == (size, groups, before.group_blocks)
+        if groups > 1:
+            run(["xfs_repair", "-n", device])
+        with xfslab.mounted(device, tmp_path / "mounted", "ro") as root:
+            run(["diff", "-r", "--no-dereference", "/etc", root / "etc"])

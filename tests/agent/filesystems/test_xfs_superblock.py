@@ -1,13 +1,14 @@
 """What lvpack reads of XFS, and that mkfs.xfs makes the same again of it; on files, by the real mkfs.xfs and xfs_db."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lvpack_agent.errors import Failed
-from lvpack_agent.filesystems import xfs_rebuild, xfs_superblock
+from lvpack_agent.filesystems import xfs, xfs_rebuild, xfs_superblock
 from lvpack_agent.processes import run
-from lvpack_agent.sizes import GIB, MIB
+from lvpack_agent.sizes import GIB, MIB, TIB
 from lvpack_builder.lab.qemu import create_disk
 
 pytestmark = pytest.mark.starts_processes
@@ -51,6 +52,51 @@ def test_a_smaller_one_has_the_same_features(kind: str, tmp_path: Path) -> None:
         if name not in ("blocks", "log_start", "group_blocks", "groups", "log_blocks", "free_blocks", "inodes"):
             assert getattr(made, name) == getattr(block, name), name
     assert made.features() == block.features()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_single_group_is_of_the_size_of_those_of_the_source(kind: str, tmp_path: Path) -> None:
+    block = xfs_superblock.read(str(make(tmp_path / "old", 40 * GIB, *KINDS[kind])))
+    small = str(make(tmp_path / "new", GIB, *block.mkfs_options(512 * MIB)))
+    xfs_superblock.set_group_blocks(small, block.group_blocks)
+    made = xfs_superblock.read(small)
+    assert (made.size, made.groups, made.group_blocks) == (512 * MIB, 1, block.group_blocks)
+    assert made.features() == block.features()
+    xfs.check(small)
+    # xfs_db reads no superblock whose checksum is wrong without a word.
+    assert run(["xfs_db", "-r", "-c", "sb 0", "-c", "p agblklog", small]).stderr == ""
+
+
+def test_the_log_is_that_of_the_size_of_the_source(tmp_path: Path) -> None:
+    old = make(tmp_path / "old", 400 * GIB)
+    block = xfs_superblock.read(str(old))
+    made = xfs_superblock.read(str(make(tmp_path / "new", GIB, *block.mkfs_options(512 * MIB))))
+    assert made.log_blocks == block.log_blocks > 64 * MIB // block.block_size
+    assert block.minimum() > block.log_blocks * block.block_size + 32 * MIB
+
+
+@pytest.mark.parametrize(
+    ("size", "groups", "block_size", "new"),
+    [
+        (3 * TIB, 4, 1024, 1200 * MIB),  # a log has at most 2^20 blocks
+        (9 * TIB, 9, 4096, 2400 * MIB),  # and less than 2 GiB
+        (300 * GIB, 4000, 4096, 300 * MIB),  # four groups of 75 MiB, half a log of 150 MiB
+        (100 * GIB, 40, 4096, 2580 * MIB),  # one as large as two of the source: two would leave a second one of 20 MiB
+    ],
+)
+def test_mkfs_makes_what_it_is_asked_for(size: int, groups: int, block_size: int, new: int, tmp_path: Path) -> None:
+    old = xfs_superblock.read(str(make(tmp_path / "old", GIB, "-b", f"size={block_size}")))
+    blocks = size // block_size
+    block = replace(old, blocks=blocks, groups=groups, group_blocks=blocks // groups)
+    small = make(tmp_path / "new", 4 * GIB, "-f", *block.mkfs_options(new))
+    made = xfs_superblock.read(str(small))
+    assert made.size == new
+    xfs.check(str(small))
+
+
+def test_the_checksum_is_that_of_the_rfc() -> None:
+    assert xfs_superblock.crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+    assert xfs_superblock.crc32c(bytes(range(32))) == 0x46DD794E
 
 
 def test_what_it_needs_grows_with_what_is_in_use(tmp_path: Path) -> None:

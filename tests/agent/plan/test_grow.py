@@ -19,7 +19,7 @@ from lvpack_agent.plan.make import make_plan
 from lvpack_agent.plan.text import restore_text
 from lvpack_agent.plan.values import BIOS_BOOT, Plan
 from lvpack_agent.settings.growing import grow as read
-from lvpack_agent.sizes import GIB, KIB, MIB, TIB
+from lvpack_agent.sizes import GIB, KIB, MIB, TIB, human
 from tests.agent.builders.layouts import MARGIN, blog_layout, ext, extent_owners, servers
 
 
@@ -446,7 +446,36 @@ def test_xfs_gets_no_geometry_that_hurts() -> None:
     grown_again = growth_of(replace(plan, source=source), 60002 * MIB)
     assert grown_again.target.vgs[0].lvs[0].content.size == big * 4 * MIB, "the source had as many"
     assert xfs_most(GIB, 100 * TIB, 4) == 200 * GIB, "twice what mkfs.xfs makes"
-    assert [packed_groups(n * GIB, GIB) for n in (1, 8, 9, 16, 99)] == [4, 4, 2, 2, 2], "where four would be too small"
+
+
+def test_xfs_is_packed_with_groups_by_which_it_gets_its_size_back() -> None:
+    unknown = [packed_groups(n * GIB, 0, 0, GIB) for n in (1, 8, 9, 16, 99)]
+    assert unknown == [(4, 0), (4, 0), (2, 0), (2, 0), (2, 0)], "two where four would be too small"
+    known = [packed_groups(n * GIB, 4, n * GIB // 4, GIB) for n in (1, 8, 9, 16, 17, 99)]
+    assert known[:4] == unknown[:4], "those of the source only where two would be too small, too"
+    assert known[4:] == [(1, 17 * GIB // 4), (1, 99 * GIB // 4)]
+    assert packed_groups(3 * TIB, 48, 64 * GIB, 300 * GIB) == (4, 0), "as many as it had"
+    assert packed_groups(10000 * GIB, 100, 100 * GIB, 150 * GIB) == (1, 200 * GIB)
+    assert packed_groups(100 * TIB, 100, TIB, 1025 * GIB) == (2, 0), "no group is larger than a TiB"
+
+
+def test_an_xfs_with_a_single_group_grows_back_and_says_so_where_it_stays_one() -> None:
+    big, source = 12800, 4
+    group = big * 4 * MIB // source
+    old = Content(
+        type="xfs", size=big * 4 * MIB, block_size=4096, minimum=350 * MIB, rebuilt=1, groups=source, group=group
+    )
+    plan = make_plan(lone_server("gpt", (1, 60000, "pv"), size=60002 * MIB, lvs=(lv("data", big, old),)), MARGIN)
+    [packed] = plan.target.vgs[0].lvs
+    assert (packed.content.groups, packed.content.group) == (1, group)
+    growth = growth_of(plan, 60002 * MIB)
+    [after] = growth.target.vgs[0].lvs
+    assert (after.extents, after.content.size, growth.warnings) == (big, old.size, ())
+    small = growth_of(plan, plan.target.disks[0].size + GIB)
+    [said] = small.warnings
+    assert f"the XFS on LV data has a single allocation group until it is larger than {human(group)}" in said
+    same = growth_of(plan, plan.target.disks[0].size)
+    assert same.warnings == (said,)
 
 
 def test_ext_with_small_blocks_has_a_limit() -> None:
