@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lvpack_agent.errors import Failed
@@ -77,6 +78,9 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
     block = xfs_superblock.read(original)
     with Undo() as undo:
         old = xfs.mounted(original, folder / "old", undo, "ro")
+        counts = os.statvfs(old)
+        # What the log had of that is not in the superblock on the device (sb_icount).
+        block = replace(block, inodes=max(block.inodes, counts.f_files - counts.f_ffree))
         run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
         groups, group = packed_groups(block.size, block.groups, block.group_size, size)
         if groups == 1:

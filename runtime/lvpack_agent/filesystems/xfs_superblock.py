@@ -130,6 +130,12 @@ class Superblock:
             most = min(most, round_down(int(group * LOG_OF_GROUP), MIB))
         return max(LEAST_LOG, min(round_up(self.size // LOG_PART, MIB), most)) + aligned
 
+    def _inode_percent(self, size: int) -> int:
+        """Return the percentage of size bytes that inodes may take (maxpct): the same, or twice what there are."""
+        if not self.inode_percent:  # There is no limit.
+            return 0
+        return max(self.inode_percent, min(100, -(-2 * self.inodes * self.inode_size * 100 // size)))
+
     def _used(self) -> int:
         return (self.blocks - self.free_blocks - self.log_blocks) * self.block_size
 
@@ -156,7 +162,7 @@ class Superblock:
                 f"crc={self.crc:d}",
                 "uuid=" + "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])),
             ],
-            "-i": [f"size={self.inode_size}", f"maxpct={self.inode_percent}"],
+            "-i": [f"size={self.inode_size}", f"maxpct={self._inode_percent(size)}"],
             "-n": [
                 f"size={self.block_size << self.directory_log}",
                 "version=ci" if self.version & _CASELESS else "version=2",
