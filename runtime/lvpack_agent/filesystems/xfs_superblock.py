@@ -45,6 +45,10 @@ _NEW = {0x40: ("-i", "exchange"), 0x80: ("-n", "parent")}
 REFLINK = 0x4
 # The UUID that people see differs from that in the metadata; mkfs.xfs makes both the same.
 _TWO_UUIDS = 0x4
+# xfs_repair(8) has not got to its end, or is asked for: no kernel mounts it.
+_NEEDS_REPAIR = 0x10
+# Names of what is not made anew, for people.
+_OTHERS = {0x100: "metadir", 0x200: "zoned", 0x400: "zone gaps"}
 # sb_qflags: what is accounted, and what is enforced (fs/xfs/libxfs/xfs_log_format.h), as options of mount (xfs(5)).
 _QUOTAS = (
     ("u", 0x001, 0x002, "uquota", "uqnoenforce"),
@@ -100,9 +104,12 @@ class Superblock:
         """Return, for people, what of this filesystem mkfs_options() cannot ask for; "" if it can ask for all."""
         if self.version & _NUMBER not in (4, 5):
             return f"it is of version {self.version & _NUMBER}"
-        if self.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS)) or self.ro_compatible & ~sum(_RO):
-            return "it has features that this version does not know"
-        return ""
+        if self.incompatible & _NEEDS_REPAIR:
+            return "its superblock says that xfs_repair has to look at it first"
+        others = self.incompatible & ~sum((*_INCOMPATIBLE, *_NEW, _TWO_UUIDS))
+        names = [_OTHERS.get(1 << bit, f"incompatible {1 << bit:#x}") for bit in range(32) if others >> bit & 1]
+        names += [f"read-only {1 << bit:#x}" for bit in range(32) if (self.ro_compatible & ~sum(_RO)) >> bit & 1]
+        return f"it has features that this version does not know ({', '.join(names)})" if names else ""
 
     def features(self) -> tuple[int, ...]:
         """Return what decides whether a kernel can mount it."""

@@ -135,8 +135,10 @@ def test_what_a_copy_would_not_keep_is_not_copied(command: tuple[str, ...], why:
         (16 + 7, b"\5", "realtime"),
         (48, bytes(8), "log is on another device"),
         (101, b"\xb3", "version 3"),
-        (216, b"\x80", "features"),
-        (212, b"\x80", "features"),
+        (216, b"\x80", r"features that this version does not know \(incompatible 0x80000000\)"),
+        (218, b"\x03", r"features that this version does not know \(metadir, zoned\)"),
+        (212, b"\x80", r"features that this version does not know \(read-only 0x80000000\)"),
+        (219, b"\x1b", "xfs_repair has to look at it first"),
     ],
 )
 def test_what_lvpack_does_not_know_is_not_copied(offset: int, value: bytes, why: str, tmp_path: Path) -> None:
