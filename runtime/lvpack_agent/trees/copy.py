@@ -23,9 +23,19 @@ from lvpack_agent.trees.sharing import Sharing
 from lvpack_agent.trees.walk import FILE, FOLDER, entries, opened, place, shown, xattrs
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# The folder in the copy in which files with several names have one more, their inode's number in the original, until
-# all names are made.
-SCRATCH = ".lvpack-links-5b0f1c9e"
+_SCRATCH = ".lvpack-links-5b0f1c9e"
+
+
+def scratch_of(old: str) -> str:
+    """Return the name of a folder for the root of a copy; nothing in the root of the original has that name.
+
+    In it files with several names have one more, their inode's number in the original, until all names are made.
+    Anybody may take a name where the root is for everybody, as at /tmp.
+    """
+    number = 0
+    while os.path.lexists(os.path.join(old, f"{_SCRATCH}-{number}")):
+        number += 1
+    return f"{_SCRATCH}-{number}"
 
 
 @dataclass(slots=True)
@@ -46,6 +56,7 @@ class Copier:
 
     def __init__(self, old: str, new: str) -> None:
         self._old, self._new = os.open(old, FOLDER), os.open(new, FOLDER)
+        self._scratch = f"/{scratch_of(old)}"
         self._buffer = bytearray(extents.BUFFER)
         self._block = os.fstatvfs(self._new).f_frsize
         self._sharing: Sharing[str] = Sharing()
@@ -131,14 +142,14 @@ class Copier:
 
     def _linked(self, info: os.stat_result, name: str, target: int) -> bool:
         """Return whether a file with several names was there under one of them, and has got this one."""
-        with suppress(FileNotFoundError), opened(self._new, f"/{SCRATCH}") as scratch:
+        with suppress(FileNotFoundError), opened(self._new, self._scratch) as scratch:
             os.link(str(info.st_ino), name, src_dir_fd=scratch, dst_dir_fd=target, follow_symlinks=False)
             return True
         return False
 
     def _named(self, info: os.stat_result, name: str, target: int) -> bool:
         """Return whether a new file is the first of several names; else another process was quicker with it."""
-        with opened(self._new, f"/{SCRATCH}") as scratch:
+        with opened(self._new, self._scratch) as scratch:
             try:
                 os.link(name, str(info.st_ino), src_dir_fd=target, dst_dir_fd=scratch, follow_symlinks=False)
             except FileExistsError:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from lvpack_agent.errors import Failed
 from lvpack_agent.processes import PIPE, TICK_SECONDS, Process, spawn
 from lvpack_agent.trees.compare import Comparer
-from lvpack_agent.trees.copy import SCRATCH, Copier
+from lvpack_agent.trees.copy import Copier, scratch_of
 from lvpack_agent.trees.differences import Differences
 from lvpack_agent.undo import Undo
 
@@ -44,7 +44,7 @@ def memory() -> int:
 
 def copy_tree(old: str, new: str, tick: Callable[[], None]) -> None:
     """Copy all that is in one XFS to a new one. Raises Failed if anything cannot be read or written."""
-    scratch = Path(new, SCRATCH)
+    scratch = Path(new, scratch_of(old))
     try:
         scratch.mkdir(0o700)
         shared: list[str] = []
@@ -57,7 +57,7 @@ def copy_tree(old: str, new: str, tick: Callable[[], None]) -> None:
                 Path(entry).unlink()
         scratch.rmdir()
     except OSError as error:
-        raise Failed(f"cannot copy the files of an XFS: {error.strerror} ('{SCRATCH}' in the copy)") from error
+        raise Failed(f"cannot copy the files of an XFS: {error.strerror} ('{scratch.name}' in the copy)") from error
     with closing(Copier(old, new)) as copier:
         for path in _ticking(shared, tick):
             copier.share(path)

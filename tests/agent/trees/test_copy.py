@@ -16,7 +16,7 @@ from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import xfs, xfs_files, xfs_rebuild
 from lvpack_agent.processes import run
 from lvpack_agent.sizes import GIB, MIB
-from lvpack_agent.trees import extents, work
+from lvpack_agent.trees import copy, extents, work
 
 pytestmark = pytest.mark.starts_processes
 
@@ -130,6 +130,23 @@ def test_a_filesystem_that_is_too_small_is_an_error(images: Path, tmp_path: Path
         with pytest.raises(Failed, match="cannot copy '/large': No space left on device"):
             xfs_rebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None)
     for image in ("full", "tight"):
+        (images / image).unlink()
+
+
+def test_no_name_in_the_root_is_in_the_way(images: Path, tmp_path: Path) -> None:
+    """Anybody may make names in a filesystem that is mounted at /tmp."""
+    with xfslab.device(images / "old", SMALL) as old, xfslab.device(images / "new", SMALL) as new:
+        run(["mkfs.xfs", "-q", old])
+        with xfslab.mounted(old, tmp_path / "mounted") as root:
+            taken = root / copy.scratch_of(os.fspath(root))
+            taken.mkdir()
+            (root / copy.scratch_of(os.fspath(root))).symlink_to(taken)
+            (taken / "one").write_text("x")
+            (taken / "two").hardlink_to(taken / "one")
+        assert xfs_rebuild.rebuild(new, old, SMALL, tmp_path, True, lambda: None) == []
+        with xfslab.mounted(new, tmp_path / "is", "ro") as now:
+            assert len(list(now.iterdir())) == 2
+    for image in ("old", "new"):
         (images / image).unlink()
 
 
