@@ -46,7 +46,8 @@ def estimated(device: str) -> tuple[int, int]:
         files = xfs_files.look(device)
     except ToolFailed as failed:
         # The kernel says more on the console.
-        raise Fixed(f"it cannot be looked at: {failed.message}") from None
+        old = "" if block.crc else "it is of version 4, which newer kernels do not mount; "
+        raise Fixed(f"{old}it cannot be looked at: {failed.message}") from None
     except Failed as failed:
         raise Fixed(f"it is damaged, or cannot be read: {failed.message}") from None
     preallocated = sum(part.count for part in files.preallocated)
