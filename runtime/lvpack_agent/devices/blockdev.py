@@ -25,6 +25,13 @@ def set_read_only(disks: tuple[BlockDevice, ...], undo: Undo) -> None:
             undo.callback(run, ["blockdev", "--setrw", device.path])
 
 
+def refuse_writes(device: str, undo: Undo) -> None:
+    """Let the kernel refuse every write to a device, until undo runs; one that takes none already stays as it is."""
+    if run(["blockdev", "--getro", device]).stdout.strip() == "0":
+        run(["blockdev", "--setro", device])
+        undo.callback(run, ["blockdev", "--setrw", device])
+
+
 def _with_parts(disks: tuple[BlockDevice, ...]) -> Iterator[BlockDevice]:
     for disk in disks:
         yield disk

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvpack_agent.devices import blockdev
 from lvpack_agent.processes import run
 from lvpack_agent.undo import Undo
 
@@ -26,10 +27,15 @@ class Times:
 
 @contextmanager
 def mounted(device: str, folder: Path) -> Iterator[bytes]:
-    """Mount an ext filesystem at a folder, without replaying its journal; yield the folder."""
+    """Mount an ext filesystem at a folder, without replaying its journal; yield the folder.
+
+    Nothing is written to it: neither what reading.py tells of, nor a note in its superblock that a directory is damaged
+    or cannot be read. In place it may be the server's only copy.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with Undo() as undo:
-        # The driver of ext4 mounts ext2 and ext3 as well; noload: no journal is replayed, nothing is written.
+        blockdev.refuse_writes(device, undo)
+        # The driver of ext4 mounts ext2 and ext3 as well; noload: no journal is replayed.
         run(["mount", "-t", "ext4", "-o", "ro,noload,nodev,nosuid,noexec,noatime", device, folder])
         undo.callback(run, ["umount", folder])
         yield os.fsencode(folder)
