@@ -9,7 +9,6 @@ from pathlib import Path
 from lvpack_agent.errors import Failed
 from lvpack_agent.filesystems import xfs, xfs_files, xfs_superblock
 from lvpack_agent.filesystems.xfs_superblock import Superblock
-from lvpack_agent.plan.grow_contents import packed_groups
 from lvpack_agent.printable import quoted
 from lvpack_agent.processes import ToolFailed, run
 from lvpack_agent.sizes import MIB, round_up
@@ -83,7 +82,7 @@ def rebuild(device: str, original: str, size: int, folder: Path, contents: bool,
         # What the log had of that is not in the superblock on the device (sb_icount).
         block = replace(block, inodes=max(block.inodes, counts.f_files - counts.f_ffree))
         run(["mkfs.xfs", "-f", "-q", "-K", *block.mkfs_options(size), device], tick=tick)
-        groups, group = packed_groups(block.size, block.groups, block.group_size, size)
+        groups, group = block.new_groups(size)
         if groups == 1:
             xfs_superblock.set_group_blocks(device, group // block.block_size)
         _refuse_other(device, block, size)

@@ -137,6 +137,10 @@ class Superblock:
             most = min(most, round_down(int(group * LOG_OF_GROUP), MIB))
         return max(LEAST_LOG, min(round_up(self.size // LOG_PART, MIB), most)) + aligned
 
+    def new_groups(self, size: int) -> tuple[int, int]:
+        """Return how many groups a new filesystem of size bytes has, and the bytes of each (plan.grow_contents)."""
+        return packed_groups(self.size, self.groups, self.group_size, size)
+
     def _inode_percent(self, size: int) -> int:
         """Return the percentage of size bytes that inodes may take (maxpct): the same, or twice what there are."""
         if not self.inode_percent:  # There is no limit.
@@ -161,7 +165,7 @@ class Superblock:
     def mkfs_options(self, size: int) -> list[str]:
         """Return the options of mkfs.xfs(8) for a filesystem of size bytes with these features, UUID and label."""
         uuid = self.uuid.hex()
-        groups, _ = packed_groups(self.size, self.groups, self.group_size, size)
+        groups, _ = self.new_groups(size)
         words: dict[str, list[str]] = {
             "-b": [f"size={self.block_size}"],
             "-s": [f"size={self.sector_size}"],

@@ -61,7 +61,7 @@ def _single_groups(manifest: Manifest) -> str:
         return ""
     return (
         "\nOn these LVs XFS has a single allocation group that is cut off. xfs_growfs makes it whole, and adds groups\n"
-        f"as large as those of the source; until it does, xfs_repair wants -o force_geometry:\n\n{''.join(lines)}"
+        f"of that size; until it does, xfs_repair wants -o force_geometry:\n\n{''.join(lines)}"
     )
 
 

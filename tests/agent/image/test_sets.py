@@ -17,14 +17,16 @@ from lvpack_agent.image.files import SUFFIXES
 from lvpack_agent.image.manifest import SCHEMA_SEVERAL, Image, Manifest, write_manifest
 from lvpack_agent.image.pacing import Pace
 from lvpack_agent.jsonform import from_json, to_json
+from lvpack_agent.layout.content import Content
 from lvpack_agent.layout.disks import Disk, PartitionTable
 from lvpack_agent.layout.layout import Layout
 from lvpack_agent.layout.ranges import Range
+from lvpack_agent.layout.volumes import LogicalVolume, VolumeGroup
 from lvpack_agent.machine.efi_entries import Loader
 from lvpack_agent.progress import Progress
 from lvpack_agent.report import Sizes
 from lvpack_agent.settings.values import Compression
-from lvpack_agent.sizes import KIB, MIB
+from lvpack_agent.sizes import GIB, KIB, MIB
 from tests.agent.builders.sets import empty_image, manifest_of, silent, write_image
 from tests.agent.builders.shares import folder_share
 
@@ -63,6 +65,21 @@ def test_restore_text_has_the_command_that_makes_the_entry() -> None:
     second = r"""efibootmgr --create --disk /dev/sdX --part 2 --label 'it'"'"'s' --loader '\a b.efi'"""
     assert 0 < text.index(second) < text.index(first), "what is made last comes first"
     assert "efibootmgr" not in restore_text.restore_text(manifest(()))
+
+
+def test_restore_text_names_each_xfs_with_a_single_group() -> None:
+    def vgs(*groups: int) -> Layout:
+        lvs = (
+            LogicalVolume(name=f"lv{n}", uuid=f"{n}", segments=(), content=Content(type="xfs", groups=count, group=GIB))
+            for n, count in enumerate(groups)
+        )
+        return Layout(disks=(), vgs=(VolumeGroup(name="vg", uuid="vg", extent_size=MIB, pvs=(), lvs=tuple(lvs)),))
+
+    made = manifest(())
+    text = restore_text.restore_text(replace(made, plan=replace(made.plan, source=vgs(4, 4, 1), target=vgs(1, 4, 1))))
+    [_, said] = text.split("\nOn these LVs XFS has a single allocation group")
+    assert "-o force_geometry" in said and said.endswith(":\n\n   LV lv0, with groups of 1.00 GiB\n")
+    assert "force_geometry" not in restore_text.restore_text(made)
 
 
 def several() -> Manifest:
